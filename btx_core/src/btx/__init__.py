@@ -1,0 +1,61 @@
+"""btx: a backtrader strategy, unchanged, on a real venue.
+
+::
+
+    store = btx.load("binance", env="sim")
+    cerebro.setbroker(store.getbroker())
+    cerebro.adddata(store.getdata(dataname="BTC/USDT", timeframe="1m"))
+
+Importing btx imports no adapter, no exchange library and not backtrader.
+"""
+
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+from btx.hookspecs import hookimpl
+from btx.model.venue import Scenario
+
+if TYPE_CHECKING:
+    from btx.bt.broker import LiveBroker
+    from btx.bt.store import LiveStore
+
+__all__ = ("Scenario", "__version__", "broker", "hookimpl", "load", "venues")
+
+
+def load(name: str, **settings: Any) -> "LiveStore":
+    """Return the store of one account at one venue; see :func:`btx.compose.load` for the settings.
+
+    Raises:
+        ConfigError: a setting is wrong or missing; the message says what to write.
+        PluginError: the adapter cannot be used.
+    """
+    from btx.compose import load as load_store
+
+    return load_store(name, **settings)
+
+
+def broker(*stores: "LiveStore", currency: str | None = None) -> "LiveBroker":
+    """Return one broker for a cerebro with several stores; it routes each order by the store of its data.
+
+    Raises:
+        ConfigError: no store, or stores that count cash in different currencies.
+    """
+    from btx.bt.broker import broker as join
+
+    return join(*stores, currency=currency)
+
+
+def venues() -> dict[str, str]:
+    """Return the installed adapters: name → distribution and version. None of them is imported."""
+    from btx.plugins import installed_venues
+
+    return {
+        name: f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+        for name, point in sorted(installed_venues().items())
+    }
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return importlib.metadata.version("btx-core")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,54 @@
+"""Instruments: what is traded, with the rules an order for it must keep."""
+
+import enum
+from decimal import Decimal
+
+import attrs
+
+__all__ = ("Instrument", "InstrumentKind")
+
+
+class InstrumentKind(enum.Enum):
+    """What an instrument is a claim on."""
+
+    SPOT = "spot"
+    LINEAR = "linear"
+    INVERSE = "inverse"
+    STOCK = "stock"
+    FUTURE = "future"
+
+
+_positive = attrs.validators.gt(Decimal(0))
+_not_negative = attrs.validators.ge(Decimal(0))
+
+
+@attrs.frozen(kw_only=True)
+class Instrument:
+    """One thing that can be bought and sold, with the venue's grids and limits.
+
+    Prices are in quote units per base unit, quantities in base units (or
+    contracts of ``multiplier`` base units).  A limit the venue does not set is
+    None; it is never a made-up large number.
+    """
+
+    venue: str
+    symbol: str  # BTC/USDT, or BTC/USDT:USDT for a derivative settled in USDT
+    venue_symbol: str  # the venue's own text, BTCUSDT
+    kind: InstrumentKind
+    base: str
+    quote: str
+    settle: str
+    tick_size: Decimal = attrs.field(validator=_positive)
+    step_size: Decimal = attrs.field(validator=_positive)
+    min_quantity: Decimal = attrs.field(validator=_not_negative)
+    max_quantity: Decimal | None = None
+    market_step_size: Decimal | None = None  # only where market orders have a grid of their own
+    market_min_quantity: Decimal | None = None
+    market_max_quantity: Decimal | None = None
+    min_price: Decimal | None = None
+    max_price: Decimal | None = None
+    min_notional: Decimal | None = None  # quote units
+    max_notional: Decimal | None = None  # quote units
+    min_notional_for_market: bool = True
+    multiplier: Decimal = attrs.field(default=Decimal(1), validator=_positive)
+    is_trading: bool = True

@@ -1,0 +1,346 @@
+"""Orders: what is asked for, what the venue said, and what came of it."""
+
+import enum
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from btx.model.instrument import Instrument
+
+__all__ = (
+    "CancelOutcome",
+    "CancelRequested",
+    "CancelResult",
+    "Evidence",
+    "Fill",
+    "Leg",
+    "Liquidity",
+    "Offset",
+    "Order",
+    "OrderEvent",
+    "OrderReport",
+    "OrderRequest",
+    "OrderType",
+    "OutcomeUnknown",
+    "Pending",
+    "PlaceRefused",
+    "PositionSide",
+    "Receipt",
+    "Side",
+    "Status",
+    "TimeInForce",
+    "Veto",
+)
+
+
+class Side(enum.Enum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, -1 for SELL."""
+        return 1 if self is Side.BUY else -1
+
+
+class PositionSide(enum.Enum):
+    NET = "NET"
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+
+class Offset(enum.Enum):
+    OPEN = "OPEN"
+    CLOSE = "CLOSE"
+    CLOSE_TODAY = "CLOSE_TODAY"
+    CLOSE_YESTERDAY = "CLOSE_YESTERDAY"
+
+
+class OrderType(enum.Enum):
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    STOP_MARKET = "STOP_MARKET"
+    STOP_LIMIT = "STOP_LIMIT"
+    TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
+    TAKE_PROFIT_LIMIT = "TAKE_PROFIT_LIMIT"
+    TRAILING_STOP = "TRAILING_STOP"
+
+
+class TimeInForce(enum.Enum):
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+    GTD = "GTD"
+    DAY = "DAY"
+
+
+class Liquidity(enum.Enum):
+    MAKER = "MAKER"
+    TAKER = "TAKER"
+
+
+class Status(enum.Enum):
+    """Where an order is. UNKNOWN is only a placement without evidence."""
+
+    PENDING_NEW = "PENDING_NEW"
+    NEW = "NEW"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    PENDING_CANCEL = "PENDING_CANCEL"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing but a late fill can change it."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({Status.FILLED, Status.CANCELED, Status.REJECTED, Status.EXPIRED})
+
+
+class Pending(enum.Enum):
+    """A request on its way that has not been answered."""
+
+    CANCEL = "CANCEL"
+    AMEND = "AMEND"
+
+
+_positive = attrs.validators.gt(Decimal(0))
+_optional_positive = attrs.validators.optional(_positive)
+
+
+@attrs.frozen(kw_only=True)
+class OrderRequest:
+    """What a strategy asks for, on the instrument's grid; one request becomes 1..n legs."""
+
+    instrument: Instrument
+    side: Side
+    order_type: OrderType
+    quantity: Decimal = attrs.field(validator=_positive)  # base units or contracts
+    price: Decimal | None = attrs.field(default=None, validator=_optional_positive)
+    trigger_price: Decimal | None = attrs.field(default=None, validator=_optional_positive)
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    reduce_only: bool = False
+    position_side: PositionSide = PositionSide.NET
+    signal_ns: int  # market time: close of the bar the decision stands on
+    params: Mapping[str, Any] = attrs.field(factory=dict)  # venue extras the user passed through
+
+
+@attrs.frozen(kw_only=True)
+class Leg:
+    """One venue order of a request; its id exists, and is written down, before anything is sent."""
+
+    client_order_id: str
+    request: OrderRequest
+    quantity: Decimal = attrs.field(validator=_positive)
+    offset: Offset = Offset.OPEN
+
+
+@attrs.frozen(kw_only=True)
+class Receipt:
+    """The venue took the request; states come from the stream."""
+
+    venue_order_id: str | None
+    time_ns: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Veto:
+    """A refusal before sending, with its reason."""
+
+    reason: str
+
+
+# --- events: what happened to an order --------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Fill:
+    """One execution; ``fill_id`` is unique within its instrument, so replays are harmless.
+
+    ``fee`` is in units of ``fee_asset``, negative for a rebate; both are None
+    where the venue did not tell yet.
+    """
+
+    fill_id: str
+    client_order_id: str
+    venue_order_id: str | None = None
+    symbol: str
+    side: Side
+    price: Decimal = attrs.field(validator=_positive)
+    quantity: Decimal = attrs.field(validator=_positive)
+    fee: Decimal | None = None
+    fee_asset: str | None = None
+    liquidity: Liquidity | None = None
+    time_ns: int
+    sequence: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OrderReport:
+    """A statement about an order's state, by the venue or (``inferred``) by us in its stead.
+
+    ``filled`` is the cumulative quantity the statement names.  ``sequence`` is
+    the venue's own, None where it gives none (REST answers at most venues).
+    The descriptive fields let an order nobody here placed be adopted.
+    """
+
+    client_order_id: str
+    venue_order_id: str | None = None
+    symbol: str
+    status: Status
+    filled: Decimal = Decimal(0)
+    sequence: int | None = None
+    time_ns: int
+    reason: str = ""
+    inferred: bool = False
+    side: Side | None = None
+    order_type: OrderType | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PlaceRefused:
+    """The placement was refused with certainty, here or by the venue."""
+
+    client_order_id: str
+    reason: str
+    insufficient_funds: bool = False
+    time_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class OutcomeUnknown:
+    """A placement (or, with ``pending``, a cancel or amendment) got no answer."""
+
+    client_order_id: str
+    reason: str
+    pending: Pending | None = None
+    time_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class CancelRequested:
+    """Our cancel was handed over."""
+
+    client_order_id: str
+    time_ns: int
+
+
+class CancelOutcome(enum.Enum):
+    """How a cancel was answered; the state itself comes from the stream."""
+
+    TAKEN = "TAKEN"
+    REFUSED = "REFUSED"
+
+
+@attrs.frozen(kw_only=True)
+class CancelResult:
+    """The venue answered our cancel."""
+
+    client_order_id: str
+    outcome: CancelOutcome
+    reason: str = ""
+    time_ns: int
+
+
+OrderEvent = Fill | OrderReport | PlaceRefused | OutcomeUnknown | CancelRequested | CancelResult
+
+
+@attrs.frozen(kw_only=True, order=False)
+class Evidence:
+    """The strongest statement about an order so far; see ``btx.rules.orders`` for "strongest"."""
+
+    status: Status
+    sequence: int | None
+    time_ns: int
+    filled: Decimal = Decimal(0)
+    reason: str = ""
+    inferred: bool = False
+    insufficient_funds: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """A leg and everything known about it. Made by ``rules.orders.apply`` and nothing else.
+
+    The fields are what was said; what follows from it is a property, so that
+    no order of arrival can make two parts of an order disagree.
+    """
+
+    leg: Leg
+    evidence: Evidence | None = None
+    fills: tuple[Fill, ...] = ()  # by (time_ns, fill_id)
+    venue_order_id: str | None = None
+    requested: Pending | None = None  # the cancel or amendment on its way
+    unanswered: bool = False  # it got no answer
+    placement_unknown: bool = False  # the placement got no answer, and nothing else was heard
+
+    @property
+    def client_order_id(self) -> str:
+        return self.leg.client_order_id
+
+    @property
+    def quantity(self) -> Decimal:
+        """Base units or contracts asked for."""
+        return self.leg.quantity
+
+    @property
+    def filled(self) -> Decimal:
+        """Sum of the fills that were counted."""
+        return sum((fill.quantity for fill in self.fills), Decimal(0))
+
+    @property
+    def remaining(self) -> Decimal:
+        """What is left to fill; never below zero, see ``overfilled``."""
+        return max(self.quantity - self.filled, Decimal(0))
+
+    @property
+    def overfilled(self) -> Decimal:
+        """What was filled beyond the quantity: booked all the same, and a reason to reconcile."""
+        return max(self.filled - self.quantity, Decimal(0))
+
+    @property
+    def missing(self) -> Decimal:
+        """What the venue says is filled and no fill has told yet."""
+        named = self.evidence.filled if self.evidence is not None else Decimal(0)
+        return max(named - self.filled, Decimal(0))
+
+    @property
+    def status(self) -> Status:
+        """Where the order is: fills first, then evidence, then what we asked for."""
+        if self.filled >= self.quantity:
+            return Status.FILLED
+        if self.evidence is None and not self.fills:
+            return Status.UNKNOWN if self.placement_unknown else Status.PENDING_NEW
+        stated = self.evidence.status if self.evidence is not None else Status.NEW
+        if stated.is_final:
+            return stated
+        if self.requested is Pending.CANCEL and not self.unanswered:
+            return Status.PENDING_CANCEL
+        if self.fills and stated in {Status.PENDING_NEW, Status.NEW}:
+            return Status.PARTIALLY_FILLED
+        return stated
+
+    @property
+    def pending(self) -> Pending | None:
+        """The cancel or amendment that is not settled; a final order has none."""
+        return None if self.status.is_final else self.requested
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """The placement, or the ``pending`` request, got no answer: ask the venue."""
+        return self.status is Status.UNKNOWN or (self.pending is not None and self.unanswered)
+
+    @property
+    def is_settled(self) -> bool:
+        """Final, and every fill the venue named has been counted."""
+        return self.status.is_final and not self.missing

@@ -1,0 +1,178 @@
+"""Venues: what an adapter says about itself, and what it is asked to connect to."""
+
+import enum
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from btx.model.instrument import Instrument
+from btx.model.order import OrderType, TimeInForce
+from btx.model.time import Interval
+
+__all__ = (
+    "Capabilities",
+    "Channel",
+    "ClientIdSpec",
+    "Endpoints",
+    "Environment",
+    "RateLimit",
+    "Scenario",
+    "SimAccount",
+    "SimClock",
+    "StreamState",
+    "StreamStatus",
+    "Subscription",
+    "VenueInfo",
+)
+
+
+class Environment(enum.Enum):
+    """Where data come from and where orders go; the value is what the user writes."""
+
+    BACKTEST = "backtest"
+    SIM = "sim"
+    PAPER = "paper"
+    TESTNET = "testnet"
+    LIVE = "live"
+
+
+class Channel(enum.Enum):
+    """One kind of push."""
+
+    BAR = "bar"
+    TRADE = "trade"
+    QUOTE = "quote"
+    BOOK = "book"
+    ACCOUNT = "account"  # orders, fills and balances of the key's own account
+
+
+@attrs.frozen(kw_only=True)
+class Subscription:
+    """One stream of one instrument; ACCOUNT has no instrument, BAR needs an interval."""
+
+    channel: Channel
+    instrument: Instrument | None = None
+    interval: Interval | None = None
+
+
+class StreamState(enum.Enum):
+    """What a connection tells about itself."""
+
+    SUBSCRIBED = "SUBSCRIBED"  # the venue accepted all subscriptions: nothing after this is missed
+    FAULT = "FAULT"  # a frame could not be read; the connection goes on
+    LOST = "LOST"  # the account stream may have missed events: reconcile
+
+
+@attrs.frozen(kw_only=True)
+class StreamStatus:
+    """A remark of a Stream in between its events."""
+
+    state: StreamState
+    detail: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RateLimit:
+    """``limit`` units in each ``window_s`` seconds; ``scope`` says who shares them."""
+
+    name: str
+    limit: int
+    window_s: float
+    scope: str = "ip"  # "ip" or "account"
+
+
+@attrs.frozen(kw_only=True)
+class ClientIdSpec:
+    """What a client order id may look like, and for how long it is unique."""
+
+    max_len: int
+    alphabet: str
+    scope: str  # "open orders", "day", "account"
+    queryable: bool
+
+
+@attrs.frozen(kw_only=True)
+class Capabilities:
+    """What works natively at a venue in one market; everything else is refused at set-up."""
+
+    order_types: frozenset[OrderType]
+    times_in_force: frozenset[TimeInForce]
+    intervals: tuple[Interval, ...]
+    channels: frozenset[Channel]
+    post_only: bool = False
+    amend: bool = False
+    batch: bool = False
+    native_oco: bool = False
+    history_page: int = 1000  # bars a single request returns at most
+
+
+@attrs.frozen(kw_only=True)
+class VenueInfo:
+    """The adapter's visiting card."""
+
+    name: str  # binance
+    title: str  # Binance
+    api: int  # hook API number it was written for
+    markets: tuple[str, ...]  # spot, usdm, ...; the first is the default
+    environments: frozenset[Environment]
+    capabilities: Mapping[str, Capabilities]  # by market
+    client_id: ClientIdSpec
+    limits: tuple[RateLimit, ...] = ()
+    costs: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)  # operation -> limit name -> units
+    settings: type[Any] | None = None  # attrs class of the adapter's own settings
+    documentation: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class SimAccount:
+    """One account a simulator opens: key, secret, and what it owns at the start."""
+
+    api_key: str
+    api_secret: str
+    balances: Mapping[str, Decimal]
+
+
+@attrs.frozen(kw_only=True)
+class SimClock:
+    """How a simulator's market time follows wall time: at ``speed``, or step by step when it is None."""
+
+    wire_origin_ns: int
+    market_origin_ns: int
+    speed: float | None
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """The world a simulator plays.
+
+    ``data`` maps symbols (``BTC/USDT``) to kline files; without it a seeded
+    synthetic market of ``symbols`` is played.  ``speed=None`` is lockstep: the
+    market waits for the client.  ``until_ns`` is market time after the origin.
+    """
+
+    seed: int = 1
+    data: Mapping[str, Path] = attrs.field(factory=dict)
+    symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
+    speed: float | None = None
+    until_ns: int | None = None  # market nanoseconds after the origin; None: to the end of the data
+    warmup_ns: int = 0  # so much of the data lies before the origin, as history
+    origin_ns: int | None = None  # None: start of the data; of the synthetic market: a fixed date
+    rebase: bool = False  # move the data so that its origin is now (for clients that know one clock)
+    accounts: tuple[SimAccount, ...] = ()  # empty: one account made from the seed
+    port: int = 0  # where the venue's protocol is served; 0: any free port
+
+
+@attrs.frozen(kw_only=True)
+class Endpoints:
+    """Where a simulator listens, whom it knows, and how its clocks run."""
+
+    rest: str  # http://127.0.0.1:port
+    stream: str  # ws://127.0.0.1:port
+    trading_stream: str  # where private pushes and orders over sockets go
+    control: str  # ws://127.0.0.1:port, lockstep and ledger; outside the venue's protocol
+    accounts: tuple[SimAccount, ...]
+    clock: SimClock
+    extra: Mapping[str, str] = attrs.field(factory=dict)

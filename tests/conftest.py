@@ -1,0 +1,28 @@
+"""What every test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+
+# Speed is measured in benchmarks/: a slow machine must not fail a property.
+settings.register_profile("btx", deadline=None, print_blob=True)
+settings.load_profile("btx")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The working tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def btx_data() -> Path:
+    """The folder of recorded market data; without it the test skips."""
+    folder = Path(os.environ.get("BTX_DATA") or ROOT.parent / "shared" / "data").resolve()
+    if not (folder / "klines").is_dir():
+        pytest.skip("no recorded market data: set BTX_DATA to its folder (default: ../shared/data)")
+    return folder

@@ -1,0 +1,164 @@
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+
+from btx.model.order import OrderType, Side
+from btx.rules.filters import check, check_quantity, step_of, to_grid_price, to_grid_quantity
+from tests.values import BTC, d, request
+
+LOTS = attrs.evolve(
+    BTC,
+    market_step_size=d("0.001"),
+    market_min_quantity=d("0.002"),
+    market_max_quantity=d(100),
+)
+
+
+class NumpyFloat(float):
+    """As numpy 2 writes its floats."""
+
+    def __repr__(self) -> str:
+        return f"np.float64({float(self)!r})"
+
+
+@pytest.mark.parametrize(
+    ("value", "quantity"),
+    [
+        (0.1 + 0.2, "0.3"),
+        (0.3 - 0.1, "0.2"),
+        (0.123456, "0.12345"),
+        (0.12345999, "0.12345"),
+        (NumpyFloat(0.1), "0.1"),
+        (1, "1"),
+        ("0.00001", "0.00001"),
+        (d("2.000019"), "2.00001"),
+        (0.000009, "0"),
+        (0.0, "0"),
+    ],
+)
+def test_a_quantity_goes_down_to_the_grid_unless_it_means_the_grid(value: Any, quantity: str) -> None:
+    assert to_grid_quantity(BTC, value) == d(quantity)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "many", -1.0])
+def test_what_is_no_quantity_is_an_error(value: Any) -> None:
+    with pytest.raises(ValueError, match="quantity"):
+        to_grid_quantity(BTC, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "side", "price"),
+    [
+        (100.019, Side.BUY, "100.01"),
+        (100.011, Side.SELL, "100.02"),
+        (100.1 + 0.2, Side.BUY, "100.3"),
+        (100.1 + 0.2, Side.SELL, "100.3"),
+        ("100.01", Side.SELL, "100.01"),
+    ],
+)
+def test_a_price_goes_away_from_aggression(value: Any, side: Side, price: str) -> None:
+    assert to_grid_price(BTC, value, side=side) == d(price)
+
+
+def test_market_orders_have_their_own_grid_where_the_venue_has_one() -> None:
+    assert to_grid_quantity(LOTS, 0.12345, order_type=OrderType.MARKET) == d("0.123")
+    assert to_grid_quantity(LOTS, 0.12345) == d("0.12345")
+    assert step_of(BTC, order_type=OrderType.MARKET) == BTC.step_size
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "nearest"),
+    [
+        ({"quantity": d("0.000001")}, "min_quantity", "0.00001"),
+        ({"quantity": d(9001)}, "max_quantity", "9000"),
+        ({"quantity": d("1.000001")}, "step_size", "1"),
+        ({"price": d("0.001")}, "min_price", "0.01"),
+        ({"price": d(1000001)}, "max_price", "1000000"),
+        ({"price": d("100.018")}, "tick_size", "100.02"),
+        ({"trigger_price": d("100.018")}, "tick_size", "100.02"),
+        ({"quantity": d("0.03"), "price": d(100)}, "min_notional", "0.05"),
+        ({"quantity": d(8999), "price": d(999999)}, "max_notional", "9.00000"),
+        ({"quantity": d("0.03"), "price": None, "order_type": OrderType.MARKET}, "min_notional", "0.05"),
+    ],
+)
+def test_a_broken_rule_is_named_with_the_nearest_order_that_keeps_it(
+    changes: dict[str, Any], rule: str, nearest: str
+) -> None:
+    violation = check(request(**changes), reference_price=d(100))
+
+    assert violation is not None
+    assert (violation.rule, violation.nearest) == (rule, d(nearest))
+    assert violation.text.startswith("BTC/USDT: ")
+    assert violation.text.endswith(f"({rule})")
+
+
+def test_the_text_is_one_sentence_that_says_what_to_do() -> None:
+    violation = check(request(quantity=d("0.03")), reference_price=None)
+
+    assert violation is not None
+    assert violation.text == (
+        "BTC/USDT: 0.03 at 100 is worth 3 USDT, below the minimum of 5: order at least 0.05 (min_notional)"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"quantity": d("0.05")},
+        {"quantity": d(9000), "price": d(1000)},
+        {"quantity": d("0.05"), "price": None, "order_type": OrderType.MARKET},
+        {"quantity": d(9000), "price": None, "order_type": OrderType.MARKET},
+    ],
+)
+def test_an_order_within_the_rules_passes(changes: dict[str, Any]) -> None:
+    assert check(request(**changes), reference_price=d(100)) is None
+
+
+def test_the_value_of_a_market_order_without_a_known_price_is_left_to_the_venue() -> None:
+    order = request(quantity=d("0.00001"), price=None, order_type=OrderType.MARKET)
+
+    assert check(order, reference_price=None) is None
+
+
+def test_a_venue_may_set_no_minimum_for_market_orders() -> None:
+    lenient = attrs.evolve(BTC, min_notional_for_market=False)
+    order = request(instrument=lenient, quantity=d("0.01"), price=None, order_type=OrderType.MARKET)
+
+    assert check(order, reference_price=d(100)) is None
+
+
+def test_a_venue_may_set_no_limits_at_all() -> None:
+    free = attrs.evolve(BTC, max_quantity=None, min_price=None, max_price=None, min_notional=None, max_notional=None)
+
+    assert check(request(instrument=free, quantity=d(10**6), price=d("0.01")), reference_price=None) is None
+
+
+def test_a_halted_instrument_takes_no_orders() -> None:
+    violation = check(request(instrument=attrs.evolve(BTC, is_trading=False)), reference_price=None)
+
+    assert violation is not None
+    assert violation.rule == "is_trading"
+    assert "not trading" in violation.text
+
+
+@pytest.mark.parametrize(
+    ("quantity", "rule"),
+    [("0.001", "min_quantity"), ("100.001", "max_quantity"), ("1.0001", "step_size"), ("0.002", None)],
+)
+def test_market_orders_have_their_own_limits_where_the_venue_has_them(quantity: str, rule: str | None) -> None:
+    violation = check_quantity(LOTS, d(quantity), order_type=OrderType.MARKET)
+
+    assert (violation.rule if violation else None) == rule
+    assert check_quantity(LOTS, d("0.001"), order_type=OrderType.LIMIT) is None
+
+
+def test_zero_is_below_the_minimum_even_where_there_is_none() -> None:
+    free = attrs.evolve(BTC, min_quantity=Decimal(0))
+
+    violation = check_quantity(free, Decimal(0), order_type=OrderType.LIMIT)
+
+    assert violation is not None
+    assert violation.nearest == BTC.step_size

@@ -1,0 +1,269 @@
+from decimal import Decimal
+
+import pytest
+
+from btx.errors import OrderTransitionError
+from btx.model.order import (
+    CancelOutcome,
+    CancelRequested,
+    CancelResult,
+    Liquidity,
+    Order,
+    OrderEvent,
+    OutcomeUnknown,
+    Pending,
+    PlaceRefused,
+    Side,
+    Status,
+)
+from btx.rules.orders import apply, is_news, new_fills, new_order
+from tests.values import fill, leg, report
+
+CANCEL = CancelRequested(client_order_id="a1", time_ns=1)
+TAKEN = CancelResult(client_order_id="a1", outcome=CancelOutcome.TAKEN, time_ns=2)
+REFUSED = CancelResult(client_order_id="a1", outcome=CancelOutcome.REFUSED, time_ns=2)
+LOST_PLACE = OutcomeUnknown(client_order_id="a1", reason="no answer", time_ns=1)
+LOST_CANCEL = OutcomeUnknown(client_order_id="a1", reason="no answer", pending=Pending.CANCEL, time_ns=1)
+NEW = report(Status.NEW, sequence=1)
+
+
+def folded(*events: OrderEvent) -> Order:
+    order = new_order(leg())
+    for event in events:
+        order = apply(order, event)
+    return order
+
+
+def test_an_order_nobody_heard_of_is_pending_new() -> None:
+    order = new_order(leg())
+
+    assert order.status is Status.PENDING_NEW
+    assert (order.filled, order.remaining) == (0, 6)
+    assert not order.is_settled
+
+
+def test_fills_make_an_order_partial_and_then_filled() -> None:
+    first = folded(NEW, fill("f1", 2))
+    second = apply(first, fill("f2", 4))
+
+    assert first.status is Status.PARTIALLY_FILLED
+    assert second.status is Status.FILLED
+    assert second.is_settled
+
+
+def test_a_fill_that_comes_before_any_report_shows_the_order_is_alive() -> None:
+    assert folded(fill()).status is Status.PARTIALLY_FILLED
+
+
+def test_a_repeated_event_returns_the_very_same_order() -> None:
+    order = folded(NEW, fill())
+
+    assert apply(order, NEW) is order
+    assert apply(order, fill()) is order
+
+
+def test_fills_are_kept_by_time_and_id() -> None:
+    order = folded(fill("b", time_ns=2), fill("c", time_ns=1), fill("a", time_ns=2))
+
+    assert [one.fill_id for one in order.fills] == ["c", "a", "b"]
+
+
+def test_a_late_fill_beats_a_cancel() -> None:
+    canceled = report(Status.CANCELED, filled=Decimal(6))
+
+    order = folded(canceled, fill("f1", 6))
+
+    assert folded(canceled).status is Status.CANCELED
+    assert folded(canceled).missing == 6
+    assert not folded(canceled).is_settled
+    assert order.status is Status.FILLED
+    assert order.is_settled
+
+
+def test_a_fill_beyond_the_quantity_is_booked() -> None:
+    order = folded(fill("f1", 5), fill("f2", 4))
+
+    assert order.status is Status.FILLED
+    assert (order.filled, order.overfilled, order.remaining) == (9, 3, 0)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        fill(client_order_id="other"),
+        fill(symbol="ETH/USDT"),
+        fill(side=Side.SELL),
+        fill("f1", 3),
+        fill("f1", price=Decimal(101)),
+        report(Status.NEW, side=Side.SELL),
+        report(Status.UNKNOWN),
+    ],
+    ids=["other order", "other symbol", "other side", "quantity", "price", "report of other side", "no status"],
+)
+def test_what_cannot_belong_to_the_order_is_refused(strange: OrderEvent) -> None:
+    order = folded(fill("f1", 2))
+
+    with pytest.raises(OrderTransitionError, match="order a1"):
+        apply(order, strange)
+
+
+def test_a_fee_that_is_told_later_completes_the_fill() -> None:
+    bare = fill()
+    told = fill(
+        fee=Decimal("0.1"),
+        fee_asset="BNB",
+        liquidity=Liquidity.MAKER,
+        sequence=4,
+        venue_order_id="7",
+        time_ns=2,
+    )
+
+    order = folded(bare, told)
+
+    assert order == folded(told, bare)
+    (completed,) = order.fills
+    assert (completed.fee, completed.fee_asset, completed.liquidity) == (Decimal("0.1"), "BNB", Liquidity.MAKER)
+    assert (completed.sequence, completed.venue_order_id, completed.time_ns) == (4, "7", 1)
+
+
+def test_of_two_venue_ids_the_later_one_stays() -> None:
+    triggered = report(Status.NEW, venue_order_id="1000")
+
+    assert folded(triggered, fill(venue_order_id="999")).venue_order_id == "1000"
+    assert folded(fill(venue_order_id="999"), triggered).venue_order_id == "1000"
+    assert folded(NEW, triggered).venue_order_id == "1000"
+
+
+def test_the_higher_sequence_wins_among_open_states() -> None:
+    triggered = report(Status.NEW, sequence=3, reason="triggered")
+    partial = report(Status.PARTIALLY_FILLED, sequence=2, filled=Decimal(2))
+
+    assert folded(triggered, partial).evidence == folded(partial, triggered).evidence
+    assert folded(triggered, partial).missing == 2
+
+
+def test_nothing_leaves_a_final_state() -> None:
+    order = folded(report(Status.EXPIRED, sequence=5), report(Status.NEW, sequence=9))
+
+    assert order.status is Status.EXPIRED
+
+
+def test_the_venue_overrules_an_inference() -> None:
+    inferred = report(Status.REJECTED, inferred=True, filled=Decimal(3), time_ns=9)
+
+    order = folded(inferred, NEW)
+
+    assert folded(inferred).status is Status.REJECTED
+    assert order == folded(NEW, inferred)
+    assert order.status is Status.NEW
+    assert order.missing == 0
+
+
+def test_a_terse_answer_does_not_take_back_what_was_filled() -> None:
+    order = folded(report(Status.PARTIALLY_FILLED, filled=Decimal(2)), report(Status.CANCELED))
+
+    assert order.status is Status.CANCELED
+    assert order.missing == 2
+
+
+def test_a_refused_placement_is_rejected_with_its_reason() -> None:
+    order = folded(PlaceRefused(client_order_id="a1", reason="too small", insufficient_funds=True, time_ns=1))
+
+    assert order.status is Status.REJECTED
+    assert order.evidence is not None
+    assert order.evidence.insufficient_funds
+    assert order.evidence.reason == "too small"
+
+
+def test_a_placement_without_an_answer_is_unknown_until_something_is_heard() -> None:
+    order = folded(LOST_PLACE)
+
+    assert order.status is Status.UNKNOWN
+    assert order.outcome_unknown
+    assert apply(order, NEW) == folded(NEW)
+    assert folded(NEW, LOST_PLACE) == folded(NEW)
+    assert folded(fill(), LOST_PLACE) == folded(fill())
+
+
+def test_a_cancel_of_an_unknown_placement_leaves_it_unknown() -> None:
+    order = folded(LOST_PLACE, CANCEL)
+
+    assert order.status is Status.UNKNOWN
+    assert order.pending is Pending.CANCEL
+
+
+def test_a_cancel_before_any_answer_leaves_the_order_pending_new() -> None:
+    assert folded(CANCEL).status is Status.PENDING_NEW
+    assert folded(CANCEL, LOST_CANCEL).status is Status.PENDING_NEW
+    assert folded(CANCEL, LOST_CANCEL).outcome_unknown
+
+
+def test_a_cancel_is_pending_until_the_stream_confirms_it() -> None:
+    asked = folded(NEW, CANCEL)
+    taken = apply(asked, TAKEN)
+    over = apply(taken, report(Status.CANCELED, sequence=2))
+
+    assert asked.status is taken.status is Status.PENDING_CANCEL
+    assert (over.status, over.pending) == (Status.CANCELED, None)
+
+
+def test_a_refused_cancel_leaves_the_order_as_it_was() -> None:
+    order = folded(NEW, CANCEL, REFUSED)
+
+    assert (order.status, order.pending) == (Status.NEW, None)
+
+
+def test_a_cancel_without_an_answer_says_so_beside_the_status() -> None:
+    order = folded(NEW, fill(), CANCEL, LOST_CANCEL)
+
+    assert order.status is Status.PARTIALLY_FILLED
+    assert order.pending is Pending.CANCEL
+    assert order.outcome_unknown
+
+
+def test_a_cancel_survives_an_inferred_end_that_the_venue_overrules() -> None:
+    ended = folded(CANCEL, report(Status.CANCELED, inferred=True))
+
+    assert (ended.status, ended.pending) == (Status.CANCELED, None)
+    assert apply(ended, NEW).status is Status.PENDING_CANCEL
+
+
+def test_statements_that_differ_only_in_their_words_are_told_apart_the_same_way() -> None:
+    one, other = report(Status.EXPIRED, reason="a"), report(Status.EXPIRED, reason="b")
+
+    assert folded(one, other) == folded(other, one)
+
+
+def test_a_cancel_of_a_filled_order_is_over_even_beside_an_inference() -> None:
+    filled = folded(report(Status.NEW, inferred=True), fill("f1", 6))
+
+    assert apply(filled, CANCEL) is filled
+
+
+def test_a_cancel_of_a_final_order_asks_for_nothing() -> None:
+    order = folded(report(Status.CANCELED))
+
+    assert apply(order, CANCEL) is order
+
+
+def test_what_the_venue_states_is_kept_as_it_is() -> None:
+    assert folded(report(Status.PENDING_NEW)).status is Status.PENDING_NEW
+    assert folded(report(Status.PENDING_CANCEL)).status is Status.PENDING_CANCEL
+    assert folded(report(Status.PARTIALLY_FILLED)).status is Status.PARTIALLY_FILLED
+
+
+def test_new_fills_are_those_the_older_order_lacks() -> None:
+    before = folded(fill("f1"))
+    after = apply(before, fill("f2", time_ns=0))
+
+    assert [one.fill_id for one in new_fills(before, after)] == ["f2"]
+    assert new_fills(after, after) == ()
+
+
+def test_a_later_stamp_alone_is_no_news() -> None:
+    before = folded(report(Status.NEW))
+    after = apply(before, report(Status.NEW, time_ns=5))
+
+    assert after != before
+    assert not is_news(before, after)
+    assert is_news(new_order(leg()), before)
