@@ -95,3 +95,11 @@ def test_durations_are_written_like_intervals() -> None:
 def test_a_month_is_no_duration() -> None:
     with pytest.raises(ValueError, match="write days, like '30d'"):
         parse_duration("1M")
+
+
+def test_three_days_are_cut_as_binance_cuts_them() -> None:
+    # 2025-06-03T00:00Z opens a 3d kline at the venue.
+    opens_ns = 1748908800 * NS_PER_S
+
+    assert Interval.parse("3d").open_of(opens_ns + 1) == opens_ns
+    assert Interval.parse("3d").open_of(opens_ns - 1) == opens_ns - 3 * NS_PER_DAY

@@ -1,4 +1,4 @@
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 
@@ -53,6 +53,15 @@ def test_a_flat_position_has_no_price_and_no_cost() -> None:
 
     assert position == Position()
     assert position.price == 0
+
+
+def test_the_cost_of_a_third_is_rounded_and_the_rest_keeps_what_was_rounded() -> None:
+    thirds = Position(quantity=d(3), cost=d(100))
+
+    booked = apply_fill(thirds, signed_quantity=d(-1), price=d(0))
+
+    assert booked.realised == d("-33.333333333333333333")
+    assert booked.position.cost == d("66.666666666666666667")
 
 
 def test_a_position_that_is_flat_cost_nothing_however_fine_its_prices_were() -> None:
@@ -135,6 +144,10 @@ def test_dust_closes_the_trade_and_stays_in_the_book() -> None:
     assert sold.mirror.quantity == d("0.0009")
 
 
+def test_one_step_is_no_dust() -> None:
+    assert FloatMirror(step_size=d("0.001")).add(d("0.001")).mirror.size == 0.001
+
+
 def test_dust_counts_again_when_a_fill_lifts_it() -> None:
     dusty = FloatMirror(step_size=d("0.001"), quantity=d("0.0009"))
 
@@ -146,8 +159,6 @@ def test_dust_counts_again_when_a_fill_lifts_it() -> None:
 
 
 def test_the_callers_decimal_context_changes_nothing() -> None:
-    from decimal import localcontext
-
     with localcontext(prec=3):
         position = apply_fill(Position(), signed_quantity=d("1.23456"), price=d("1.23456")).position
         mirror = FloatMirror(step_size=d("0.00001")).add(d("1.23456")).mirror

@@ -28,8 +28,6 @@ NS_PER_HOUR = 60 * NS_PER_MINUTE
 NS_PER_DAY = 24 * NS_PER_HOUR
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-# 1970-01-01 was a Thursday, so Monday 00:00 UTC lies four days after it (modulo a week).
-_MONDAY_NS = 4 * NS_PER_DAY
 
 
 def from_ms(time_ms: int) -> int:
@@ -66,6 +64,9 @@ _UNIT_NS = {
     IntervalUnit.DAY: NS_PER_DAY,
     IntervalUnit.WEEK: 7 * NS_PER_DAY,
 }
+# Where counting begins. 1970-01-01 was a Thursday, so Monday lies four days after it (modulo a week).
+# Several days together begin on 1970-01-02: so Binance cuts its 3d klines (seen in January to June 2025).
+_ORIGIN_NS = {IntervalUnit.WEEK: 4 * NS_PER_DAY, IntervalUnit.DAY: NS_PER_DAY}
 _TEXT = re.compile(r"([1-9][0-9]{0,4})([smhdwM])")
 
 
@@ -103,7 +104,7 @@ class Interval:
             moment = _EPOCH + datetime.timedelta(microseconds=time_ns // 1000)
             months = (moment.year - 1970) * 12 + moment.month - 1
             return _month_ns(months - months % self.count)
-        origin_ns = _MONDAY_NS if self.unit is IntervalUnit.WEEK else 0
+        origin_ns = _ORIGIN_NS.get(self.unit, 0)
         return time_ns - (time_ns - origin_ns) % self.nominal_ns
 
     def close_of(self, open_ns: int) -> int:

@@ -1,5 +1,7 @@
 """A meter of one rate limit: how long to wait so that no window ever holds too much."""
 
+from bisect import bisect_right
+
 import attrs
 
 __all__ = ("Meter", "observe", "reserve", "used")
@@ -60,8 +62,14 @@ def observe(meter: Meter, *, used_units: int, now_ns: int) -> Meter:
 
 def _since(meter: Meter, now_ns: int) -> tuple[tuple[int, int], ...]:
     """Return what still counts in the window that ends now, and what is reserved after it."""
-    return tuple(entry for entry in meter.spent if entry[0] > now_ns - meter.window_ns)
+    first = bisect_right(meter.spent, now_ns - meter.window_ns, key=_time)
+    return meter.spent[first:]
 
 
 def _with(spent: tuple[tuple[int, int], ...], time_ns: int, units: int) -> tuple[tuple[int, int], ...]:
-    return tuple(sorted((*spent, (time_ns, units))))
+    place = bisect_right(spent, time_ns, key=_time)
+    return (*spent[:place], (time_ns, units), *spent[place:])
+
+
+def _time(entry: tuple[int, int]) -> int:
+    return entry[0]

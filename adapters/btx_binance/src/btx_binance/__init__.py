@@ -1,0 +1,1 @@
+"""The Binance adapter of btx. Everything is found through the entry point ``btx.venues``."""

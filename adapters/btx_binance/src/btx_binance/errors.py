@@ -1,0 +1,54 @@
+"""Binance's error codes, and what each says about the request it answers.
+
+Source: https://developers.binance.com/docs/binance-spot-api-docs/errors, 2025-01-09.
+The codes that leave an order's outcome open are those whose text says so (-1006,
+-1007) and those of an internal failure that does not say otherwise (-1000, -1001).
+"""
+
+from btx.bridges.ccxt import Verdict, Verdicts
+
+__all__ = ("VERDICTS",)
+
+_CODES = {
+    -1000: Verdict.UNKNOWN,
+    -1001: Verdict.UNKNOWN,
+    -1002: Verdict.UNAUTHORISED,
+    -1003: Verdict.LIMITED,
+    -1006: Verdict.UNKNOWN,
+    -1007: Verdict.UNKNOWN,
+    -1008: Verdict.LIMITED,  # overloaded: refused before it was looked at
+    -1013: Verdict.FILTER,
+    -1014: Verdict.UNSUPPORTED,
+    -1015: Verdict.LIMITED,
+    -1016: Verdict.NOT_DONE,
+    -1020: Verdict.UNSUPPORTED,
+    -1021: Verdict.UNAUTHORISED,
+    -1022: Verdict.UNAUTHORISED,
+    -1111: Verdict.FILTER,
+    -1116: Verdict.UNSUPPORTED,
+    -1121: Verdict.UNKNOWN_SYMBOL,
+    -2010: Verdict.REJECTED,
+    -2011: Verdict.REJECTED,
+    -2013: Verdict.NOT_FOUND,
+    -2014: Verdict.UNAUTHORISED,
+    -2015: Verdict.UNAUTHORISED,
+    -2026: Verdict.NOT_FOUND,  # cancelled without a fill over 90 days ago, and archived
+}
+
+# "Messages for -1010, -2010 and -2011"; a code alone says only that the matching engine refused.
+_TEXTS = (
+    (-2010, "insufficient balance", Verdict.INSUFFICIENT_FUNDS),
+    (-2010, "Duplicate order sent", Verdict.DUPLICATE),
+    (-2010, "Filter failure", Verdict.FILTER),
+    (-2010, "Price * QTY is zero or less", Verdict.FILTER),
+    (-2010, "may not place or cancel orders", Verdict.UNAUTHORISED),
+    (-2010, "action is disabled on this account", Verdict.UNAUTHORISED),
+    (-2011, "Unknown order sent", Verdict.NOT_FOUND),
+    (-2011, "may not place or cancel orders", Verdict.UNAUTHORISED),
+)
+
+VERDICTS = Verdicts(
+    codes={str(code): verdict for code, verdict in _CODES.items()},
+    texts=tuple((str(code), part, verdict) for code, part, verdict in _TEXTS),
+)
+"""What :func:`btx.bridges.ccxt.translate` is given for Binance."""

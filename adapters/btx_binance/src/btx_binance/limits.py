@@ -1,0 +1,45 @@
+"""Binance's rate limits, and what each of our operations costs of them.
+
+Source: the spot API documentation, "Limits" and the weight of each endpoint
+(https://developers.binance.com/docs/binance-spot-api-docs/rest-api), and the
+``rateLimits`` of a recorded ``exchangeInfo`` of 2025-08-07: 6000 weight a minute
+per address; 100 orders in 10 s and 200000 a day per account.
+"""
+
+from collections.abc import Mapping
+
+from btx.model.venue import RateLimit
+
+__all__ = ("BOOK_DEPTH", "COSTS", "LIMITS", "OPEN_ORDERS_EACH", "PAGE", "STREAMS_PER_CONNECTION")
+
+LIMITS = (
+    RateLimit(name="weight", limit=6000, window_s=60.0, scope="ip"),
+    RateLimit(name="orders_10s", limit=100, window_s=10.0, scope="account"),
+    RateLimit(name="orders_day", limit=200_000, window_s=86_400.0, scope="account"),
+)
+
+PAGE = 1000
+"""Rows of klines, aggTrades and myTrades a single request returns at most."""
+
+BOOK_DEPTH = 1000
+"""The deepest book we ask for; 5000 levels would cost 250 instead of 50."""
+
+OPEN_ORDERS_EACH = 13
+"""Up to so many instruments openOrders is cheaper symbol by symbol (6 each) than all at once (80)."""
+
+STREAMS_PER_CONNECTION = 1024
+"""https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams, "Websocket Limits", 2023-12-04."""
+
+COSTS: Mapping[str, Mapping[str, int]] = {
+    "time": {"weight": 1},
+    "instruments": {"weight": 20},
+    "account": {"weight": 20},
+    "place": {"weight": 1, "orders_10s": 1, "orders_day": 1},
+    "cancel": {"weight": 1},
+    "query": {"weight": 9},  # the order 4, its fills 5
+    "open_orders": {"weight": 80},
+    "bars": {"weight": 2},
+    "last_price": {"weight": 4},
+    "trades": {"weight": 4},  # a page
+    "book": {"weight": 50},
+}

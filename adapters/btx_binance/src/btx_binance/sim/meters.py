@@ -1,0 +1,175 @@
+"""The venue's rate meters: request weight and raw requests per address, orders per account.
+
+Meters count in fixed windows of wall time that start at whole multiples of
+their length, as ``web-socket-api.md`` ("How to interpret rate limits", 2026)
+describes.  Pure bookkeeping: time is an argument.
+"""
+
+from typing import Any
+
+import attrs
+
+from btx.model.time import NS_PER_MS, NS_PER_S, to_ms
+from btx_binance.sim.wire import JSON, WireError
+
+__all__ = ("CONNECTIONS", "ORDERS", "RATE_LIMITS", "RAW_REQUESTS", "WEIGHT", "Limit", "Meters")
+
+_SECONDS = {"SECOND": 1, "MINUTE": 60, "DAY": 86_400}
+
+
+@attrs.frozen(kw_only=True)
+class Limit:
+    """``limit`` units in each window of ``count`` ``interval``."""
+
+    kind: str
+    interval: str
+    count: int
+    limit: int
+
+    @property
+    def window_ns(self) -> int:
+        return _SECONDS[self.interval] * self.count * NS_PER_S
+
+    @property
+    def letters(self) -> str:
+        """``1M``, ``10S``: how response headers write the window."""
+        return f"{self.count}{self.interval[0]}"
+
+    @property
+    def words(self) -> str:
+        """``10 SECOND``: how messages write the window."""
+        return f"{self.count} {self.interval}"
+
+
+# exchangeInfo of 2025-08-07.
+WEIGHT = Limit(kind="REQUEST_WEIGHT", interval="MINUTE", count=1, limit=6000)
+ORDERS = (
+    Limit(kind="ORDERS", interval="SECOND", count=10, limit=100),
+    Limit(kind="ORDERS", interval="DAY", count=1, limit=200_000),
+)
+RAW_REQUESTS = Limit(kind="RAW_REQUESTS", interval="MINUTE", count=5, limit=61_000)
+RATE_LIMITS = (WEIGHT, *ORDERS, RAW_REQUESTS)
+# web-socket-streams.md and web-socket-api.md, "limit of 300 connections per attempt every 5 minutes".
+CONNECTIONS = Limit(kind="CONNECTIONS", interval="MINUTE", count=5, limit=300)
+
+# The manual says "repeatedly violating" and "from 2 minutes to 3 days"; how often and how fast is our choice.
+_VIOLATIONS_TO_BAN = 10
+_BANS_NS = tuple(minutes * 60 * NS_PER_S for minutes in (2, 10, 60, 24 * 60, 3 * 24 * 60))
+
+
+@attrs.define
+class _Address:
+    violations: int = 0
+    bans: int = 0
+    banned_until_ns: int = 0
+
+
+class Meters:
+    """Counts what each address and each account used, and refuses what goes beyond."""
+
+    def __init__(self) -> None:
+        self._used: dict[tuple[str, Limit], tuple[int, int]] = {}
+        self._addresses: dict[str, _Address] = {}
+
+    def used(self, who: str, limit: Limit, now_ns: int) -> int:
+        """Return the units ``who`` used in the window that ``now_ns`` lies in."""
+        window, count = self._used.get((who, limit), (0, 0))
+        return count if window == now_ns // limit.window_ns else 0
+
+    def take(self, who: str, limit: Limit, units: int, now_ns: int) -> int:
+        """Add ``units`` and return the sum of the window."""
+        count = self.used(who, limit, now_ns) + units
+        self._used[who, limit] = (now_ns // limit.window_ns, count)
+        return count
+
+    def request(self, address: str, weight: int, now_ns: int) -> None:
+        """Count one request of ``weight``.
+
+        Raises:
+            WireError: status 429 past a limit, 418 for an address that carried on.
+        """
+        state = self._addresses.setdefault(address, _Address())
+        if now_ns < state.banned_until_ns:
+            raise _banned(state.banned_until_ns)
+        raw = self.take(address, RAW_REQUESTS, 1, now_ns)
+        used = self.take(address, WEIGHT, weight, now_ns)
+        over = WEIGHT if used > WEIGHT.limit else RAW_REQUESTS if raw > RAW_REQUESTS.limit else None
+        if over is None:
+            return
+        state.violations += 1
+        if state.violations > _VIOLATIONS_TO_BAN:
+            state.violations = 0
+            state.banned_until_ns = now_ns + _BANS_NS[min(state.bans, len(_BANS_NS) - 1)]
+            state.bans += 1
+            raise _banned(state.banned_until_ns)
+        raise _too_much(over, now_ns)
+
+    def connect(self, address: str, now_ns: int) -> bool:
+        """Count one new socket and say whether it may open."""
+        return self.take(address, CONNECTIONS, 1, now_ns) <= CONNECTIONS.limit
+
+    def order(self, account: str, now_ns: int) -> None:
+        """Count one order of ``account``.
+
+        Raises:
+            WireError: -1015, status 429, past a limit; the order does not count then.
+        """
+        for limit in ORDERS:
+            if self.used(account, limit, now_ns) >= limit.limit:
+                raise WireError(
+                    -1015,
+                    f"Too many new orders; current limit is {limit.limit} orders per {limit.words}.",
+                    status=429,
+                )
+        for limit in ORDERS:
+            self.take(account, limit, 1, now_ns)
+
+    def order_counts(self, account: str, now_ns: int) -> list[JSON]:
+        """Return the state of an account's order meters, as the API lists it."""
+        return [status(limit, self.used(account, limit, now_ns)) for limit in ORDERS]
+
+    def weight_count(self, address: str, now_ns: int) -> JSON:
+        """Return the state of an address's weight meter, as the API lists it."""
+        return status(WEIGHT, self.used(address, WEIGHT, now_ns))
+
+    def headers(self, address: str, account: str | None, now_ns: int) -> dict[str, str]:
+        """Return the response headers: used weight, and the order counts of ``account``."""
+        used = str(self.used(address, WEIGHT, now_ns))
+        headers = {"X-MBX-USED-WEIGHT": used, f"X-MBX-USED-WEIGHT-{WEIGHT.letters}": used}
+        if account is not None:
+            for limit in ORDERS:
+                headers[f"X-MBX-ORDER-COUNT-{limit.letters}"] = str(self.used(account, limit, now_ns))
+        return headers
+
+
+def status(limit: Limit, count: int | None = None) -> dict[str, Any]:
+    """Return a limit, with its present count if there is one, as the API lists it."""
+    listed: dict[str, Any] = {
+        "rateLimitType": limit.kind,
+        "interval": limit.interval,
+        "intervalNum": limit.count,
+        "limit": limit.limit,
+    }
+    return listed if count is None else {**listed, "count": count}
+
+
+def _too_much(limit: Limit, now_ns: int) -> WireError:
+    until_ns = (now_ns // limit.window_ns + 1) * limit.window_ns
+    what = "request weight" if limit is WEIGHT else "raw requests"
+    return WireError(
+        -1003,
+        f"Too much request weight used; current limit is {limit.limit} {what} per {limit.words}. "
+        "Please use WebSocket Streams for live updates to avoid polling the API.",
+        status=429,
+        retry_at_ms=to_ms(until_ns + NS_PER_MS - 1),
+    )
+
+
+def _banned(until_ns: int) -> WireError:
+    return WireError(
+        -1003,
+        f"Way too much request weight used; IP banned until {to_ms(until_ns)}. "
+        "Please use WebSocket Streams for live updates to avoid bans.",
+        status=418,
+        retry_at_ms=to_ms(until_ns),
+    )

@@ -1,0 +1,381 @@
+"""What Binance spot says on the wire, from what the simulator knows.  Values in, JSON values out.
+
+Written from the venue's documentation (github.com/binance/binance-spot-api-docs:
+``rest-api.md``, ``web-socket-streams.md``, ``web-socket-api.md``,
+``user-data-stream.md``, ``errors.md``, ``enums.md``; state of 2026), and compared
+with frames recorded at the venue in March 2026.  It never sees the adapter's codec.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from btx.model.account import Balance
+from btx.model.market import BookLevel
+from btx.model.order import OrderType, Side, Status
+from btx.model.time import to_ms
+from btx.sim.exchange import ExecutionEvent, ExecutionKind, Refusal, Refused, SimFill, SimOrder
+
+__all__ = (
+    "DISCOUNT_ASSET",
+    "JSON",
+    "ORDER_TYPES",
+    "SELF_TRADE_PREVENTION",
+    "SELF_TRADE_PREVENTION_MODES",
+    "WireError",
+    "account_position",
+    "balance_rows",
+    "cancel_refused",
+    "canceled",
+    "depth_levels",
+    "dumps",
+    "execution_report",
+    "fill_row",
+    "number",
+    "order_ack",
+    "order_full",
+    "order_query",
+    "order_result",
+    "order_type_text",
+    "place_refused",
+    "query_refused",
+    "signature_fits",
+    "signed_by_ed25519",
+)
+
+JSON = dict[str, Any]
+
+# exchangeInfo of 2025-08-07, the same for every symbol.
+SELF_TRADE_PREVENTION = "EXPIRE_MAKER"
+SELF_TRADE_PREVENTION_MODES = ("EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT")
+DISCOUNT_ASSET = "BNB"
+
+ORDER_TYPES: Mapping[str, tuple[OrderType, bool]] = {
+    "LIMIT": (OrderType.LIMIT, False),
+    "LIMIT_MAKER": (OrderType.LIMIT, True),
+    "MARKET": (OrderType.MARKET, False),
+    "STOP_LOSS": (OrderType.STOP_MARKET, False),
+    "STOP_LOSS_LIMIT": (OrderType.STOP_LIMIT, False),
+    "TAKE_PROFIT": (OrderType.TAKE_PROFIT_MARKET, False),
+    "TAKE_PROFIT_LIMIT": (OrderType.TAKE_PROFIT_LIMIT, False),
+}
+"""The venue's order types, and what each means: (order type, post only)."""
+
+_TYPE_TEXTS = {meaning: text for text, meaning in ORDER_TYPES.items()}
+_OPEN = frozenset({Status.NEW, Status.PARTIALLY_FILLED})
+_NOTHING = Decimal(0)
+
+
+class WireError(Exception):
+    """An error as the venue words it: ``code``, ``message``, HTTP ``status``, and when to come back."""
+
+    def __init__(self, code: int, message: str, *, status: int = 400, retry_at_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.retry_at_ms = retry_at_ms
+
+    def body(self) -> JSON:
+        return {"code": self.code, "msg": self.message}
+
+
+def dumps(value: Any) -> str:
+    """Return compact JSON, as the venue writes it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def number(value: Decimal | None) -> str:
+    """Return a price or quantity with eight decimals; what is absent is zero on this wire."""
+    return f"{_NOTHING if value is None else value:.8f}"
+
+
+# --- signatures ------------------------------------------------------------------------------------------
+
+
+def signature_fits(payload: str, signature: str, secret: str) -> bool:
+    """Say whether ``signature`` belongs to exactly this payload; a hexadecimal one in either case.
+
+    A secret that is a PEM private key is an Ed25519 key: its signatures are
+    base64 (rest-api.md, "SIGNED Endpoint security").
+    """
+    if signed_by_ed25519(secret):
+        return _ed25519_fits(payload, signature, secret)
+    expected = hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), signature.lower().encode())
+
+
+def signed_by_ed25519(secret: str) -> bool:
+    """Say whether an account's secret is an Ed25519 key and not an HMAC secret."""
+    return secret.lstrip().startswith("-----BEGIN")
+
+
+def _ed25519_fits(payload: str, signature: str, secret: str) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = load_pem_private_key(secret.encode(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        return False
+    try:
+        key.public_key().verify(base64.b64decode(signature, validate=True), payload.encode())
+    except (InvalidSignature, binascii.Error):
+        return False
+    return True
+
+
+# --- refusals --------------------------------------------------------------------------------------------
+
+_COMMON_REFUSALS = {
+    Refusal.UNKNOWN_SYMBOL: (-1121, "Invalid symbol."),
+    Refusal.NOT_SUPPORTED: (-1020, "This operation is not supported."),
+}
+_PLACE_REFUSALS = _COMMON_REFUSALS | {
+    Refusal.DUPLICATE_CLIENT_ID: (-2010, "Duplicate order sent."),
+    Refusal.INSUFFICIENT_BALANCE: (-2010, "Account has insufficient balance for requested action."),
+    Refusal.WOULD_TAKE: (-2010, "Order would immediately match and take."),
+    # errors.md says "Order would trigger immediately."; the venue is known to send this text.
+    Refusal.STOP_WOULD_TRIGGER: (-2010, "Stop price would trigger immediately."),
+    Refusal.MARKET_HALTED: (-1013, "Market is closed."),
+}
+
+
+_FILTERS = {
+    "price": "PRICE_FILTER",
+    "percent_price_by_side": "PERCENT_PRICE_BY_SIDE",
+    "lot": "LOT_SIZE",
+    "market_lot": "MARKET_LOT_SIZE",
+    "notional": "NOTIONAL",
+    "max_num_orders": "MAX_NUM_ORDERS",
+    "max_num_algo_orders": "MAX_NUM_ALGO_ORDERS",
+}
+
+
+def place_refused(refused: Refused) -> WireError:
+    """Return the error for an order that was not taken."""
+    if refused.reason is Refusal.FILTER:
+        return WireError(-1013, f"Filter failure: {_FILTERS[refused.detail]}")
+    return WireError(*_PLACE_REFUSALS[refused.reason])
+
+
+def cancel_refused(refused: Refused) -> WireError:
+    """Return the error for a cancel that found nothing to cancel."""
+    return WireError(*_COMMON_REFUSALS.get(refused.reason, (-2011, "Unknown order sent.")))
+
+
+def query_refused(refused: Refused) -> WireError:
+    """Return the error for a query of an order that is not there."""
+    return WireError(*_COMMON_REFUSALS.get(refused.reason, (-2013, "Order does not exist.")))
+
+
+# --- orders ----------------------------------------------------------------------------------------------
+
+
+def order_type_text(order: SimOrder) -> str:
+    """Return the venue's name of an order's type."""
+    return _TYPE_TEXTS[order.order_type, order.post_only]
+
+
+def order_ack(order: SimOrder) -> JSON:
+    """Return the ACK response to a placement."""
+    return {
+        "symbol": order.venue_symbol,
+        "orderId": order.order_id,
+        "orderListId": -1,
+        "clientOrderId": order.client_order_id,
+        "transactTime": to_ms(order.updated_ns),
+    }
+
+
+def order_result(order: SimOrder) -> JSON:
+    """Return the RESULT response to a placement."""
+    return order_ack(order) | _state(order) | _placed_conditionals(order)
+
+
+def order_full(order: SimOrder) -> JSON:
+    """Return the FULL response to a placement: RESULT and the fills it had at once."""
+    fills = [
+        {
+            "price": number(fill.price),
+            "qty": number(fill.quantity),
+            "commission": number(fill.fee),
+            "commissionAsset": fill.fee_asset,
+            "tradeId": fill.trade_id,
+        }
+        for fill in order.fills
+    ]
+    return order_result(order) | {"fills": fills}
+
+
+def order_query(order: SimOrder) -> JSON:
+    """Return an order as queries and lists show it."""
+    row = {
+        "symbol": order.venue_symbol,
+        "orderId": order.order_id,
+        "orderListId": -1,
+        "clientOrderId": order.client_order_id,
+    }
+    row |= _state(order)
+    del row["workingTime"], row["selfTradePreventionMode"]
+    return row | {
+        "stopPrice": number(order.trigger_price),
+        "icebergQty": number(None),
+        "time": to_ms(order.created_ns),
+        "updateTime": to_ms(order.updated_ns),
+        "isWorking": order.working_ns is not None,
+        "workingTime": _working_ms(order),
+        "origQuoteOrderQty": number(order.quote_quantity),
+        "selfTradePreventionMode": SELF_TRADE_PREVENTION,
+    }
+
+
+def canceled(order: SimOrder, cancel_id: str) -> JSON:
+    """Return the response to a cancel: the order under its old id, the cancel's own id beside it."""
+    row = {
+        "symbol": order.venue_symbol,
+        "origClientOrderId": order.client_order_id,
+        "orderId": order.order_id,
+        "orderListId": -1,
+        "clientOrderId": cancel_id,
+        "transactTime": to_ms(order.updated_ns),
+    }
+    row |= _state(order)
+    del row["workingTime"]
+    return row | _placed_conditionals(order)
+
+
+def fill_row(fill: SimFill) -> JSON:
+    """Return one row of ``myTrades``."""
+    return {
+        "symbol": fill.venue_symbol,
+        "id": fill.trade_id,
+        "orderId": fill.order_id,
+        "orderListId": -1,
+        "price": number(fill.price),
+        "qty": number(fill.quantity),
+        "quoteQty": number(fill.quote_quantity),
+        "commission": number(fill.fee),
+        "commissionAsset": fill.fee_asset,
+        "time": to_ms(fill.time_ns),
+        "isBuyer": fill.side is Side.BUY,
+        "isMaker": fill.is_maker,
+        "isBestMatch": True,
+    }
+
+
+def _state(order: SimOrder) -> JSON:
+    return {
+        "price": number(order.price),
+        "origQty": number(order.quantity),
+        "executedQty": number(order.executed_quantity),
+        "origQuoteOrderQty": number(order.quote_quantity),
+        "cummulativeQuoteQty": number(order.executed_quote),
+        "status": order.status.value,
+        "timeInForce": order.time_in_force.value,
+        "type": order_type_text(order),
+        "side": order.side.value,
+        "workingTime": _working_ms(order),
+        "selfTradePreventionMode": SELF_TRADE_PREVENTION,
+    }
+
+
+def _placed_conditionals(order: SimOrder) -> JSON:
+    """Return the fields that only some orders show (rest-api.md, "Conditional fields in Order Responses")."""
+    return {} if order.trigger_price is None else {"stopPrice": number(order.trigger_price)}
+
+
+def _working_ms(order: SimOrder) -> int:
+    return -1 if order.working_ns is None else to_ms(order.working_ns)
+
+
+# --- the account -----------------------------------------------------------------------------------------
+
+
+def balance_rows(balances: Mapping[str, Balance], *, omit_zero: bool = False) -> list[JSON]:
+    """Return balances as ``account`` lists them."""
+    return [
+        {"asset": asset, "free": number(balance.free), "locked": number(balance.locked)}
+        for asset, balance in sorted(balances.items())
+        if balance.total or not omit_zero
+    ]
+
+
+def account_position(event: ExecutionEvent) -> JSON:
+    """Return ``outboundAccountPosition``: the assets the event may have changed."""
+    time_ms = to_ms(event.time_ns)
+    return {
+        "e": "outboundAccountPosition",
+        "E": time_ms,
+        "u": time_ms,
+        "B": [
+            {"a": asset, "f": number(balance.free), "l": number(balance.locked)}
+            for asset, balance in sorted(event.balances.items())
+        ],
+    }
+
+
+_EXECUTION_TYPES = {
+    ExecutionKind.NEW: "NEW",
+    ExecutionKind.TRADE: "TRADE",
+    ExecutionKind.CANCELED: "CANCELED",
+    ExecutionKind.EXPIRED: "EXPIRED",
+    ExecutionKind.REJECTED: "REJECTED",
+    ExecutionKind.TRIGGERED: "NEW",  # a stop that starts to work says NEW again, now with `w` and `W`
+}
+
+
+def execution_report(event: ExecutionEvent, cancel_id: str | None = None) -> JSON:
+    """Return ``executionReport``; ``cancel_id`` is the id a cancel request gave itself."""
+    order, fill = event.order, event.fill
+    works = order.status in _OPEN and order.working_ns is not None
+    report: JSON = {
+        "e": "executionReport",
+        "E": to_ms(event.time_ns),
+        "s": order.venue_symbol,
+        "c": order.client_order_id if cancel_id is None else cancel_id,
+        "S": order.side.value,
+        "o": order_type_text(order),
+        "f": order.time_in_force.value,
+        "q": number(order.quantity),
+        "p": number(order.price),
+        "P": number(order.trigger_price),
+        "F": number(None),
+        "g": -1,
+        "C": "" if cancel_id is None else order.client_order_id,
+        "x": _EXECUTION_TYPES[event.kind],
+        "X": order.status.value,
+        "r": "NONE",
+        "i": order.order_id,
+        "l": number(fill.quantity if fill else None),
+        "z": number(order.executed_quantity),
+        "L": number(fill.price if fill else None),
+        "n": number(fill.fee) if fill else "0",
+        "N": fill.fee_asset if fill else None,
+        "T": to_ms(event.time_ns),
+        "t": fill.trade_id if fill else -1,
+        "I": event.sequence,
+        "w": works and not (fill is not None and not fill.is_maker),
+        "m": fill.is_maker if fill else False,
+        "M": fill is not None,
+        "O": to_ms(order.created_ns),
+        "Z": number(order.executed_quote),
+        "Y": number(fill.quote_quantity if fill else None),
+        "Q": number(order.quote_quantity),
+    }
+    if order.working_ns is not None:
+        report["W"] = to_ms(order.working_ns)
+    return report | {"V": SELF_TRADE_PREVENTION}
+
+
+# --- the book --------------------------------------------------------------------------------------------
+
+
+def depth_levels(levels: Iterable[BookLevel]) -> list[list[str]]:
+    """Return price and quantity of book levels, as text."""
+    return [[number(price), number(quantity)] for price, quantity in levels]

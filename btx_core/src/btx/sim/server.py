@@ -1,0 +1,459 @@
+"""The simulator as a process: its control channel, how it is started, and how it serves.
+
+The control channel is a WebSocket of its own, outside the venue's protocol.
+JSON text frames, one answer per request with the ``id`` of the request:
+
+==========================  ===============================================================================
+``hello``                   ``market_ns``, ``speed`` (null: lockstep), ``ended``
+``sync`` (``api_key``)      ``sequence`` of the account's last execution event, after all frames were sent
+``advance`` (``api_key``)   one step of a lockstep market: ``market_ns``, ``ended``, ``sequence``, ``closed``
+                            (``[venue symbol, interval, open_ns]`` of the subscribed bars that closed)
+``ledger`` (``api_key``)    ``balances`` and all ``fills`` of the account
+``bars`` (``symbol``)       ``played`` (minutes closed since the origin), ``first_open_ns``,
+                            ``last_open_ns``, ``synthesised``
+==========================  ===============================================================================
+
+What cannot be done is answered by ``{"id": ..., "error": text}``.  When a
+free-running market ends, ``{"event": "ended", "market_ns": ...}`` is pushed.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from btx.errors import BtxError, ConfigError, TransportError
+from btx.model.venue import Endpoints, Scenario, SimAccount, SimClock
+from btx.sim.exchange import SimFill
+from btx.sim.world import World
+
+__all__ = (
+    "endpoints_from_json",
+    "endpoints_to_json",
+    "run_server",
+    "scenario_from_json",
+    "scenario_to_json",
+    "serve_control",
+    "spawn",
+)
+
+_HOST = "127.0.0.1"
+_CONFIG_EXIT = 2  # how a child says that a human must change something
+_STOP_S = 3.0
+_TAIL_LINES = 30
+_NOT_MODELLED = "not_modelled"
+
+Simulator = Callable[[Scenario], AbstractAsyncContextManager[Endpoints]]
+_Message = dict[str, Any]
+
+
+# --- the control channel ------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def serve_control(world: World) -> AsyncIterator[str]:
+    """Serve the control channel of a world in the running loop; the value is its ``ws://`` address."""
+    channel = _Channel(world)
+    app = web.Application()
+    app.router.add_get("/", channel.handle)
+    app.on_shutdown.append(channel.close)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, _HOST, 0)
+        await site.start()
+        yield f"ws://{_HOST}:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
+class _Channel:
+    """What the sockets of one control server share."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._sockets: set[web.WebSocketResponse] = set()
+        self._ended = asyncio.Event()
+        if world.speed is not None:
+            world.on_ended(self._ended.set)
+        self._operations: Mapping[str, Callable[[_Message], Awaitable[_Message]]] = {
+            "hello": self._hello,
+            "sync": self._sync,
+            "advance": self._advance,
+            "ledger": self._ledger,
+            "bars": self._bars,
+        }
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(autoping=True)
+        await socket.prepare(request)
+        self._sockets.add(socket)
+        farewell = asyncio.create_task(self._push_ended(socket), name="btx-sim-ended")
+        try:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    await socket.send_json(await self._answer(message.data))
+        finally:
+            farewell.cancel()
+            self._sockets.discard(socket)
+        return socket
+
+    async def close(self, _app: web.Application) -> None:
+        for socket in tuple(self._sockets):
+            await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+
+    async def _push_ended(self, socket: web.WebSocketResponse) -> None:
+        await self._ended.wait()
+        with contextlib.suppress(ConnectionError):
+            await socket.send_json({"event": "ended", "market_ns": self._world.market_ns()})
+
+    async def _answer(self, text: str) -> _Message:
+        try:
+            message = json.loads(text)
+        except ValueError:
+            return {"id": None, "error": "a request is a JSON object"}
+        if not isinstance(message, dict):
+            return {"id": None, "error": "a request is a JSON object"}
+        request_id = message.get("id")
+        operation = self._operations.get(str(message.get("op")))
+        if operation is None:
+            known = ", ".join(self._operations)
+            return {"id": request_id, "error": f"unknown op {message.get('op')!r}: write one of {known}"}
+        try:
+            return {"id": request_id, **await operation(message)}
+        except BtxError as error:
+            return {"id": request_id, "error": str(error)}
+
+    async def _hello(self, _message: _Message) -> _Message:
+        world = self._world
+        return {"market_ns": world.market_ns(), "speed": world.speed, "ended": world.ended}
+
+    async def _sync(self, message: _Message) -> _Message:
+        sequence = self._world.exchange.sequence(api_key=self._api_key(message))
+        await self._world.flush()
+        return {"sequence": sequence}
+
+    async def _advance(self, message: _Message) -> _Message:
+        api_key = self._api_key(message)
+        step = self._world.advance()
+        sequence = self._world.exchange.sequence(api_key=api_key)
+        await self._world.flush()
+        return {
+            "market_ns": step.market_ns,
+            "ended": step.is_ended,
+            "sequence": sequence,
+            "closed": [[symbol, str(interval), open_ns] for symbol, interval, open_ns in step.closed],
+        }
+
+    async def _ledger(self, message: _Message) -> _Message:
+        api_key = self._api_key(message)
+        exchange = self._world.exchange
+        return {
+            "balances": {
+                asset: {"free": f"{balance.free:f}", "locked": f"{balance.locked:f}"}
+                for asset, balance in exchange.balances(api_key=api_key).items()
+            },
+            "fills": [_fill_json(fill) for fill in exchange.fills(api_key=api_key)],
+        }
+
+    async def _bars(self, message: _Message) -> _Message:
+        symbol = str(message.get("symbol"))
+        if symbol not in self._world.listings:
+            raise ConfigError(f"unknown symbol {symbol}: write one of {', '.join(self._world.listings)}")
+        self._world.market_ns()
+        played, first_open_ns, last_open_ns = self._world.market.count_minutes(symbol)
+        return {
+            "played": played,
+            "first_open_ns": first_open_ns,
+            "last_open_ns": last_open_ns,
+            "synthesised": list(self._world.market.synthesised),
+        }
+
+    def _api_key(self, message: _Message) -> str:
+        api_key = str(message.get("api_key"))
+        if not self._world.exchange.knows(api_key):
+            raise ConfigError("api_key names no account of this simulator")
+        self._world.market_ns()
+        return api_key
+
+
+def _fill_json(fill: SimFill) -> _Message:
+    return {
+        "client_order_id": fill.client_order_id,
+        "order_id": fill.order_id,
+        "trade_id": fill.trade_id,
+        "symbol": fill.venue_symbol,
+        "side": fill.side.value,
+        "price": f"{fill.price:f}",
+        "quantity": f"{fill.quantity:f}",
+        "fee": f"{fill.fee:f}",
+        "fee_asset": fill.fee_asset,
+        "time_ns": fill.time_ns,
+        "is_maker": fill.is_maker,
+    }
+
+
+# --- scenarios and endpoints as text -------------------------------------------------------------------------
+
+
+def scenario_to_json(scenario: Scenario) -> str:
+    """Return a scenario as one line of JSON; paths become absolute."""
+    return json.dumps(
+        {
+            "seed": scenario.seed,
+            "data": {symbol: str(Path(path).absolute()) for symbol, path in scenario.data.items()},
+            "symbols": list(scenario.symbols),
+            "speed": scenario.speed,
+            "until_ns": scenario.until_ns,
+            "warmup_ns": scenario.warmup_ns,
+            "origin_ns": scenario.origin_ns,
+            "rebase": scenario.rebase,
+            "accounts": _accounts_json(scenario.accounts),
+            "port": scenario.port,
+        }
+    )
+
+
+def scenario_from_json(text: str) -> Scenario:
+    """Return the scenario :func:`scenario_to_json` wrote; what is left out has its default.
+
+    Raises:
+        ConfigError: the text is no scenario.
+    """
+    try:
+        fields = json.loads(text)
+        if "data" in fields:
+            fields["data"] = {symbol: Path(path) for symbol, path in fields["data"].items()}
+        if "symbols" in fields:
+            fields["symbols"] = tuple(fields["symbols"])
+        if "accounts" in fields:
+            fields["accounts"] = _accounts(fields["accounts"])
+        return Scenario(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        raise ConfigError(f"no scenario in JSON: {error}") from error
+
+
+def endpoints_to_json(endpoints: Endpoints) -> str:
+    """Return endpoints as one line of JSON, keys and secrets of the simulated accounts included."""
+    return json.dumps(
+        {
+            "rest": endpoints.rest,
+            "stream": endpoints.stream,
+            "trading_stream": endpoints.trading_stream,
+            "control": endpoints.control,
+            "accounts": _accounts_json(endpoints.accounts),
+            "clock": {
+                "wire_origin_ns": endpoints.clock.wire_origin_ns,
+                "market_origin_ns": endpoints.clock.market_origin_ns,
+                "speed": endpoints.clock.speed,
+            },
+            "extra": dict(endpoints.extra),
+        }
+    )
+
+
+def endpoints_from_json(text: str) -> Endpoints:
+    """Return the endpoints :func:`endpoints_to_json` wrote.
+
+    Raises:
+        TransportError: the text is something else.
+    """
+    try:
+        fields = json.loads(text)
+        fields["accounts"] = _accounts(fields["accounts"])
+        fields["clock"] = SimClock(**fields["clock"])
+        return Endpoints(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        raise TransportError(f"the simulator said something else than its addresses: {text.strip()!r}") from error
+
+
+def _accounts_json(accounts: Sequence[SimAccount]) -> list[_Message]:
+    return [
+        {
+            "api_key": account.api_key,
+            "api_secret": account.api_secret,
+            "balances": {asset: f"{quantity:f}" for asset, quantity in account.balances.items()},
+        }
+        for account in accounts
+    ]
+
+
+def _accounts(items: Sequence[_Message]) -> tuple[SimAccount, ...]:
+    return tuple(
+        SimAccount(
+            api_key=item["api_key"],
+            api_secret=item["api_secret"],
+            balances={asset: Decimal(text) for asset, text in item["balances"].items()},
+        )
+        for item in items
+    )
+
+
+# --- the child process, from outside -------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def spawn(
+    venue: str,
+    scenario: Scenario,
+    *,
+    start_timeout_s: float = 60.0,
+    command: Sequence[str] = (sys.executable, "-m", "btx"),
+) -> AsyncIterator[Endpoints]:
+    """Run ``btx sim VENUE`` as a child process for as long as the context lasts; ``command`` is what btx is.
+
+    The child has a session of its own, so that Ctrl-C reaches only its parent,
+    and ends by itself when its parent dies.
+
+    Raises:
+        ConfigError: the scenario cannot be played; the child's own sentence.
+        TransportError: the child died or did not get ready in time; with the end of its stderr.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        "sim",
+        venue,
+        "--json",
+        "--scenario-json",
+        scenario_to_json(scenario),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    readers = [asyncio.create_task(_keep_tail(process.stderr, tail), name="btx-sim-stderr")]
+    try:
+        endpoints = await _first_line(process, process.stdout, readers[0], tail, start_timeout_s)
+        readers.append(asyncio.create_task(_keep_tail(process.stdout, deque(maxlen=1)), name="btx-sim-stdout"))
+        yield endpoints
+    finally:
+        await _stop(process)
+        await asyncio.gather(*readers)
+
+
+async def _first_line(
+    process: asyncio.subprocess.Process,
+    stdout: asyncio.StreamReader,
+    stderr_reader: asyncio.Task[None],
+    tail: deque[str],
+    timeout_s: float,
+) -> Endpoints:
+    try:
+        async with asyncio.timeout(timeout_s):
+            line = await stdout.readline()
+    except TimeoutError:
+        text = " ".join(tail)
+        raise TransportError(f"the simulator was not ready after {timeout_s:g} s: {text}") from None
+    if line:
+        return endpoints_from_json(line.decode())
+    code = await process.wait()
+    await stderr_reader
+    text = "\n".join(line.removeprefix("btx: ") for line in tail) or "it said nothing"
+    if code == _CONFIG_EXIT:
+        raise ConfigError(text)
+    raise TransportError(f"the simulator ended with code {code} before it was ready: {text}")
+
+
+async def _keep_tail(stream: asyncio.StreamReader, tail: deque[str]) -> None:
+    async for line in stream:
+        tail.append(line.decode(errors="replace").rstrip())
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """Close the child's stdin, which asks it to end; kill it when it does not."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    await process.wait()
+
+
+# --- the child process, from inside --------------------------------------------------------------------------
+
+
+def run_server(simulator: Simulator, scenario: Scenario, *, json_line: bool, detach: bool) -> int:
+    """Serve a scenario until SIGINT, SIGTERM or (unless ``detach``) the end of stdin; return the exit code.
+
+    Prints the endpoints: as one line of JSON, or as a listing for humans with
+    keys, secrets and what the skin names in ``extra["not_modelled"]``.  A
+    terminal as stdin does not count: there Ctrl-C ends it.
+
+    Raises:
+        ConfigError: the scenario cannot be played, or its port is taken.
+    """
+    asyncio.run(_serve(simulator, scenario, json_line=json_line, detach=detach))
+    return 0
+
+
+async def _serve(simulator: Simulator, scenario: Scenario, *, json_line: bool, detach: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run instead
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            endpoints = await stack.enter_async_context(simulator(scenario))
+        except OSError as error:
+            raise ConfigError(f"port {scenario.port} cannot be served: {error.strerror or error}") from error
+        sys.stdout.write(f"{endpoints_to_json(endpoints) if json_line else _listing(endpoints)}\n")
+        sys.stdout.flush()
+        if not detach and not sys.stdin.isatty():
+            _on_end_of_stdin(lambda: loop.call_soon_threadsafe(stop.set))
+        await stop.wait()
+
+
+def _on_end_of_stdin(callback: Callable[[], object]) -> None:
+    """Call ``callback`` from another thread when nothing can follow on stdin."""
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            callback()
+
+    threading.Thread(target=read, name="btx-sim-stdin", daemon=True).start()
+
+
+def _listing(endpoints: Endpoints) -> str:
+    speed = endpoints.clock.speed
+    extra = dict(endpoints.extra)
+    not_modelled = extra.pop(_NOT_MODELLED, "").splitlines()
+    pace = "in lockstep: it waits for `advance` on the control channel" if speed is None else f"at speed {speed:g}"
+    lines = [
+        f"simulator ready, market {pace}",
+        f"  REST             {endpoints.rest}",
+        f"  market streams   {endpoints.stream}",
+        f"  trading streams  {endpoints.trading_stream}",
+        f"  control channel  {endpoints.control}",
+        *(f"  {name:<15}  {text}" for name, text in extra.items()),
+        "accounts",
+    ]
+    for account in endpoints.accounts:
+        owned = ", ".join(f"{quantity:f} {asset}" for asset, quantity in account.balances.items() if quantity)
+        lines += [f"  key     {account.api_key}", f"  secret  {account.api_secret}", f"  owns    {owned or 'nothing'}"]
+    if not_modelled:
+        lines += ["not modelled", *(f"  - {text}" for text in not_modelled)]
+    return "\n".join([*lines, "Ctrl-C ends it."])

@@ -1,0 +1,345 @@
+"""The world: a market, an exchange and two clocks, played for whoever listens.
+
+``wire`` time is the wall's, plus an offset one may inject: signatures, receive
+windows, rate meters.  ``market`` time stamps bars, trades and orders.  It moves
+in steps when the world is asked to advance (lockstep), or runs at ``speed``
+from the moment the world is entered.
+
+Everything that happens is published in order to synchronous listeners.  What
+nobody wants and no order needs is not computed: trades inside a minute only
+for open orders and wanted streams, books and quotes only for those who want
+them.  It makes no difference to what happens.
+"""
+
+import asyncio
+import contextlib
+import enum
+import heapq
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Self
+
+import attrs
+
+from btx.errors import ConfigError
+from btx.model.time import NS_PER_MINUTE, NS_PER_S, Interval
+from btx.model.venue import Scenario, SimAccount, SimClock
+from btx.sim.dice import key_of
+from btx.sim.exchange import Exchange, ExecutionEvent, Listing
+from btx.sim.market import BarChange, Market, MarketEvent, PublicTrade, QuoteChange
+from btx.sim.track import BookMark
+
+__all__ = ("Listener", "Step", "Want", "World", "WorldEvent", "default_account")
+
+WorldEvent = ExecutionEvent | MarketEvent
+Listener = Callable[[WorldEvent], None]
+
+_MINUTE = Interval.parse("1m")
+_FORMING_NS = 2 * NS_PER_S  # market time between two looks at a bar that is not closed
+_FORMING_WALL_S = 0.5  # and wall time, so that a fast market does not flood its clients
+_BATCH_S = 0.01  # what is due within it is played together
+
+
+class Want(enum.Enum):
+    """What a listener wants computed. Bars want an interval."""
+
+    TRADES = "trades"
+    QUOTES = "quotes"
+    BOOK = "book"
+    BARS = "bars"
+
+
+_NEED_TRADES = frozenset({Want.TRADES, Want.QUOTES, Want.BOOK})
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """Where an advance led: the wanted bars that closed on the way, by venue symbol, interval and open time."""
+
+    market_ns: int
+    is_ended: bool
+    closed: tuple[tuple[str, Interval, int], ...]
+
+
+class World:
+    """A scenario being played for the listings it has data of.
+
+    Use it in one asyncio loop.  ``async with world`` starts a free-running
+    market and stops it; in lockstep nothing runs by itself.
+
+    Raises:
+        ConfigError: the scenario's data cannot be played.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        listings: Sequence[Listing],
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        if scenario.speed is not None and scenario.speed <= 0:
+            raise ConfigError(f"speed {scenario.speed} does not run: write a positive number, or None for lockstep")
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._wire_offset_ns = 0
+        self.speed = scenario.speed
+        wire_ns = self.wire_ns()
+        self.market = Market.of(scenario, [listing.instrument for listing in listings], wire_ns=wire_ns)
+        played = set(self.market.venue_symbols)
+        self.listings = {one.venue_symbol: one for one in listings if one.venue_symbol in played}
+        self.accounts = scenario.accounts or (default_account(scenario.seed, listings),)
+        self.exchange = Exchange(
+            listings=self.listings.values(), accounts=self.accounts, market=self.market, listener=self._publish
+        )
+        # A market that was moved to now and runs begins in the middle of a minute: where the wall clock is.
+        self._begins_now = scenario.rebase and self.speed is not None
+        self._start_clocks()
+        self._wants: Counter[tuple[str, Want, Interval | None]] = Counter()
+        self._books: dict[str, BookMark] = {}
+        self._listeners: list[Listener] = []
+        self._ended_callbacks: list[Callable[[], None]] = []
+        self._flush_hooks: list[Callable[[], Awaitable[None]]] = []
+        self._is_playing = False
+        self._forming_ns = self.market.now_ns
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    # --- listeners ------------------------------------------------------------------------------------------
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with every event from now on; it must not block and not place orders."""
+        self._listeners.append(listener)
+
+    def forget(self, listener: Listener) -> None:
+        """Stop calling ``listener``."""
+        self._listeners.remove(listener)
+
+    def on_ended(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once when the world ends."""
+        self._ended_callbacks.append(callback)
+
+    def on_flush(self, hook: Callable[[], Awaitable[None]]) -> None:
+        """Let :meth:`flush` await ``hook``: a skin's sockets hand over what they have queued."""
+        self._flush_hooks.append(hook)
+
+    async def flush(self) -> None:
+        """Wait until everything published so far has been handed to the sockets."""
+        for hook in tuple(self._flush_hooks):
+            await hook()
+
+    def want(self, venue_symbol: str, kind: Want, interval: Interval | None = None) -> None:
+        """Compute this from now on; wants are counted, and each needs its :meth:`unwant`."""
+        self._wants[venue_symbol, kind, interval] += 1
+        if kind is Want.BOOK and venue_symbol not in self._books:
+            self._books[venue_symbol] = self.market.look(venue_symbol)
+        self._changed.set()
+
+    def unwant(self, venue_symbol: str, kind: Want, interval: Interval | None = None) -> None:
+        """Take one :meth:`want` back."""
+        key = (venue_symbol, kind, interval)
+        self._wants[key] -= 1
+        if not self._wants[key]:
+            del self._wants[key]
+            if kind is Want.BOOK:
+                del self._books[venue_symbol]
+
+    # --- clocks ---------------------------------------------------------------------------------------------
+
+    def wire_ns(self) -> int:
+        """Return wall time plus the injected offset."""
+        return self._wall_ns() + self._wire_offset_ns
+
+    def shift_wire(self, offset_ns: int) -> None:
+        """Make the wire clock run this far ahead of the wall's."""
+        self._wire_offset_ns = offset_ns
+
+    def market_ns(self) -> int:
+        """Return market time; whatever is due until then is played first."""
+        if self._task is not None and not self._is_playing:
+            self._play(self._due_ns())
+        return self.market.now_ns
+
+    @property
+    def ended(self) -> bool:
+        """Whether market time has reached its end; orders are still answered, nothing moves any more."""
+        return self.market.now_ns >= self.market.end_ns
+
+    # --- playing --------------------------------------------------------------------------------------------
+
+    def advance(self) -> Step:
+        """Play to the next close of a wanted bar (of a minute when none is wanted). Lockstep only.
+
+        Raises:
+            ConfigError: the market runs by itself.
+        """
+        if self.speed is not None:
+            raise ConfigError("a market with a speed runs by itself: only a lockstep market is advanced")
+        intervals = {interval for _, interval in self._wanted_bars()} or {_MINUTE}
+        now_ns = self.market.now_ns
+        target_ns = min(interval.close_of(interval.open_of(now_ns)) for interval in intervals)
+        closed = tuple(self._play(min(target_ns, self.market.end_ns)))
+        return Step(market_ns=self.market.now_ns, is_ended=self.ended, closed=closed)
+
+    async def __aenter__(self) -> Self:
+        if self.speed is not None:
+            self._start_clocks()
+            self._task = asyncio.create_task(self._run(), name="btx-sim-market")
+            self._task.add_done_callback(_report_crash)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def _start_clocks(self) -> None:
+        wire_ns = self.wire_ns()
+        self._started_ns = self._monotonic_ns()
+        if self._begins_now:
+            self.market.seek(wire_ns)
+        self.clock = SimClock(wire_origin_ns=wire_ns, market_origin_ns=self.market.now_ns, speed=self.speed)
+
+    async def _run(self) -> None:
+        while not self.ended:
+            self._changed.clear()
+            self.market_ns()
+            # Not wait_for: before Python 3.12 it may lose a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s()):
+                    await self._changed.wait()
+            await asyncio.sleep(_BATCH_S)
+
+    def _due_ns(self) -> int:
+        assert self.speed is not None
+        elapsed_ns = self._monotonic_ns() - self._started_ns
+        return min(self.clock.market_origin_ns + int(elapsed_ns * self.speed), self.market.end_ns)
+
+    def _pause_s(self) -> float:
+        """Return how long nothing will happen, in wall seconds."""
+        assert self.speed is not None
+        now_ns = self.market.now_ns
+        times = [now_ns - now_ns % NS_PER_MINUTE + NS_PER_MINUTE, self.market.end_ns]
+        times += [at for symbol in self._busy_symbols() if (at := self.market.next_trade_ns(symbol)) is not None]
+        if self._wanted_bars():
+            times.append(self._forming_ns + self._forming_period_ns())
+        elapsed_ns = self._monotonic_ns() - self._started_ns
+        due_ns = (min(times) - self.clock.market_origin_ns) / self.speed
+        return max((due_ns - elapsed_ns) / NS_PER_S, 0.0)
+
+    def _forming_period_ns(self) -> int:
+        assert self.speed is not None
+        return max(_FORMING_NS, int(_FORMING_WALL_S * NS_PER_S * self.speed))
+
+    def _busy_symbols(self) -> list[str]:
+        """Return the symbols whose single trades matter to somebody."""
+        wanted = {symbol for symbol, kind, _ in self._wants if kind in _NEED_TRADES}
+        return [s for s in self.market.venue_symbols if s in wanted or self.exchange.has_orders(s)]
+
+    def _play(self, until_ns: int) -> list[tuple[str, Interval, int]]:
+        """Let everything up to ``until_ns`` happen; return the wanted bars that closed."""
+        closed: list[tuple[str, Interval, int]] = []
+        if self.ended:
+            return closed
+        self._is_playing = True
+        try:
+            while self.market.now_ns < until_ns:
+                now_ns = self.market.now_ns
+                close_ns = now_ns - now_ns % NS_PER_MINUTE + NS_PER_MINUTE
+                stop_ns = min(until_ns, close_ns)
+                self._play_trades(now_ns, stop_ns)
+                self.market.seek(stop_ns)
+                if stop_ns == close_ns:
+                    closed += self._close_bars()
+            self._tell_forming()
+        finally:
+            self._is_playing = False
+        if self.ended:
+            for callback in self._ended_callbacks:
+                callback()
+        return closed
+
+    def _play_trades(self, after_ns: int, until_ns: int) -> None:
+        symbols = self._busy_symbols()
+        streams = [self.market.trades_between(symbol, after_ns, until_ns) for symbol in symbols]
+        for trade in heapq.merge(*streams, key=lambda trade: trade.time_ns):
+            self.market.seek(trade.time_ns)
+            self._play_trade(trade)
+
+    def _play_trade(self, trade: PublicTrade) -> None:
+        symbol = trade.venue_symbol
+        if (symbol, Want.TRADES, None) in self._wants:
+            self._publish(trade)
+        self.exchange.on_trade(venue_symbol=symbol, price=trade.price, quantity=trade.quantity, now_ns=trade.time_ns)
+        if (symbol, Want.QUOTES, None) in self._wants:
+            quote = self.market.quote(symbol)
+            update_id = self.market.update_id(symbol)
+            self._publish(QuoteChange(venue_symbol=symbol, quote=quote, update_id=update_id, time_ns=trade.time_ns))
+        if symbol in self._books:
+            self._tell_book(symbol)
+
+    def _close_bars(self) -> Iterator[tuple[str, Interval, int]]:
+        now_ns = self.market.now_ns
+        for symbol, interval in self._wanted_bars():
+            open_ns = interval.open_of(now_ns - 1)
+            if interval.close_of(open_ns) == now_ns and self._tell_bar(symbol, interval, open_ns):
+                yield symbol, interval, open_ns
+
+    def _tell_forming(self) -> None:
+        """Publish bars that are not closed, from time to time, when the market runs by itself."""
+        now_ns = self.market.now_ns
+        if self.speed is None or now_ns < self._forming_ns + self._forming_period_ns():
+            return
+        self._forming_ns = now_ns
+        for symbol, interval in self._wanted_bars():
+            open_ns = interval.open_of(now_ns)
+            self._tell_bar(symbol, interval, open_ns)
+
+    def _wanted_bars(self) -> list[tuple[str, Interval]]:
+        wanted = [(symbol, interval) for symbol, _, interval in self._wants if interval is not None]
+        return sorted(wanted, key=lambda pair: (pair[1].nominal_ns, pair[0]))
+
+    def _tell_bar(self, symbol: str, interval: Interval, open_ns: int) -> bool:
+        bar = self.market.bar(symbol, interval, open_ns)
+        if bar is None:
+            return False
+        flow = self.market.flow(symbol, open_ns, bar.close_ns)
+        self._publish(BarChange(venue_symbol=symbol, bar=bar, flow=flow, time_ns=self.market.now_ns))
+        return True
+
+    def _tell_book(self, symbol: str) -> None:
+        before, after = self._books[symbol], self.market.look(symbol)
+        if after.update_id > before.update_id:
+            self._books[symbol] = after
+            self._publish(self.market.book_change(symbol, before, after))
+
+    def _publish(self, event: WorldEvent) -> None:
+        for listener in tuple(self._listeners):
+            listener(event)
+        if isinstance(event, ExecutionEvent):
+            self._changed.set()  # an order came or went: other trades matter now
+
+
+def _report_crash(task: asyncio.Task[None]) -> None:
+    """Tell at once when the market has stopped by an error; leaving the world raises it."""
+    if not task.cancelled() and task.exception() is not None:
+        context = {"message": "the simulated market has crashed", "exception": task.exception(), "task": task}
+        task.get_loop().call_exception_handler(context)
+
+
+def default_account(seed: int, listings: Sequence[Listing]) -> SimAccount:
+    """Return the account a scenario without accounts has: 100000 of every quote asset, nothing else."""
+    quotes = {listing.instrument.quote: Decimal(100_000) for listing in listings}
+    bases = {listing.instrument.base: Decimal(0) for listing in listings}
+    return SimAccount(api_key=_token(seed, "key"), api_secret=_token(seed, "secret"), balances={**bases, **quotes})
+
+
+def _token(seed: int, purpose: str) -> str:
+    """Return 64 letters and digits that no venue would hand out."""
+    digits = "".join(f"{key_of(seed, purpose, part):016x}" for part in range(4))
+    return f"btxsim{digits}"[:64]

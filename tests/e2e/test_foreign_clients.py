@@ -1,0 +1,358 @@
+"""Clients nobody here wrote trade against the simulator, unmodified apart from the address."""
+
+import asyncio
+import atexit
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from btx.model.venue import Endpoints, Scenario, SimAccount
+from btx_binance.sim.app import simulator
+
+pytestmark = pytest.mark.slow
+
+MONEY = {"USDT": Decimal(1_000_000), "BTC": Decimal(10), "ETH": Decimal(10)}
+ACCOUNTS = tuple(
+    SimAccount(api_key=name, api_secret=f"{name}-secret", balances=MONEY)
+    for name in ("ccxt", "ccxtasync", "ccxtpro", "binance", "binanceasync", "poor")
+)
+WORLD = Scenario(
+    symbols=("BTC/USDT", "ETH/USDT"), speed=20.0, rebase=True, warmup_ns=6 * 3600 * 10**9, accounts=ACCOUNTS
+)
+SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[Any]:
+    """The simulator in a loop of its own, so that clients that block do not block it."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="venue")
+    thread.start()
+    context = simulator(WORLD)
+
+    def do(coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(SECONDS)
+
+    try:
+        yield do(context.__aenter__())
+        do(context.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(SECONDS)
+        loop.close()
+
+
+def run(coroutine: Any) -> Any:
+    async def bounded() -> Any:
+        async with asyncio.timeout(SECONDS):
+            return await coroutine
+
+    return asyncio.run(bounded())
+
+
+# --- ccxt ------------------------------------------------------------------------------------------------
+
+
+def at(exchange: Any, venue: Endpoints) -> Any:
+    """The exchange with the simulator's address in place of the venue's."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: moved(item) for key, item in value.items()}
+        if isinstance(value, str):
+            host = venue.rest.removeprefix("http://")
+            return re.sub(r"^(http|ws)s?://[^/]+", lambda match: f"{match[1]}://{host}", value)
+        return value
+
+    exchange.urls["api"] = moved(exchange.urls["api"])
+    if "ws" in exchange.urls["api"]:  # the async and the pro class have it
+        exchange.urls["api"]["ws"]["spot"] = venue.extra["ccxt_stream"]
+    return exchange
+
+
+def keys(name: str) -> Any:
+    return {"apiKey": name, "secret": f"{name}-secret"}
+
+
+def test_ccxt_reads_the_market_and_trades(venue: Endpoints) -> None:
+    import ccxt
+
+    exchange = at(ccxt.binance(keys("ccxt")), venue)
+
+    markets = exchange.load_markets()
+    ticker = exchange.fetch_ticker("BTC/USDT")
+    bars = exchange.fetch_ohlcv("BTC/USDT", "1m", limit=100)
+    book = exchange.fetch_order_book("BTC/USDT", limit=50)
+    trades = exchange.fetch_trades("BTC/USDT", limit=10)
+    bought = exchange.create_order("BTC/USDT", "market", "buy", 0.01)
+    price = float(exchange.price_to_precision("BTC/USDT", ticker["last"] * 0.5))
+    resting = exchange.create_order("BTC/USDT", "limit", "buy", 0.02, price)
+    still_open = exchange.fetch_open_orders("BTC/USDT")
+    exchange.cancel_order(resting["id"], "BTC/USDT")
+    canceled = exchange.fetch_order(resting["id"], "BTC/USDT")
+    my_trades = exchange.fetch_my_trades("BTC/USDT")
+    balance = exchange.fetch_balance()
+    fees = exchange.fetch_trading_fees()
+    exchange.session.close()
+
+    assert set(markets) == {"BTC/USDT", "ETH/USDT"}
+    assert len(bars) == 100
+    assert len(book["bids"]) == len(book["asks"]) == 50
+    assert book["bids"][0][0] < book["asks"][0][0]
+    assert len(trades) == 10
+    assert (bought["status"], bought["filled"]) == ("closed", 0.01)
+    assert [order["id"] for order in still_open] == [resting["id"]]
+    assert canceled["status"] == "canceled"
+    assert sum(trade["amount"] for trade in my_trades) == pytest.approx(0.01)
+    assert my_trades[0]["fee"]["currency"] == "BTC"
+    assert balance["BTC"]["total"] == pytest.approx(10.01 - 0.01 * 0.001)
+    assert fees["BTC/USDT"]["taker"] == 0.001
+
+
+def test_ccxt_tells_the_venues_refusals_apart(venue: Endpoints) -> None:
+    import ccxt
+
+    exchange = at(ccxt.binance(keys("poor")), venue)
+    exchange.load_markets()
+    low = float(exchange.price_to_precision("BTC/USDT", exchange.fetch_ticker("BTC/USDT")["last"] * 0.5))
+    high = float(exchange.price_to_precision("BTC/USDT", low * 4))
+
+    with pytest.raises(ccxt.InsufficientFunds):
+        exchange.create_order("BTC/USDT", "limit", "buy", 100, low)
+    with pytest.raises(ccxt.BadRequest, match="Filter failure: NOTIONAL"):
+        exchange.create_order("BTC/USDT", "limit", "buy", 0.00001, low)
+    with pytest.raises(ccxt.OrderImmediatelyFillable):
+        exchange.create_order("BTC/USDT", "limit", "buy", 0.01, high, {"postOnly": True})
+    with pytest.raises(ccxt.OrderNotFound):
+        exchange.cancel_order("999999", "BTC/USDT")
+    exchange.secret = "wrong"
+    with pytest.raises(ccxt.AuthenticationError):
+        exchange.fetch_balance()
+    exchange.session.close()
+
+
+def test_ccxt_async_trades_stops_and_cancels_all(venue: Endpoints) -> None:
+    import ccxt.async_support as ccxt
+
+    async def main() -> Any:
+        exchange = at(ccxt.binance(keys("ccxtasync")), venue)
+        try:
+            await exchange.load_markets()
+            last = (await exchange.fetch_ticker("ETH/USDT"))["last"]
+            for factor in (0.5, 0.6):
+                price = exchange.price_to_precision("ETH/USDT", last * factor)
+                await exchange.create_order("ETH/USDT", "limit", "buy", 0.1, float(price))
+            trigger = float(exchange.price_to_precision("ETH/USDT", last * 0.7))
+            stop = await exchange.create_order(
+                "ETH/USDT", "limit", "sell", 0.1, trigger, {"stopLossPrice": trigger, "clientOrderId": "my-stop"}
+            )
+            found = await exchange.fetch_order(None, "ETH/USDT", {"clientOrderId": "my-stop"})
+            before = await exchange.fetch_open_orders("ETH/USDT")
+            await exchange.cancel_all_orders("ETH/USDT")
+            after = await exchange.fetch_open_orders("ETH/USDT")
+            orders = await exchange.fetch_orders("ETH/USDT")
+            return stop, found, before, after, orders
+        finally:
+            await exchange.close()
+
+    stop, found, before, after, orders = run(main())
+
+    assert found["id"] == stop["id"]
+    assert found["triggerPrice"] > 0
+    assert (len(before), len(after)) == (3, 0)
+    assert [order["status"] for order in orders] == ["canceled"] * 3
+
+
+def test_ccxt_pro_watches_the_market_and_its_orders(venue: Endpoints) -> None:
+    import ccxt.pro as ccxt
+
+    async def main() -> Any:
+        exchange = at(ccxt.binance(keys("ccxtpro")), venue)
+        try:
+            await exchange.load_markets()
+            bars = await exchange.watch_ohlcv("BTC/USDT", "1m")
+            trades = await exchange.watch_trades("BTC/USDT")
+            book = await exchange.watch_order_book("BTC/USDT")
+            best_bid, best_ask = book["bids"][0][0], book["asks"][0][0]
+            orders = asyncio.create_task(exchange.watch_orders("BTC/USDT"))
+            await exchange.ensure_user_data_stream_ws_subscribe_signature()
+            price = float(exchange.price_to_precision("BTC/USDT", best_bid * 0.5))
+            placed = await exchange.create_order("BTC/USDT", "limit", "buy", 0.01, price)
+            [seen] = await orders
+            sent = await exchange.create_order_ws("BTC/USDT", "market", "buy", 0.01)
+            return bars, trades, (best_bid, best_ask), placed["id"], seen, sent
+        finally:
+            await exchange.close()
+
+    bars, trades, (best_bid, best_ask), placed_id, seen, sent = run(main())
+
+    assert len(bars[-1]) == 6
+    assert trades[-1]["symbol"] == "BTC/USDT"
+    assert best_bid < best_ask
+    assert (seen["id"], seen["status"]) == (placed_id, "open")
+    assert sent["status"] == "closed"
+
+
+# --- cryptofeed ------------------------------------------------------------------------------------------
+
+
+def test_cryptofeed_takes_trades_quotes_bars_and_books(venue: Endpoints) -> None:
+    cryptofeed = pytest.importorskip("cryptofeed")
+    from cryptofeed.connection import AsyncConnection, RestEndpoint, WSAsyncConn
+    from cryptofeed.defines import CANDLES, L2_BOOK, TICKER, TRADES
+    from cryptofeed.exchanges import Binance
+    from cryptofeed.symbols import Symbols
+
+    class PlainConnection(WSAsyncConn):
+        """cryptofeed's own connection without its refusal of ws://."""
+
+        def __init__(self, address: Any, conn_id: Any, **options: Any) -> None:
+            AsyncConnection.__init__(self, f"{conn_id}.ws")
+            atexit.unregister(self.__del__)
+            self.address, self.ws_kwargs = address, options
+
+    class LocalBinance(Binance):
+        rest_endpoints = (RestEndpoint(venue.rest, routes=Binance.rest_endpoints[0].routes),)
+        api = f"{venue.rest}/api/v3/"
+
+        @property
+        def address(self) -> Any:
+            return venue.stream
+
+        def connect(self) -> Any:
+            connection = PlainConnection(self._address(), self.id, max_queue=1024, close_timeout=1)
+            return [(connection, self.subscribe, self.message_handler, self.authenticate)]
+
+    async def main() -> Any:
+        loop = asyncio.get_running_loop()
+        seen = {channel: loop.create_future() for channel in (TRADES, TICKER, CANDLES, L2_BOOK)}
+
+        def first(channel: Any) -> Any:
+            async def callback(value: Any, _: Any) -> None:
+                if not seen[channel].done():
+                    seen[channel].set_result(value)
+
+            return callback
+
+        Symbols.clear()
+        feed = await loop.run_in_executor(
+            None,
+            lambda: LocalBinance(
+                symbols=["BTC-USDT"],
+                channels=list(seen),
+                candle_closed_only=False,
+                callbacks={channel: first(channel) for channel in seen},
+                config={"log": {"disabled": True}, "uvloop": False},
+            ),
+        )
+        feed.start(loop)
+        try:
+            return await asyncio.gather(*seen.values())
+        finally:
+            feed.stop()
+            await feed.shutdown()
+            Symbols.clear()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+    trade, quote, bar, book = run(main())
+
+    assert cryptofeed
+    assert trade.symbol == quote.symbol == bar.symbol == book.symbol == "BTC-USDT"
+    assert trade.amount > 0
+    assert quote.bid < quote.ask
+    assert bar.low <= bar.close <= bar.high
+    assert max(book.book.bids) < min(book.book.asks)
+
+
+# --- python-binance --------------------------------------------------------------------------------------
+
+
+def test_python_binance_reads_the_market_and_trades(venue: Endpoints) -> None:
+    binance = pytest.importorskip("binance")
+
+    class Client(binance.Client):
+        API_URL = f"{venue.rest}/api"
+
+    client = Client("binance", "binance-secret")
+    try:
+        rules = client.get_symbol_info("BTCUSDT")
+        bars = client.get_klines(symbol="BTCUSDT", interval="1m", limit=10)
+        book = client.get_order_book(symbol="BTCUSDT", limit=5)
+        prices = {row["symbol"]: row["price"] for row in client.get_all_tickers()}
+        bought = client.order_market_buy(symbol="BTCUSDT", quantity="0.01")
+        half = f"{float(prices['BTCUSDT']) / 2:.2f}"
+        resting = client.order_limit_buy(symbol="BTCUSDT", quantity="0.01", price=half)
+        found = client.get_order(symbol="BTCUSDT", orderId=resting["orderId"])
+        gone = client.cancel_order(symbol="BTCUSDT", orderId=resting["orderId"])
+        money = client.get_asset_balance("BTC")
+        trades = client.get_my_trades(symbol="BTCUSDT")
+        with pytest.raises(binance.exceptions.BinanceAPIException) as refused:
+            client.cancel_order(symbol="BTCUSDT", orderId=resting["orderId"])
+    finally:
+        client.close_connection()
+        client.loop.close()  # the client makes one and leaves it
+
+    assert rules["filters"][0]["filterType"] == "PRICE_FILTER"
+    assert len(bars) == 10
+    assert len(book["bids"]) == 5
+    assert set(prices) == {"BTCUSDT", "ETHUSDT"}
+    assert bought["status"] == "FILLED"
+    assert (found["status"], gone["status"]) == ("NEW", "CANCELED")
+    assert Decimal(money["free"]) == Decimal("10.00999")
+    assert {trade["orderId"] for trade in trades} == {bought["orderId"]}
+    assert refused.value.code == -2011
+
+
+def test_python_binance_streams_the_market_and_its_account(venue: Endpoints) -> None:
+    binance = pytest.importorskip("binance")
+
+    class Client(binance.AsyncClient):
+        API_URL = f"{venue.rest}/api"
+        WS_API_URL = venue.trading_stream
+
+    class SocketManager(binance.BinanceSocketManager):
+        STREAM_URL = f"{venue.stream}/"
+
+    async def main() -> Any:
+        client = await Client.create("binanceasync", "binanceasync-secret")
+        try:
+            sockets = SocketManager(client)
+            async with sockets.kline_socket("BTCUSDT") as socket:
+                bar = await socket.recv()
+            async with sockets.trade_socket("BTCUSDT") as socket:
+                trade = await socket.recv()
+            async with sockets.multiplex_socket(["btcusdt@bookTicker", "ethusdt@bookTicker"]) as socket:
+                quote = await socket.recv()
+            async with sockets.depth_socket("BTCUSDT", depth="5") as socket:
+                depth = await socket.recv()
+            async with sockets.user_socket() as socket:
+                order = await client.create_order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01")
+                events = []
+                while not any(event.get("X") == "FILLED" for event in events):
+                    events.append(await socket.recv())
+                balances = await socket.recv()
+            placed = await client.ws_create_order(symbol="BTCUSDT", side="SELL", type="MARKET", quantity="0.01")
+            return bar, trade, quote, depth, order, events, balances, placed
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await client.close_connection()
+
+    bar, trade, quote, depth, order, events, balances, placed = run(main())
+
+    assert (bar["e"], bar["k"]["i"], trade["e"]) == ("kline", "1m", "trade")
+    assert quote["stream"].endswith("@bookTicker")
+    assert len(depth["bids"]) == 5
+    reports = [event for event in events if event["e"] == "executionReport"]
+    assert reports[0]["x"] == "NEW"
+    assert reports[-1]["i"] == order["orderId"]
+    assert balances["e"] == "outboundAccountPosition"
+    assert {row["a"] for row in balances["B"]} == {"BTC", "USDT"}
+    assert placed["status"] == "FILLED"

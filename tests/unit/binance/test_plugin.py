@@ -1,0 +1,72 @@
+"""The adapter's hooks, and that looking at them costs nothing."""
+
+import asyncio
+import subprocess
+import sys
+from decimal import Decimal
+
+import pluggy
+
+from btx import hookspecs
+from btx.hookspecs import API
+from btx.model.order import OrderType
+from btx.model.venue import Channel, Environment
+from btx_binance import plugin
+from btx_binance.limits import COSTS, LIMITS
+from tests.unit.binance.loopback import connected, endpoints, instrument
+
+_HEAVY = ("aiohttp", "ccxt", "cryptofeed", "websockets")
+
+
+def test_importing_the_plugin_imports_no_library_of_its_ports() -> None:
+    script = f"import sys, btx_binance.plugin; print([name for name in {_HEAVY} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_hook_fits_its_specification() -> None:
+    manager = pluggy.PluginManager("btx")
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin)
+
+    manager.check_pending()
+
+    assert manager.hook.btx_venue().name == "binance"
+
+
+def test_the_visiting_card_says_what_works() -> None:
+    info = plugin.btx_venue()
+
+    spot = info.capabilities["spot"]
+    assert (info.api, info.markets) == (API, ("spot",))
+    assert info.environments == {Environment.SIM, Environment.TESTNET, Environment.LIVE}
+    assert spot.order_types == {OrderType.MARKET, OrderType.LIMIT}
+    assert [str(interval) for interval in spot.intervals][::14] == ["1m", "1M"]
+    assert spot.channels == set(Channel)
+    assert info.client_id.max_len == 36
+    assert set("aZ09.:/_-") <= set(info.client_id.alphabet)
+    assert not set(" #é") & set(info.client_id.alphabet)
+
+
+def test_every_cost_counts_against_a_limit_there_is() -> None:
+    names = {limit.name for limit in LIMITS}
+
+    assert {name for cost in COSTS.values() for name in cost} == names
+
+
+def test_fees_are_the_regular_tiers_with_their_source() -> None:
+    fees = plugin.btx_commission(instrument(), None)
+
+    assert (fees.maker, fees.taker, fees.discount_asset) == (Decimal("0.001"), Decimal("0.001"), "BNB")
+    assert "2018" in fees.source
+
+
+def test_each_port_is_made_by_its_hook() -> None:
+    async def make() -> list[str]:
+        async with connected(endpoints(9)) as context:
+            hooks = (plugin.btx_store, plugin.btx_broker, plugin.btx_feed, plugin.btx_websocket)
+            return [type(hook(context)).__name__ for hook in hooks]
+
+    assert asyncio.run(make()) == ["BinanceStore", "BinanceBroker", "BinanceFeed", "BinanceStream"]

@@ -1,0 +1,416 @@
+"""Store, Broker and Feed against a small server that speaks documented answers."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import pytest
+from aiohttp import web
+
+from btx.errors import BtxError, ConfigError, DataError, NotSupportedError, UnknownSymbolError
+from btx.model.order import Fill, OrderReport, OrderType, Side, Status, TimeInForce
+from btx.model.time import Interval
+from btx.model.venue import Environment
+from btx.ports import Context
+from btx_binance.rest import BinanceBroker, BinanceFeed, BinanceStore, api
+from tests.unit.binance.loopback import (
+    KEY,
+    SECRET,
+    ManualClock,
+    answer,
+    connected,
+    form,
+    instrument,
+    leg,
+    others,
+    serve,
+)
+from tests.unit.binance.test_codec import _row
+
+T = TypeVar("T")
+_ORDER = {
+    "symbol": "BTCUSDT", "orderId": 28, "clientOrderId": "run1-1", "price": "0.10", "origQty": "1.00",
+    "executedQty": "0.00", "status": "NEW", "timeInForce": "GTC", "type": "LIMIT", "side": "BUY",
+    "stopPrice": "0.00", "time": 1, "updateTime": 2,
+}  # fmt: skip
+
+
+class Venue:
+    """Keeps the requests it was sent, and answers each path from a table."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self._answers = answers
+        self.requests: list[tuple[str, str, dict[str, str], web.Request]] = []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        text = await request.text() if request.method == "POST" else request.query_string
+        fields = dict(request.query) if request.method != "POST" else form(text)
+        self.requests.append((f"{request.method} {request.path}", text, fields, request))
+        given = self._answers[f"{request.method} {request.path}"]
+        return web.json_response(given(fields) if callable(given) else given)
+
+    def fields(self, index: int = -1) -> dict[str, str]:
+        signing = {"timestamp", "recvWindow", "signature"}
+        return {key: value for key, value in self.requests[index][2].items() if key not in signing}
+
+
+def _run(venue: Venue, use: Callable[[Context], Awaitable[T]], **kwargs: Any) -> T:
+    async def run() -> T:
+        handlers = {"* /{path:.*}": venue.handle}
+        async with serve(handlers) as where, connected(where, **kwargs) as context:
+            result = await use(context)
+        assert not await others()
+        return result
+
+    return asyncio.run(run())
+
+
+def _raises(venue: Venue, use: Callable[[Context], Awaitable[Any]]) -> BtxError:
+    async def failing(context: Context) -> BtxError:
+        with pytest.raises(BtxError) as caught:
+            await use(context)
+        return caught.value
+
+    return _run(venue, failing)
+
+
+def test_a_limit_order_leaves_with_exact_decimals_our_id_and_an_acknowledgement_only() -> None:
+    venue = Venue({"POST /api/v3/order": {"symbol": "BTCUSDT", "orderId": 28, "transactTime": 1507725176595}})
+
+    receipt = _run(venue, lambda context: BinanceBroker(context).place(leg=leg(quantity=Decimal("1.2E-4"))))
+
+    assert receipt.venue_order_id == "28"
+    assert venue.fields() == {
+        "symbol": "BTCUSDT",
+        "side": "BUY",
+        "type": "LIMIT",
+        "timeInForce": "GTC",
+        "quantity": "0.00012",
+        "price": "61837.64",
+        "newClientOrderId": "run1-1",
+        "newOrderRespType": "ACK",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"order_type": OrderType.MARKET, "price": None, "side": Side.SELL}, {"type": "MARKET", "side": "SELL"}),
+        ({"post_only": True}, {"type": "LIMIT_MAKER", "price": "61837.64"}),
+        ({"time_in_force": TimeInForce.FOK}, {"type": "LIMIT", "timeInForce": "FOK"}),
+        ({"params": {"selfTradePreventionMode": "NONE"}}, {"selfTradePreventionMode": "NONE"}),
+    ],
+)
+def test_each_kind_of_order_has_its_documented_parameters(changes: Any, expected: dict[str, str]) -> None:
+    venue = Venue({"POST /api/v3/order": {"orderId": 1}})
+
+    _run(venue, lambda context: BinanceBroker(context).place(leg=leg(**changes)))
+
+    assert expected.items() <= venue.fields().items()
+    assert ("timeInForce" in venue.fields()) == (venue.fields()["type"] == "LIMIT")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"order_type": OrderType.STOP_LIMIT, "trigger_price": Decimal(1)},
+        {"order_type": OrderType.MARKET, "post_only": True},
+        {"post_only": True, "time_in_force": TimeInForce.IOC},
+        {"time_in_force": TimeInForce.DAY},
+        {"price": None},
+    ],
+)
+def test_what_is_not_supported_is_said_before_anything_is_sent(changes: Any) -> None:
+    venue = Venue({})
+
+    error = _raises(venue, lambda context: BinanceBroker(context).place(leg=leg(**changes)))
+
+    assert isinstance(error, NotSupportedError)
+    assert venue.requests == []
+
+
+def test_a_signed_call_carries_the_corrected_wire_time_the_key_and_a_right_signature() -> None:
+    venue = Venue({"POST /api/v3/order": {"orderId": 1}})
+
+    _run(
+        venue,
+        lambda context: BinanceBroker(context).place(leg=leg()),
+        clock=ManualClock(wire=1_723_161_253_937_085_768),
+    )
+
+    _, text, fields, request = venue.requests[0]
+    body, _, signature = text.rpartition("&signature=")
+    assert fields["timestamp"] == "1723161253937"
+    assert fields["recvWindow"] == "5000"
+    assert request.headers["X-MBX-APIKEY"] == KEY
+    assert signature == hmac.new(SECRET.encode(), body.encode(), hashlib.sha256).hexdigest()
+
+
+def test_a_cancel_names_the_venues_id_when_it_is_known() -> None:
+    venue = Venue({"DELETE /api/v3/order": {}})
+
+    async def cancel(context: Context) -> None:
+        await BinanceBroker(context).cancel(leg=leg(), venue_order_id="28")
+        await BinanceBroker(context).cancel(leg=leg(), venue_order_id=None)
+
+    _run(venue, cancel)
+
+    assert venue.fields(0) == {"symbol": "BTCUSDT", "orderId": "28"}
+    assert venue.fields(1) == {"symbol": "BTCUSDT", "origClientOrderId": "run1-1"}
+
+
+def test_a_query_returns_the_state_and_every_page_of_its_fills() -> None:
+    def my_trades(fields: dict[str, str]) -> list[dict[str, Any]]:
+        first = int(fields.get("fromId", 1))
+        return [
+            {
+                "symbol": "BTCUSDT", "id": trade_id, "orderId": 28, "price": "0.10", "qty": "0.0005",
+                "commission": "0.0000005", "commissionAsset": "BTC", "time": 3, "isBuyer": True, "isMaker": False,
+            }
+            for trade_id in range(first, min(first + 1000, 1501))
+        ]  # fmt: skip
+
+    venue = Venue(
+        {
+            "GET /api/v3/order": {**_ORDER, "executedQty": "0.75", "status": "PARTIALLY_FILLED"},
+            "GET /api/v3/myTrades": my_trades,
+        }
+    )
+
+    *fills, report = _run(venue, lambda context: BinanceBroker(context).query(leg=leg()))
+
+    assert isinstance(report, OrderReport)
+    assert (report.status, report.filled, report.sequence) == (Status.PARTIALLY_FILLED, Decimal("0.75"), None)
+    assert [fill.fill_id for fill in fills if isinstance(fill, Fill)] == [str(each) for each in range(1, 1501)]
+    assert {fill.client_order_id for fill in fills} == {"run1-1"}
+    assert venue.fields(0) == {"symbol": "BTCUSDT", "origClientOrderId": "run1-1"}
+    assert venue.fields(1) == {"symbol": "BTCUSDT", "orderId": "28", "limit": "1000"}
+
+
+def test_a_query_of_an_order_without_a_fill_asks_for_none() -> None:
+    venue = Venue({"GET /api/v3/order": _ORDER})
+
+    (report,) = _run(venue, lambda context: BinanceBroker(context).query(leg=leg()))
+
+    assert isinstance(report, OrderReport)
+    assert (report.status, report.side, report.price) == (Status.NEW, Side.BUY, Decimal("0.10"))
+
+
+def test_open_orders_are_asked_for_the_cheaper_way() -> None:
+    def open_orders(fields: dict[str, str]) -> list[dict[str, Any]]:
+        rows = [{**_ORDER, "symbol": name} for name in ("BTCUSDT", "ETHUSDT", "XXXUSDT")]
+        return [row for row in rows if fields.get("symbol", row["symbol"]) == row["symbol"]]
+
+    venue = Venue({"GET /api/v3/openOrders": open_orders})
+    few = [instrument("BTC"), instrument("ETH")]
+    many = [*few, *(instrument(f"C{index}") for index in range(12))]
+
+    for asked in (few, many):
+        found = _run(venue, lambda context, asked=asked: BinanceBroker(context).open_orders(instruments=asked))
+        assert [report.symbol for report in found] == ["BTC/USDT", "ETH/USDT"]
+
+    assert len(venue.requests) == 3
+
+
+def test_bars_are_closed_by_the_market_clock_and_open_inside_the_range() -> None:
+    minute = 60_000
+    rows = [
+        [index * minute, "1", "2", "0.5", "1.5", "10", (index + 1) * minute - 1, "15", 3, "5", "7", "0"]
+        for index in range(2, 5)
+    ]
+    venue = Venue({"GET /api/v3/klines": rows})
+
+    bars = _run(
+        venue,
+        lambda context: BinanceFeed(context).bars(
+            instrument=instrument(),
+            interval=Interval.parse("1m"),
+            start_ns=minute * 10**6 + 1,
+            end_ns=5 * minute * 10**6,
+        ),
+        clock=ManualClock(market=5 * minute * 10**6 - 1),
+    )
+
+    assert [bar.open_ns // 10**6 for bar in bars] == [2 * minute, 3 * minute]
+    assert venue.fields() == {
+        "symbol": "BTCUSDT",
+        "interval": "1m",
+        "startTime": str(minute + 1),
+        "endTime": str(5 * minute - 1),
+        "limit": "1000",
+    }
+
+
+def test_an_empty_range_of_bars_asks_nothing() -> None:
+    venue = Venue({})
+    minute = Interval.parse("1m")
+
+    bars = _run(
+        venue,
+        lambda context: BinanceFeed(context).bars(instrument=instrument(), interval=minute, start_ns=5, end_ns=5),
+    )
+
+    assert (bars, venue.requests) == ((), [])
+
+
+def test_trades_are_paged_by_id_from_a_time_to_the_newest() -> None:
+    def agg_trades(fields: dict[str, str]) -> list[dict[str, Any]]:
+        first = int(fields.get("fromId", 500))
+        return [
+            {"a": number, "p": "1", "q": "2", "f": 1, "l": 1, "T": number, "m": True}
+            for number in range(first, min(first + 1000, 2600))
+        ]
+
+    venue = Venue({"GET /api/v3/aggTrades": agg_trades})
+
+    async def collect(context: Context) -> list[Any]:
+        feed = BinanceFeed(context)
+        return [trade.trade_id async for trade in feed.trades(instrument=instrument(), start_ns=499_000_001)]
+
+    assert _run(venue, collect) == list(range(500, 2600))
+    assert [venue.fields(index).get("fromId") for index in range(3)] == [None, "1500", "2500"]
+    assert [venue.fields(index).get("startTime") for index in range(3)] == ["500", None, None]
+
+
+def test_trades_from_an_id_begin_with_it() -> None:
+    row = {"a": 7, "p": "1", "q": "2", "f": 1, "l": 1, "T": 9, "m": False}
+    venue = Venue({"GET /api/v3/aggTrades": [row]})
+
+    async def collect(context: Context) -> list[Any]:
+        feed = BinanceFeed(context)
+        from_id = [trade.trade_id async for trade in feed.trades(instrument=instrument(), start_id=7)]
+        newest = [trade.trade_id async for trade in feed.trades(instrument=instrument())]
+        return from_id + newest
+
+    assert _run(venue, collect) == [7, 7]
+    assert [venue.fields(index).get("fromId") for index in range(2)] == ["7", None]
+
+
+def test_the_last_price_is_the_latest_trade_or_none() -> None:
+    row = {"a": 7, "p": "61.5", "q": "2", "f": 1, "l": 1, "T": 9, "m": False}
+    venue = Venue({"GET /api/v3/aggTrades": lambda fields: [row] if fields["symbol"] == "BTCUSDT" else []})
+
+    async def last(context: Context) -> tuple[Any, Any]:
+        feed = BinanceFeed(context)
+        return await feed.last_price(symbol="BTC/USDT"), await feed.last_price(symbol="NEW/USDT")
+
+    traded, untraded = _run(venue, last)
+
+    assert (traded.price, traded.symbol, untraded) == (Decimal("61.5"), "BTC/USDT", None)
+
+
+def test_a_book_has_the_depth_asked_for() -> None:
+    row = {"lastUpdateId": 160, "bids": [["0.0024", "10"]], "asks": [["0.0026", "100"]]}
+    venue = Venue({"GET /api/v3/depth": row})
+
+    book = _run(venue, lambda context: BinanceFeed(context).book(instrument=instrument(), depth=100))
+    error = _raises(venue, lambda context: BinanceFeed(context).book(instrument=instrument(), depth=5000))
+
+    assert (book.bids, book.sequence) == (((Decimal("0.0024"), Decimal(10)),), 160)
+    assert venue.fields(0)["limit"] == "100"
+    assert isinstance(error, NotSupportedError)
+
+
+def test_named_instruments_cost_one_request_of_their_own() -> None:
+    venue = Venue({"GET /api/v3/exchangeInfo": {"symbols": [_row()]}})
+
+    found = _run(venue, lambda context: BinanceStore(context).instruments(symbols=["BTC/USDT"]))
+
+    assert list(found) == ["BTC/USDT"]
+    assert venue.fields() == {"symbols": '["BTCUSDT"]'}
+
+
+def test_unknown_names_are_left_out() -> None:
+    async def exchange_info(request: web.Request) -> web.Response:
+        if "symbols" in request.query:
+            return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+        return web.json_response({"symbols": [_row()]})
+
+    async def run() -> tuple[list[str], str]:
+        async with serve({"GET /api/v3/exchangeInfo": exchange_info}) as where, connected(where) as context:
+            found = await BinanceStore(context).instruments(symbols=["NO/SUCH", "BTC/USDT"])
+            return list(found), api(context).symbol("BTCUSDT")
+
+    assert asyncio.run(run()) == (["BTC/USDT"], "BTC/USDT")
+
+
+def test_public_data_need_no_key() -> None:
+    venue = Venue({"GET /api/v3/time": {"serverTime": 1499827319559}})
+
+    assert _run(venue, lambda context: BinanceStore(context).server_time_ns(), key="", secret="") == (
+        1499827319559 * 10**6
+    )
+
+
+def test_an_answer_of_another_shape_is_a_data_error_that_shows_it() -> None:
+    venue = Venue({"GET /api/v3/time": {"now": 1}})
+
+    error = _raises(venue, lambda context: BinanceStore(context).server_time_ns())
+
+    assert isinstance(error, DataError)
+    assert "{'now': 1}" in str(error)
+
+
+def test_an_unknown_symbol_is_named_as_such() -> None:
+    async def run() -> str:
+        handler = answer({"code": -1121, "msg": "Invalid symbol."}, status=400)
+        async with serve({"GET /api/v3/aggTrades": handler}) as where, connected(where) as context:
+            with pytest.raises(UnknownSymbolError) as caught:
+                await BinanceFeed(context).last_price(symbol="NO/SUCH")
+        return str(caught.value)
+
+    assert "Invalid symbol" in asyncio.run(run())
+
+
+def test_all_ports_of_a_session_share_one_connection_and_the_throttle_sees_each_request() -> None:
+    venue = Venue({"GET /api/v3/time": {"serverTime": 1}})
+    costs: list[float] = []
+
+    async def throttle(cost: float) -> None:
+        costs.append(cost)
+
+    async def use(context: Context) -> bool:
+        await BinanceStore(context).server_time_ns()
+        BinanceBroker(context)
+        return api(context) is api(context)
+
+    assert _run(venue, use, shared={"throttle": throttle})
+    assert len(costs) == 1
+
+
+def test_no_address_of_a_simulated_session_leads_to_the_venue() -> None:
+    def leaves(node: Any) -> list[str]:
+        return [text for each in node.values() for text in leaves(each)] if isinstance(node, dict) else [node]
+
+    async def addresses(context: Context) -> list[str]:
+        return leaves(api(context).client.exchange.urls["api"])
+
+    found = _run(Venue({}), addresses)
+
+    assert len(found) > 20
+    assert all("://127.0.0.1:" in url for url in found)
+    assert any(url.endswith("/ws-api/v3") for url in found)
+
+
+def test_a_simulated_session_without_a_simulator_is_an_error_not_a_visit_to_the_venue() -> None:
+    async def run() -> None:
+        async with connected(None) as context:
+            with pytest.raises(ConfigError, match="start a simulator"):
+                api(context)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("environment", "host"),
+    [(Environment.TESTNET, "testnet.binance.vision"), (Environment.LIVE, "api.binance.com")],
+)
+def test_testnet_and_live_are_the_venues_own_addresses(environment: Environment, host: str) -> None:
+    async def run() -> str:
+        async with connected(None, environment=environment) as context:
+            return str(api(context).client.exchange.urls["api"]["private"])
+
+    assert asyncio.run(run()) == f"https://{host}/api/v3"
