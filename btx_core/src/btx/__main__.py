@@ -1,0 +1,5 @@
+"""``python -m btx`` is the ``btx`` command."""
+
+from btx.cli import main
+
+main()

@@ -1,0 +1,301 @@
+"""The books behind the broker: of each account a ledger, of each instrument a position, of each order a ticket."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from backtrader.position import Position as BtPosition
+
+from btx.model.account import BalanceUpdate
+from btx.model.instrument import Instrument
+from btx.model.order import Fill, Order
+from btx.model.time import NS_PER_S
+from btx.rules.positions import FloatMirror, Position, apply_fill, balance_changes, base_change
+from btx.runtime.session import Session
+
+if TYPE_CHECKING:
+    from btx.bt.store import LiveStore
+
+__all__ = ("Account", "Book", "Executed", "Ticket")
+
+_ZERO = Decimal(0)
+_LATE_NS = NS_PER_S  # how much later than a fill of the same stamp a balance that includes it may come
+
+
+@attrs.frozen(kw_only=True)
+class Executed:
+    """What backtrader is told of one fill."""
+
+    closed: float
+    opened: float
+    entry_price: float  # of the closed part
+    price: float
+    shown_size: float
+    shown_price: float
+
+    def parts(self, comminfo: Any, fee: float) -> tuple[float, ...]:
+        """Return the arguments of ``Order.execute`` after dt, size and price; the fee in quote units."""
+        moved = abs(self.closed) + abs(self.opened)
+        closed_fee = fee * abs(self.closed) / moved if moved else 0.0
+        pnl = comminfo.profitandloss(-self.closed, self.entry_price, self.price) if self.closed else 0.0
+        return (
+            self.closed,
+            comminfo.getvaluesize(-self.closed, self.entry_price) if self.closed else 0.0,
+            closed_fee,
+            self.opened,
+            comminfo.getvaluesize(self.opened, self.price) if self.opened else 0.0,
+            fee - closed_fee,
+            comminfo.margin,
+            pnl,
+            self.shown_size,
+            self.shown_price,
+        )
+
+
+class Book:
+    """One instrument of one account: the exact position, and the one backtrader shows."""
+
+    def __init__(self, account: "Account", instrument: Instrument, comminfo: Any) -> None:
+        self.account = account
+        self.instrument = instrument
+        self.comminfo = comminfo
+        self.datas: list[Any] = []  # trades land on the first
+        self.shown = BtPosition()
+        self.exact = Position()
+        self.mirror = FloatMirror(step_size=instrument.step_size)
+        self.pending_seed = _ZERO
+
+    @property
+    def data(self) -> Any:
+        """The first data of the instrument."""
+        return self.datas[0]
+
+    @property
+    def dust(self) -> Decimal:
+        """What is held and cannot be traded, because it is less than a step; the position shows zero then."""
+        return self.mirror.quantity - self.mirror.held
+
+    def last_close(self) -> Decimal | None:
+        """Return the newest close, the last known price before the first bar, None when there is neither."""
+        begun = [data for data in self.datas if len(data)]
+        if begun:
+            return Decimal(repr(max(begun, key=lambda data: data.datetime[0]).close[0]))
+        return self.account.session.rate(self.instrument.base, self.instrument.quote)
+
+    def worth(self, currency: str) -> Decimal:
+        """Return what is held, dust included, at the last close; nothing while no price is known."""
+        price, rate = self.last_close(), self.account.rate(self.instrument.quote, currency)
+        if price is None or rate is None:
+            return _ZERO
+        return (self.mirror.quantity + self.pending_seed) * price * rate
+
+    def would_close(self, order: Order) -> bool:
+        """Say whether an order would only make the position smaller."""
+        held = self.mirror.held
+        change = order.leg.request.side.sign * order.remaining
+        return held != 0 and (held > 0) != (change > 0) and abs(change) <= abs(held)
+
+    def show_seed(self, held: Decimal) -> None:
+        """Show what was held at the start before the first bar can date it."""
+        self.pending_seed = held
+        price = self.last_close()
+        self.shown.size = float(held) if held >= self.instrument.step_size else 0.0
+        self.shown.price = float(price) if self.shown.size and price is not None else 0.0
+
+    def seed(self, price: Decimal) -> Executed:
+        """Take over what was held at the start, as if bought at ``price``."""
+        held, self.pending_seed = self.pending_seed, _ZERO
+        return self.move(held, price)
+
+    def adjust(self, change: Decimal) -> None:
+        """Follow a change from outside; it opens and closes no trade, so backtrader's sum stays."""
+        if self.pending_seed:
+            self.show_seed(self.pending_seed + change)
+            return
+        price = self.exact.price or self.last_close() or _ZERO
+        self.mirror = attrs.evolve(self.mirror, quantity=self.mirror.quantity + change)
+        self.exact = apply_fill(self.exact, signed_quantity=change, price=price).position
+        self._show()
+
+    def move(self, change: Decimal, price: Decimal) -> Executed:
+        """Open and close by ``change`` at ``price``."""
+        entry_price = self.shown.price
+        moved = self.mirror.add(change)
+        self.mirror = moved.mirror
+        self.exact = apply_fill(self.exact, signed_quantity=change, price=price).position
+        self._show()
+        self.shown.upopened, self.shown.upclosed = moved.opened, moved.closed
+        return Executed(
+            closed=moved.closed,
+            opened=moved.opened,
+            entry_price=entry_price,
+            price=float(price),
+            shown_size=self.shown.size,
+            shown_price=self.shown.price,
+        )
+
+    def _show(self) -> None:
+        self.shown.price_orig = self.shown.price
+        self.shown.size = self.mirror.size
+        self.shown.price = float(self.exact.price) if self.mirror.size else 0.0
+
+
+class Account:
+    """One account: its ledger by asset, its books by symbol."""
+
+    def __init__(self, store: "LiveStore") -> None:
+        self.store = store
+        self.ledger: dict[str, Decimal] = {}
+        self.books: dict[str, Book] = {}
+        self.tickets: dict[str, Ticket] = {}
+        self._told: dict[str, tuple[Decimal, int]] = {}  # the venue's totals that are not compared yet, with their time
+        self._moved_ns: dict[str, int] = {}  # when a fill last moved an asset
+        self._compared_ns: dict[str, int] = {}  # when our total last was the venue's
+
+    @property
+    def session(self) -> Session:
+        return self.store.session
+
+    def open(self) -> None:
+        """Begin with what the account holds."""
+        snapshot = self.session.account()
+        self.ledger = {asset: balance.total for asset, balance in snapshot.balances.items()}
+        self.books.clear()
+        self.tickets.clear()
+        self._told.clear()
+        self._moved_ns.clear()
+        self._compared_ns.clear()
+
+    def total(self, asset: str) -> Decimal:
+        """Return how much there is of an asset, reserved or not."""
+        return self.ledger.get(asset, _ZERO)
+
+    def add_book(self, instrument: Instrument, comminfo: Any) -> Book:
+        """Open an instrument's book; the first one of a base asset takes over what is held of it."""
+        book = Book(self, instrument, comminfo)
+        if self._book_of(instrument.base) is None:
+            book.show_seed(self.total(instrument.base))
+        self.books[instrument.symbol] = book
+        return book
+
+    def unseeded(self) -> list[Book]:
+        """Return the books whose holding waits for a first bar that has come; dust needs no order."""
+        ready = [book for book in self.books.values() if book.pending_seed and len(book.data)]
+        for book in ready:
+            if book.pending_seed < book.instrument.step_size:
+                dust, book.pending_seed = book.pending_seed, _ZERO
+                book.adjust(dust)
+        return [book for book in ready if book.pending_seed]
+
+    def book_fill(self, book: Book, fill: Fill) -> Executed:
+        """Take a fill over: into the ledger, its own book, and the books of what it was paid with."""
+        base = book.instrument.base
+        for asset, change in balance_changes(fill, instrument=book.instrument).items():
+            self._add(asset, change, fill.time_ns)
+            if asset != base and (other := self._book_of(asset)) is not None:
+                other.adjust(change)
+        return book.move(base_change(fill, base=base), fill.price)
+
+    def book_late_fee(self, known: Fill, told: Fill) -> None:
+        """Book a fee that a fill named only when it was told again, unless the venue's total brought it meanwhile."""
+        asset, fee = told.fee_asset, told.fee
+        if known.fee is not None or asset is None or fee is None:
+            return
+        if self._compared_ns.get(asset, -1) < told.time_ns:
+            self._add(asset, -fee, told.time_ns)
+            self._follow(asset, -fee)
+
+    def take_totals(self, update: BalanceUpdate) -> None:
+        """Keep the venue's totals until every fill they include must have come."""
+        for asset, balance in update.balances.items():
+            self._told[asset] = (balance.total, update.time_ns)
+
+    def differences(self, now_ns: int) -> Iterator[str]:
+        """Adopt the venue's totals where they differ from ours, and say what something outside this run moved."""
+        for asset, (total, time_ns) in tuple(self._told.items()):
+            ours, moved_ns = self.total(asset), self._moved_ns.get(asset, -1)
+            is_older = time_ns < moved_ns
+            if total != ours and time_ns == moved_ns and now_ns - time_ns < _LATE_NS:
+                continue  # of two fills in one millisecond, the total after the second may be on its way
+            del self._told[asset]
+            if is_older:
+                continue
+            self._compared_ns[asset] = time_ns
+            if total != ours:
+                self.ledger[asset] = total
+                self._follow(asset, total - ours)
+                yield (
+                    f"{asset}: the venue has {total}, this run counted {ours}: adopted "
+                    "(a transfer, or another program on this account?)"
+                )
+
+    def rate(self, asset: str, currency: str) -> Decimal | None:
+        """Return the last known price of an asset, over the session's own currency if need be."""
+        session = self.session
+        direct = session.rate(asset, currency)
+        if direct is not None:
+            return direct
+        common = session.settings.currency
+        price, unit = session.rate(asset, common), session.rate(currency, common)
+        return price / unit if price is not None and unit else None
+
+    def can_price(self, asset: str, currency: str) -> bool:
+        """Say whether a price is known, or will be with the first bar of one of the books."""
+        books = self.books.values()
+        pairs = {(book.instrument.base, book.instrument.quote) for book in books}
+        return (asset, currency) in pairs or self.rate(asset, currency) is not None
+
+    def worth(self, currency: str) -> Decimal:
+        """Return what everything that is traded here is worth, and the cash in ``currency``."""
+        books = self.books.values()
+        bases = {book.instrument.base for book in books}
+        others = {book.instrument.quote for book in books} - bases - {currency}
+        worth = self.total(currency) + sum((book.worth(currency) for book in books), _ZERO)
+        for asset in others:
+            worth += self.total(asset) * (self.rate(asset, currency) or _ZERO)
+        return worth
+
+    def fee_of(self, book: Book, fill: Fill) -> float:
+        """Return a fill's fee in the instrument's quote units, at the fill's own price or the last known rate."""
+        if fill.fee is None or fill.fee_asset is None:
+            return 0.0
+        if fill.fee_asset == book.instrument.base:
+            return float(fill.fee * fill.price)
+        rate = self.rate(fill.fee_asset, book.instrument.quote)
+        if rate is None:
+            self.store.put_notification(
+                f"a fee of {fill.fee} {fill.fee_asset} has no known price in {book.instrument.quote}: "
+                "backtrader shows none, the ledger has it"
+            )
+            return 0.0
+        return float(fill.fee * rate)
+
+    def _add(self, asset: str, change: Decimal, time_ns: int) -> None:
+        self.ledger[asset] = self.total(asset) + change
+        self._moved_ns[asset] = max(time_ns, self._moved_ns.get(asset, time_ns))
+
+    def _follow(self, asset: str, change: Decimal) -> None:
+        book = self._book_of(asset)
+        if book is not None:
+            book.adjust(change)
+
+    def _book_of(self, base: str) -> Book | None:
+        """Return the first book of a base asset: what is held of it beyond this run's fills is counted there."""
+        return next((book for book in self.books.values() if book.instrument.base == base), None)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Ticket:
+    """backtrader's order beside ours."""
+
+    order: Any
+    book: Book
+    client_order_id: str
+    state: Order
+    fills: dict[str, Fill] = attrs.field(factory=dict)
+
+    def __str__(self) -> str:
+        request = self.state.leg.request
+        price = f" at {request.price.normalize():f}" if request.price is not None else ""
+        return f"{request.side.value} {self.state.remaining.normalize():f} {request.instrument.symbol}{price}"

@@ -1,0 +1,269 @@
+"""The store of one account: what ``btx.load`` returns and ``cerebro`` starts and stops."""
+
+import datetime
+import logging
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import backtrader as bt
+
+from btx.bt.broker import LiveBroker
+from btx.bt.feed import DataSpec, LiveFeed
+from btx.bt.run import Loop, loop_of, stock_broker_warning
+from btx.bt.timeframes import interval_of, to_backtrader
+from btx.errors import ConfigError
+from btx.model.account import Balance, BalanceUpdate
+from btx.model.instrument import Instrument
+from btx.model.order import Order
+from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, parse_duration
+from btx.runtime.mailbox import BarItem, Mailbox, Note, OrderUpdate
+from btx.runtime.session import Session
+
+__all__ = ("LiveStore",)
+
+_log = logging.getLogger("btx")
+_STOP_S = 3.0  # with what the broker waits for its cancels, a run ends within five seconds
+_ALARMS = ("FAULT", "FATAL", "GAP", "DISCONNECTED")
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+class LiveStore:
+    """One account at one venue, for a cerebro. Made by :func:`btx.load`; nothing connects before ``cerebro.run()``."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.broker: LiveBroker | None = None  # the one that takes this account's events in the present run
+        self._own_broker: LiveBroker | None = None
+        self._loop: Loop | None = None
+        self._notifications: deque[Any] = deque()
+
+    def __repr__(self) -> str:
+        return f"<btx store {self.session.name}>"
+
+    # --- what users ask -------------------------------------------------------------------------------------
+
+    def getbroker(self, *, on_stop: str = "keep_protection") -> LiveBroker:
+        """Return the broker of this account.
+
+        Args:
+            on_stop: what happens to resting orders at the end: ``"keep_protection"``
+                cancels those that open or add to a position and keeps those that
+                close one, ``"cancel"`` cancels all, ``"keep"`` none.
+
+        Raises:
+            ConfigError: ``on_stop`` is none of these.
+        """
+        if self._own_broker is None:
+            self._own_broker = LiveBroker(self)
+        self._own_broker.on_stop = on_stop
+        return self._own_broker
+
+    def getdata(
+        self,
+        dataname: str,
+        *,
+        timeframe: Any = bt.TimeFrame.Minutes,
+        compression: int = 1,
+        interval: str | None = None,
+        backfill: str | int | None = None,
+        fromdate: datetime.date | None = None,
+        todate: datetime.date | None = None,
+        historical: bool = False,
+        max_signal_age: str | None = None,
+        name: str | None = None,
+        **params: Any,
+    ) -> LiveFeed:
+        """Return a live data of closed bars.
+
+        Args:
+            dataname: the symbol, like ``"BTC/USDT"``.
+            timeframe: backtrader's, with ``compression``; or ``"1m"``, ``"4h"``, ``"1w"``.
+            compression: how many of the timeframe make a bar.
+            interval: another name for a ``timeframe`` in words.
+            backfill: history that comes first: ``"2d"``, or a number of bars.
+            fromdate: history from then on (UTC if it names no zone), in place of ``backfill``.
+            todate: the last bar closes then at the latest; a date without a time is its whole day.
+            historical: only history, nothing live; 100 bars unless said otherwise.
+            max_signal_age: how old the last bar may be when an order leaves; one bar.
+            name: the data's name in the strategy, the symbol when not given.
+            params: what backtrader's own datas take: ``tz``, ``sessionstart``, ...
+
+        Raises:
+            ConfigError: the venue has no such bars, or the settings contradict each other.
+        """
+        bar_interval = self._interval(interval if interval is not None else timeframe, compression)
+        if backfill is not None and fromdate is not None:
+            raise ConfigError("backfill= and fromdate= both say where history begins: give one of them")
+        if isinstance(backfill, int) and backfill < 0:
+            raise ConfigError(f"backfill={backfill}: a number of bars is not negative")
+        spec = DataSpec(
+            store=self,
+            symbol=_symbol(dataname),
+            interval=bar_interval,
+            history_ns=_duration("backfill", backfill) if isinstance(backfill, str) else None,
+            history_bars=(backfill or None) if isinstance(backfill, int) else None,
+            start_ns=_to_ns(fromdate),
+            end_ns=_end_ns(todate),
+            historical=historical,
+            max_signal_age_ns=_duration("max_signal_age", max_signal_age) if max_signal_age is not None else None,
+        )
+        frame, factor = to_backtrader(bar_interval)
+        make: Any = LiveFeed  # its arguments are backtrader params, which no checker sees
+        feed: LiveFeed = make(
+            dataname=dataname,
+            name=name or dataname,
+            timeframe=frame,
+            compression=factor,
+            btx=spec,
+            **params,
+        )
+        return feed
+
+    def is_connected(self) -> bool:
+        """Say whether the account stream stands."""
+        return self.session.is_account_connected()
+
+    def balances(self) -> dict[str, Balance]:
+        """Return the balances as they were at start; what came since is in the broker.
+
+        Raises:
+            BtxError: the store is not started.
+        """
+        return dict(self.session.account().balances)
+
+    def instruments(self) -> dict[str, Instrument]:
+        """Return the market's instruments by symbol; empty before the start."""
+        return dict(self.session.instruments())
+
+    def orders(self) -> tuple[Order, ...]:
+        """Return this run's orders as they are now, with their fills."""
+        return self.session.orders()
+
+    # --- what backtrader asks ----------------------------------------------------------------------------------
+
+    def join(self, cerebro: Any) -> Loop:
+        """Belong to a cerebro: its broker or one of its datas is ours."""
+        loop = loop_of(cerebro)
+        if self._loop is not loop:
+            self.session.attach(loop.wakeup)
+            self._loop = loop
+            loop.join(self)
+            cerebro.addstore(self)
+        return loop
+
+    def start(self, data: Any = None, broker: Any = None) -> None:  # noqa: ARG002 -- backtrader's idiom
+        """Connect, once per run.
+
+        Raises:
+            BtxError: the venue was not reached, or does not accept the keys.
+        """
+        if self.session.is_running:
+            return
+        _log.info("%s: starting", self.session.name)
+        self._notifications.clear()
+        if self._loop is not None and (warning := stock_broker_warning(self._loop)) is not None:
+            _log.warning("%s: %s", self.session.name, warning)
+            self.put_notification(f"WARNING: {warning}")
+        self.session.start()
+
+    def stop(self) -> None:
+        """Hang up. Idempotent."""
+        self.shut()
+
+    def shut(self) -> None:
+        """Hang up, whatever state the run ended in; orders that only open are cancelled first."""
+        if not self.session.is_running:
+            return
+        try:
+            if self.broker is not None:
+                self.broker.withdraw(self)
+        finally:
+            self.session.stop(timeout_s=_STOP_S)
+            if self.broker is not None:
+                self.broker.settle(self)
+
+    def open_bars(self, feed: LiveFeed) -> Mailbox[BarItem]:
+        """Open the session's side of a feed.
+
+        Raises:
+            UnknownSymbolError: the venue lists no such instrument.
+        """
+        spec = feed.spec
+        return self.session.open_bars(
+            instrument=self.session.instrument(spec.symbol),
+            interval=spec.interval,
+            history_ns=spec.history_ns,
+            history_bars=spec.history_bars,
+            start_ns=spec.start_ns,
+            end_ns=spec.end_ns,
+            live=not spec.historical,
+        )
+
+    @property
+    def has_news(self) -> bool:
+        """Something waits to be told, or to be taken over by the broker."""
+        return bool(self._notifications or self.session.events) or (self.broker is not None and self.broker.has_news)
+
+    def events(self) -> Iterator[OrderUpdate | BalanceUpdate]:
+        """Take what the session learned; its remarks go to ``notify_store`` and to the log."""
+        while (item := self.session.events.take()) is not None:
+            if isinstance(item, Note):
+                level = logging.WARNING if item.kind in _ALARMS else logging.INFO
+                _log.log(level, "%s: %s %s", self.session.name, item.kind, item.text)
+                self.put_notification(f"{item.kind}: {item.text}")
+            else:
+                yield item
+
+    def put_notification(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """Tell the strategy something through ``notify_store``."""
+        self._notifications.append((message, args, kwargs))
+
+    def get_notifications(self) -> list[Any]:
+        """Return what is to be told; the one place where the live loop waits."""
+        if self._loop is not None:
+            self._loop.pause(self)
+        if self.broker is None:
+            for _ in self.events():
+                pass  # nobody counts this account's orders and balances; its remarks are told all the same
+        told = list(self._notifications)
+        self._notifications.clear()
+        return told
+
+    # --- settings ---------------------------------------------------------------------------------------------
+
+    def _interval(self, timeframe: Any, compression: int) -> Interval:
+        known = self.session.info.capabilities[self.session.market].intervals
+        interval = interval_of(timeframe, compression)
+        if interval not in known:
+            names = " ".join(map(str, known))
+            raise ConfigError(f"{self.session.info.title} has no {interval} bars: choose one of {names}")
+        return interval
+
+
+def _symbol(dataname: str) -> str:
+    if "/" not in dataname:
+        raise ConfigError(f"dataname={dataname!r}: write the symbol with a slash, like 'BTC/USDT'")
+    return dataname
+
+
+def _duration(name: str, text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}={text!r}: {error}") from None
+
+
+def _to_ns(moment: datetime.date | None) -> int | None:
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime.datetime):
+        moment = datetime.datetime.combine(moment, datetime.time(0, 0))
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
+    return (aware - _EPOCH) // datetime.timedelta(milliseconds=1) * NS_PER_MS
+
+
+def _end_ns(moment: datetime.date | None) -> int | None:
+    end_ns = _to_ns(moment)
+    is_day = end_ns is not None and not isinstance(moment, datetime.datetime)
+    return end_ns + NS_PER_DAY if end_ns is not None and is_day else end_ns

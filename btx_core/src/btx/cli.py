@@ -1,0 +1,171 @@
+"""The ``btx`` command: one verb per job, each a thin layer over ``btx.tools``, ``btx.compose`` or ``btx.sim``."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from btx import __version__, venues
+from btx.errors import BtxError, ConfigError
+from btx.model.time import parse_duration
+
+__all__ = ("cli", "main")
+
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[int | None]
+else:
+    _ParamType = click.ParamType  # not generic in all releases that would do
+
+
+class _Duration(_ParamType):
+    name = "duration"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "all":
+            return None
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="btx")
+def cli() -> None:
+    """Trade with an unchanged backtrader strategy: on a simulator, a test net, or for real."""
+
+
+@cli.command()
+@click.option("--venue", default="binance", show_default=True, help="The adapter to trade on.")
+@click.option(
+    "--data",
+    "files",
+    multiple=True,
+    metavar="[SYMBOL=]FILE",
+    help="Play a file of 1m klines (.csv, .csv.gz); repeatable.",
+)
+@click.option(
+    "--span",
+    type=_Duration(),
+    default="3d",
+    show_default=True,
+    help="Market time to play: 90m, 12h, 7d, or all.",
+)
+@click.option("--seed", default=1, show_default=True, help="Seed of the market and of everything synthetic in it.")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("btx-demo.png"),
+    show_default=True,
+    help="Where the picture of prices, trades and equity goes.",
+)
+@click.option(
+    "--json", "report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the result as JSON."
+)
+def demo(venue: str, files: tuple[str, ...], span: int | None, seed: int, picture: Path, report: Path | None) -> None:
+    """Trade an SMA cross on the venue in the box, then compare the books to the last digit."""
+    from btx.tools.demo import run_demo
+
+    sys.exit(run_demo(venue=venue, files=files, span_ns=span, seed=seed, picture=picture, report=report))
+
+
+@cli.command("venues")
+def list_venues() -> None:
+    """List the installed adapters."""
+    found = venues()
+    for name, distribution in found.items():
+        click.echo(f"{name}  {distribution}")
+    if not found:
+        click.echo("no adapter is installed: pip install btx-binance")
+
+
+@cli.command()
+@click.argument("venue")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port of the venue's protocol; 0 takes a free one.",
+)
+@click.option("--data", "files", multiple=True, metavar="[SYMBOL=]FILE", help="Play a file of 1m klines; repeatable.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Market seconds per second.",
+)
+@click.option("--lockstep", is_flag=True, help="Let the control channel move the market, instead of the clock.")
+@click.option("--seed", default=1, show_default=True, help="Seed of everything synthetic.")
+@click.option("--warmup", type=_Duration(), default="3d", show_default=True, help="History before the start.")
+@click.option("--span", type=_Duration(), default="all", show_default=True, help="Market time to play.")
+@click.option("--rebase/--no-rebase", default=None, help="Move the data so that it starts now; default at speed 1.")
+@click.option("--scenario-json", help="The whole scenario as JSON; other options are ignored.")
+@click.option("--json", "json_line", is_flag=True, help="Print one line of JSON with the addresses, for programs.")
+@click.option("--detach", is_flag=True, help="Go on when standard input closes.")
+def sim(
+    venue: str,
+    port: int,
+    files: tuple[str, ...],
+    speed: float,
+    lockstep: bool,
+    seed: int,
+    warmup: int | None,
+    span: int | None,
+    rebase: bool | None,
+    scenario_json: str | None,
+    json_line: bool,
+    detach: bool,
+) -> None:
+    """Serve VENUE's own protocol on 127.0.0.1, for any program in any language."""
+    from btx.compose import open_venue
+    from btx.model.venue import Scenario
+    from btx.sim.server import run_server, scenario_from_json
+    from btx.tools.files import kline_files
+
+    adapter = open_venue(venue)
+    if scenario_json is not None:
+        scenario = scenario_from_json(scenario_json)
+    else:
+        scenario = Scenario(
+            seed=seed,
+            data=kline_files(files),
+            speed=None if lockstep else speed,
+            until_ns=span,
+            warmup_ns=warmup or 0,
+            rebase=(speed == 1.0 and not lockstep) if rebase is None else rebase,
+            port=port,
+        )
+    sys.exit(run_server(adapter.simulator, scenario, json_line=json_line, detach=detach))
+
+
+def main() -> None:
+    """Run the command line; what btx raises on purpose is one sentence, not a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _load_extension_commands()
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BtxError as error:
+        click.echo(f"btx: {error}", err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+def _load_extension_commands() -> None:
+    from btx.plugins import new_manager, register_extensions
+
+    manager = new_manager()
+    try:
+        register_extensions(manager)
+    except BtxError as error:
+        click.echo(f"btx: {error}", err=True)
+        return
+    manager.hook.btx_commands(cli=cli)

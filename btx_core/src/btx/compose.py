@@ -1,0 +1,201 @@
+"""The composition root behind ``btx.load``: settings → plugin → session → store.
+
+The only module that knows all siblings.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import attrs
+
+from btx.config import Secret, Settings, resolve_secret
+from btx.errors import ConfigError, MissingSecretError
+from btx.hookspecs import hookimpl
+from btx.model.account import AccountSnapshot
+from btx.model.fees import FeeSchedule
+from btx.model.instrument import Instrument
+from btx.model.order import Leg, OrderRequest
+from btx.model.time import NS_PER_DAY, NS_PER_HOUR
+from btx.model.venue import Endpoints, Environment, Scenario
+from btx.plugins import Venue, load_venue
+from btx.runtime.orders import one_leg
+from btx.runtime.session import Session
+
+if TYPE_CHECKING:
+    from btx.bt.store import LiveStore
+
+__all__ = ("DEFAULT_SCENARIO", "load", "open_venue")
+
+DEFAULT_SCENARIO = Scenario(warmup_ns=3 * NS_PER_DAY, until_ns=12 * NS_PER_HOUR)
+"""What plain ``env="sim"`` plays: half a day of a seeded synthetic market, with three days of history."""
+
+_READY = (Environment.SIM, Environment.TESTNET, Environment.LIVE)
+_NO_JOURNAL = (
+    "orders in {env!r} wait for the order journal, which makes them survive a crash: "
+    "this version trades in env='sim' only; market data are real"
+)
+
+_lock = threading.Lock()
+_stores: "weakref.WeakValueDictionary[tuple[object, ...], LiveStore]" = weakref.WeakValueDictionary()
+_loaded_with: "weakref.WeakKeyDictionary[LiveStore, Settings]" = weakref.WeakKeyDictionary()
+
+
+class _Defaults:
+    """What the core answers when an adapter does not."""
+
+    @hookimpl(trylast=True)
+    def btx_plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
+        return one_leg(request, client_order_id)
+
+    @hookimpl(trylast=True)
+    def btx_commission(self, instrument: Instrument, account: AccountSnapshot | None) -> FeeSchedule:  # noqa: ARG002
+        return FeeSchedule(maker=Decimal("0.001"), taker=Decimal("0.001"), source="btx default: flat 0.1 %, no venue's")
+
+
+def open_venue(name: str) -> Venue:
+    """Load an adapter by name, with the core's defaults behind it.
+
+    Raises:
+        UnknownVenueError: it is not installed.
+        PluginError: it is broken, or written for another core.
+    """
+    return load_venue(name, defaults=_Defaults())
+
+
+def load(
+    name: str,
+    *,
+    env: str = "sim",
+    market: str | None = None,
+    scenario: Scenario | None = None,
+    api_key: str | None = None,
+    api_secret: str | None = None,
+    currency: str = "USDT",
+    receive_window_ms: int = 5000,
+    confirm: bool = False,
+    options: Mapping[str, str] | None = None,
+) -> "LiveStore":
+    """Return the store of one account at one venue. Nothing connects before ``cerebro.run()``.
+
+    Args:
+        name: the venue, as its adapter is named: ``"binance"``.
+        env: ``"sim"`` (the venue in the box), ``"testnet"`` or ``"live"``.
+        market: ``"spot"``, ...; the adapter's first market when not given.
+        scenario: the world ``env="sim"`` plays.
+        api_key: the key, or where it is: ``"env:NAME"``, ``"file:PATH"``. Default
+            ``env:BTX_<VENUE>_API_KEY``; the simulator has its own.
+        api_secret: likewise, default ``env:BTX_<VENUE>_API_SECRET``.
+        currency: what cash is counted in.
+        receive_window_ms: how late a signed request may arrive.
+        confirm: say True, or set ``BTX_LIVE=1``, for ``env="live"``.
+        options: settings of the adapter's own.
+
+    The same account loaded twice is the same store; different accounts share nothing.
+
+    Raises:
+        ConfigError: a setting is wrong or missing; the message says what to write.
+        PluginError: the adapter cannot be used.
+    """
+    environment = _environment(env)
+    venue = open_venue(name)
+    market = market or venue.info.markets[0]
+    if market not in venue.info.markets:
+        raise ConfigError(
+            f"{venue.info.title} has no market {market!r} here: choose one of {', '.join(venue.info.markets)}"
+        )
+    if environment not in venue.info.environments:
+        known = ", ".join(sorted(e.value for e in venue.info.environments))
+        raise ConfigError(f"the adapter {name!r} does not offer env={env!r}: choose one of {known}")
+    if scenario is not None and environment is not Environment.SIM:
+        raise ConfigError(f"scenario= is a world for env='sim'; env={env!r} has a real one: leave it out")
+    if environment is Environment.LIVE and not (confirm or os.environ.get("BTX_LIVE") == "1"):
+        raise ConfigError("env='live' is real money: say so with btx.load(..., confirm=True) or BTX_LIVE=1")
+    settings = Settings(currency=currency, receive_window_ms=receive_window_ms, options=dict(options or {}))
+    if environment is not Environment.SIM:
+        settings = attrs.evolve(
+            settings,
+            api_key=_secret(venue, env, "api_key", api_key, settings),
+            api_secret=_secret(venue, env, "api_secret", api_secret, settings),
+        )
+    elif api_key is not None or api_secret is not None:
+        raise ConfigError(
+            "env='sim' has accounts of its own: leave api_key and api_secret out, or name them in scenario"
+        )
+    world = (scenario or DEFAULT_SCENARIO) if environment is Environment.SIM else None
+    key = (name, environment, market, settings.api_key, currency, repr(world))
+    with _lock:
+        store = _stores.get(key)
+        if store is None:
+            store = _stores[key] = _store(venue, environment, market, settings, world)
+            _loaded_with[store] = settings
+        elif _loaded_with[store] != settings:
+            raise ConfigError(
+                f"this account at {venue.info.title} is loaded already, with another secret, receive_window_ms or "
+                "options: load it once, or the same way"
+            )
+        return store
+
+
+def _store(
+    venue: Venue, environment: Environment, market: str, settings: Settings, scenario: Scenario | None
+) -> "LiveStore":
+    from btx.bt.store import LiveStore  # backtrader is imported when a store is wanted, not with btx
+
+    session = Session(
+        venue=venue,
+        environment=environment,
+        market=market,
+        settings=settings,
+        endpoints=_simulated(venue.info.name, scenario) if scenario is not None else _the_venues_own,
+        refusal=None if environment is Environment.SIM else _NO_JOURNAL.format(env=environment.value),
+    )
+    return LiveStore(session)
+
+
+async def _the_venues_own(_resources: AsyncExitStack) -> Endpoints | None:
+    return None
+
+
+def _simulated(name: str, scenario: Scenario) -> Callable[[AsyncExitStack], Awaitable[Endpoints | None]]:
+    async def enter(resources: AsyncExitStack) -> Endpoints | None:
+        from btx.sim.server import spawn  # aiohttp's server is needed in env='sim' only
+
+        return await resources.enter_async_context(spawn(name, scenario))
+
+    return enter
+
+
+def _environment(env: str) -> Environment:
+    try:
+        environment = Environment(env)
+    except ValueError:
+        known = ", ".join(repr(e.value) for e in _READY)
+        raise ConfigError(f"env={env!r} is unknown: choose one of {known}") from None
+    if environment not in _READY:
+        raise ConfigError(f"env={env!r} is not in this version yet: env='sim' trades on the simulator, without keys")
+    return environment
+
+
+def _secret(venue: Venue, env: str, what: str, reference: str | None, settings: Settings) -> Secret:
+    name = venue.info.name
+    variable = f"BTX_{name.upper().replace('-', '_')}_{what.upper()}"
+    asked = reference if reference is not None else f"env:{variable}"
+    theirs = venue.secret(asked, settings)
+    try:
+        secret = Secret(theirs) if theirs is not None else resolve_secret(asked)
+    except MissingSecretError:
+        if reference is not None:
+            raise
+        secret = Secret("")
+    if not secret:
+        where = f"{what}= is empty" if reference is not None else f"{variable} is not set"
+        raise MissingSecretError(
+            f"env={env!r} needs keys and {where}: "
+            f"export {variable}=..., or btx.load({name!r}, env={env!r}, {what}='file:PATH')"
+        )
+    return secret

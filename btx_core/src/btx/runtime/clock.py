@@ -1,0 +1,42 @@
+"""Clocks: wall time corrected to the venue, and the market's time a simulator plays."""
+
+import time
+
+from btx.model.venue import SimClock
+
+__all__ = ("MarketClock",)
+
+
+class MarketClock:
+    """The clock of a session. Without a simulator the market's time is the wire's.
+
+    With one, market time runs ``speed`` times as fast from its origin, or, in
+    lockstep, stands where :meth:`step_to` put it.
+    """
+
+    def __init__(self) -> None:
+        self.offset_ns = 0
+        self._sim: SimClock | None = None
+        self._stepped_ns = 0
+
+    def follow(self, sim: SimClock) -> None:
+        """Take market time from a simulator."""
+        self._sim = sim
+        self._stepped_ns = sim.market_origin_ns
+
+    def step_to(self, market_ns: int) -> None:
+        """Set the market's time in lockstep; it never goes back."""
+        self._stepped_ns = max(self._stepped_ns, market_ns)
+
+    def wire_ns(self) -> int:
+        """Return wall time plus the measured offset to the venue's clock."""
+        return time.time_ns() + self.offset_ns
+
+    def market_ns(self) -> int:
+        """Return the time bars and orders are stamped with."""
+        if self._sim is None:
+            return self.wire_ns()
+        if self._sim.speed is None:
+            return self._stepped_ns
+        elapsed_ns = self.wire_ns() - self._sim.wire_origin_ns
+        return self._sim.market_origin_ns + int(elapsed_ns * self._sim.speed)

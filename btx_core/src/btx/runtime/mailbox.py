@@ -1,0 +1,205 @@
+"""From btx-io to the strategy's thread: mailboxes, and the one wakeup they share."""
+
+import contextlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from btx.model.account import BalanceUpdate
+from btx.model.market import Bar
+from btx.model.order import Order, OrderEvent
+
+__all__ = (
+    "BarItem",
+    "FeedEnd",
+    "FeedLive",
+    "FeedLost",
+    "Mailbox",
+    "Note",
+    "OrderUpdate",
+    "SessionItem",
+    "Wakeup",
+)
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class FeedLive:
+    """All history is delivered; the next bars are as fresh as the venue sends them."""
+
+
+@attrs.frozen(kw_only=True)
+class FeedLost:
+    """The stream is cut; bars will be fetched and merged when it is back."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class FeedEnd:
+    """No bar will ever follow; with an error the feed ended because of it."""
+
+    error: Exception | None = None
+
+
+BarItem = Bar | FeedLive | FeedLost | FeedEnd
+
+
+@attrs.frozen(kw_only=True)
+class OrderUpdate:
+    """What happened to an order, and the order after it. Nothing else of it crosses the thread."""
+
+    event: OrderEvent
+    order: Order
+
+
+@attrs.frozen(kw_only=True)
+class Note:
+    """A remark for the user: a connection up or down, an account stream that missed something."""
+
+    kind: str  # CONNECTED, DISCONNECTED, FAULT, FATAL, GAP, FOREIGN
+    text: str
+
+
+SessionItem = OrderUpdate | BalanceUpdate | Note
+
+
+class Wakeup:
+    """One wakeup for all feeds and brokers of a cerebro, so that any arrival ends its wait at once.
+
+    It also counts what was posted and what was taken: when both agree, the
+    strategy has seen everything there is, which is what lockstep waits for.
+    """
+
+    def __init__(self) -> None:
+        # Re-entrant: a signal handler runs on the strategy's thread, perhaps while that thread holds the lock.
+        self._lock = threading.RLock()
+        # Not a Condition: a handler that signals between its check and its wait would wake nobody.
+        # SimpleQueue.put is re-entrant, and a token that was put stays until it is taken.
+        self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._posted = 0
+        self._taken = 0
+        self._idle_listeners: list[Callable[[int], None]] = []
+        self._patient_for: set[int] = set()
+
+    @property
+    def posted(self) -> int:
+        """How many items were ever posted to the mailboxes of this wakeup."""
+        with self._lock:
+            return self._posted
+
+    @property
+    def patient(self) -> bool:
+        """In lockstep only an arrival ends a wait, so that no timer can split a batch."""
+        return bool(self._patient_for)
+
+    def be_patient(self, owner: object) -> None:
+        """Ignore the timeouts of ``wait`` from its next call on, for ``owner``. Any thread."""
+        with self._lock:
+            self._patient_for.add(id(owner))
+
+    def forget_patience(self, owner: object) -> None:
+        """Take the patience of ``owner`` back; a wait that has begun is ended. Any thread."""
+        with self._lock:
+            if id(owner) not in self._patient_for:
+                return
+            self._patient_for.remove(id(owner))
+        self.signal()
+
+    def on_idle(self, listener: Callable[[int], None]) -> None:
+        """Call ``listener(posted)`` on the strategy's thread whenever it has taken all and is about to wait."""
+        self._idle_listeners.append(listener)
+
+    def forget_idle(self, listener: Callable[[int], None]) -> None:
+        """Stop calling ``listener``."""
+        if listener in self._idle_listeners:
+            self._idle_listeners.remove(listener)
+
+    def post(self, batch: Iterable[tuple["Mailbox[Any]", Any]]) -> None:
+        """Put each item into its mailbox and wake the strategy once, after the last. Any thread."""
+        with self._lock:
+            for mailbox, item in batch:
+                if not mailbox.is_closed:
+                    mailbox.append(item)
+                    self._posted += 1
+        self.signal()
+
+    def count_taken(self, items: int = 1) -> None:
+        """Tell that items were taken. Strategy's thread."""
+        with self._lock:
+            self._taken += items
+
+    def close(self, mailbox: "Mailbox[Any]") -> None:
+        """Let nothing more into a mailbox and count what is left in it as taken. Any thread."""
+        with self._lock:
+            self._taken += mailbox.shut()
+
+    def signal(self) -> None:
+        """Wake the strategy without an item: stop requests, store notifications. Any thread, signal handlers too."""
+        # One token is enough: whoever takes it looks at everything that came before it was taken.
+        if self._tokens.empty():
+            self._tokens.put(None)
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until something arrives, at most ``timeout_s``; return at once if something has since the last wait.
+
+        Strategy's thread.  When everything posted was taken, the idle listeners
+        are told first.
+        """
+        with self._lock:
+            idle_at = self._posted if self._posted == self._taken else None
+        if idle_at is not None:
+            for listener in tuple(self._idle_listeners):
+                listener(idle_at)
+        with contextlib.suppress(queue.Empty):
+            self._tokens.get(timeout=None if self.patient else max(timeout_s, 0.0))
+            while True:  # two may have been put at the same moment
+                self._tokens.get_nowait()
+
+
+class Mailbox(Generic[T]):
+    """A queue from btx-io to the strategy's thread. Putting never blocks, taking never waits."""
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        self._items: deque[T] = deque()
+        self._wakeup = wakeup
+        self.is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def append(self, item: T) -> None:
+        """Append without waking or counting: only ``Wakeup.post`` calls it."""
+        self._items.append(item)
+
+    def shut(self) -> int:
+        """Drop everything, now and later, without counting: only ``Wakeup.close`` calls it."""
+        self.is_closed = True
+        dropped = len(self._items)
+        self._items.clear()
+        return dropped
+
+    def put(self, *items: T) -> None:
+        """Append items and wake the strategy once. Any thread."""
+        self._wakeup.post((self, item) for item in items)
+
+    def peek(self) -> T | None:
+        """Return the oldest item and leave it there, None when there is none. Strategy's thread."""
+        return self._items[0] if self._items else None
+
+    def take(self) -> T | None:
+        """Return the oldest item, None when there is none. Strategy's thread."""
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        self._wakeup.count_taken()
+        return item
+
+    def close(self) -> None:
+        """Drop what is in it and whatever follows, so that nobody waits for it to be taken. Strategy's thread."""
+        self._wakeup.close(self)

@@ -1,0 +1,292 @@
+"""Lockstep: the market moves on only when the strategy has seen, and settled, everything there is.
+
+The simulators of one cerebro move together: the one that is behind moves first,
+and what a step of all of them brought is handed over at once.
+"""
+
+import asyncio
+import functools
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from btx.errors import TransportError
+from btx.model.account import BalanceUpdate
+from btx.model.order import Fill, OrderReport
+from btx.runtime.bars import BarDesk
+from btx.runtime.clock import MarketClock
+from btx.runtime.control import Control
+from btx.runtime.mailbox import Mailbox, OrderUpdate, Wakeup
+from btx.runtime.orders import OrderDesk
+from btx.runtime.tasks import Tasks
+
+__all__ = ("Lockstep",)
+
+_STALL_S = 60.0
+_NUDGE_S = 2.0
+
+Held = tuple[tuple[int, int, int, int, int], Mailbox[Any], Any]
+
+
+class Lockstep:
+    """Holds what arrives until a step is complete, then hands it over in one order, whatever came first.
+
+    A step is: the strategy is idle; no request is unanswered; everything the
+    simulator said about the account has arrived; only then the market plays to
+    the next close.  So the same seed gives the same run.
+
+    When the strategy waits and nothing has moved for ``stall_s``, or the control
+    channel closes, ``on_stall`` is told once and nothing is held any more.
+    After ``nudge_s`` of silence, bars that have closed are asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        control: Control,
+        api_key: str,
+        clock: MarketClock,
+        wakeup: Wakeup,
+        desk: OrderDesk,
+        bars: BarDesk,
+        on_stall: Callable[[Exception], None],
+        stall_s: float = _STALL_S,
+        nudge_s: float = _NUDGE_S,
+    ) -> None:
+        self._control = control
+        self._api_key = api_key
+        self._clock = clock
+        self.wakeup = wakeup
+        self._desk = desk
+        self._bars = bars
+        self._on_stall = on_stall
+        self._stall_s = stall_s
+        self._nudge_s = nudge_s
+        self._held: list[Held] = []
+        self._arrivals = 0
+        self._idle_at: int | None = None
+        self._synced_at = 0  # value of desk.sent when the account was last known to be complete
+        self._awaited = "the answer to a request, or history"
+        self._progress = asyncio.Event()
+        self._moved_at = asyncio.get_running_loop().time()
+        self._has_ended = False
+        self._is_over = False
+        self._company = _company_of(wakeup)
+        self._place = self._company.join(self)
+        self._tasks = Tasks(lambda _what, error: self.fail(error))
+        self._tasks.start(self._watch_control(), what="watching the control channel")
+        self._tasks.start(self._watch_progress(), what="watching the pace")
+        wakeup.be_patient(self)
+
+    def hold(self, mailbox: Mailbox[Any], item: Any, order: tuple[int, int] | None) -> None:
+        """Keep an item for the end of the step; when the steps are over, hand it on at once.
+
+        What we decided comes first, then what the account stream told, in its
+        own order, then bars by close time: whichever socket was faster.
+        """
+        if self._is_over:
+            mailbox.put(item)
+            return
+        self._arrivals += 1
+        rank, close_ns, index = (2, *order) if order is not None else (_rank(item), 0, 0)
+        self._held.append(((rank, close_ns, self._place, index, self._arrivals), mailbox, item))
+
+    def on_idle(self, posted: int) -> None:
+        """The strategy has taken all that was ``posted`` and waits."""
+        if posted != self._idle_at:
+            self._idle_at = posted
+            self.progressed()
+
+    def progressed(self) -> None:
+        """Something arrived or was answered: see whether the step can go on."""
+        self._moved_at = asyncio.get_running_loop().time()
+        self._progress.set()
+        self._company.turn()
+
+    async def account_sequence(self) -> int:
+        """Return the sequence of the last thing that happened to the account.
+
+        Raises:
+            TransportError: the simulator does not answer.
+        """
+        return int((await self._control.ask("sync", api_key=self._api_key))["sequence"])
+
+    async def stop(self) -> None:
+        """Stop pacing; what is held is handed over."""
+        self._finish()
+        await self._tasks.stop()
+
+    def may_turn(self) -> bool:
+        """Say whether the strategy waits, nothing is unanswered, and every feed has its history."""
+        return self._strategy_waits() and not self._desk.outstanding and self._bars.is_ready
+
+    def _strategy_waits(self) -> bool:
+        return self._idle_at is not None and self._idle_at == self.wakeup.posted
+
+    @property
+    def market_ns(self) -> int:
+        """The market's time here."""
+        return self._clock.market_ns()
+
+    @property
+    def has_ended(self) -> bool:
+        """The market has played its last step."""
+        return self._has_ended
+
+    @property
+    def holds(self) -> bool:
+        """Something waits to be handed over."""
+        return bool(self._held)
+
+    @property
+    def must_settle(self) -> bool:
+        """Requests were sent since the account was last known to be complete."""
+        return self._synced_at != self._desk.sent
+
+    def start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run a step; what breaks it ends the pace of this simulator."""
+        return self._tasks.start(work, what="a step of the market")
+
+    async def settle(self) -> None:
+        """Wait for everything the requests led to."""
+        self._synced_at = self._desk.sent
+        await self._hear_account(await self.account_sequence())
+
+    def end(self) -> None:
+        """Tell the feeds that nothing follows."""
+        self._bars.end()
+        self._finish()
+
+    def take_held(self) -> list[Held]:
+        """Return what is held, which is held no more."""
+        self._awaited = "the answer to a request, or history"
+        held, self._held = self._held, []
+        if held:
+            self._idle_at = None
+        return held
+
+    async def advance(self) -> None:
+        """Play the market to its next close, and wait for everything that came of it."""
+        self._awaited = "the market's next step"
+        reply = await self._control.ask("advance", api_key=self._api_key)
+        self._clock.step_to(reply["market_ns"])
+        for venue_symbol, interval, open_ns in reply["closed"]:
+            self._awaited = f"the bar {venue_symbol} {interval} of {open_ns}"
+            await self._until(functools.partial(self._bars.has_closed, venue_symbol, interval, open_ns))
+        await self._hear_account(reply["sequence"])
+        self._has_ended = reply["ended"]  # what the last bar leads to is settled before the feeds end
+
+    async def _hear_account(self, sequence: int) -> None:
+        self._awaited = f"the account's event {sequence}"
+        await self._until(lambda: self._desk.sequence >= sequence)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._progress.clear()
+            try:
+                async with asyncio.timeout(self._nudge_s):
+                    await self._progress.wait()
+            except TimeoutError:
+                self._bars.fetch_overdue()
+
+    # --- when it is over -----------------------------------------------------------------------------------
+
+    async def _watch_control(self) -> None:
+        await self._control.wait_closed()
+        raise TransportError("the simulator went away")
+
+    async def _watch_progress(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._stall_s / 4)
+            if self._strategy_waits() and loop.time() - self._moved_at >= self._stall_s:
+                raise TransportError(f"lockstep stands still: {self._awaited} did not come within {self._stall_s:g} s")
+
+    def fail(self, error: Exception) -> None:
+        """Give up: hand over what is held, and tell why nothing follows."""
+        if not self._is_over:
+            self._finish()
+            self._on_stall(error)
+
+    def _finish(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._company.leave(self)
+        _hand_over(self.wakeup, self.take_held())
+        self.wakeup.forget_patience(self)
+
+
+class _Company:
+    """The simulators of one cerebro in lockstep."""
+
+    def __init__(self) -> None:
+        self._members: list[Lockstep] = []
+        self._joined = 0
+        self._step: asyncio.Task[None] | None = None
+
+    def join(self, member: Lockstep) -> int:
+        """Take a member in; return its place, by which equal things are ordered."""
+        self._members.append(member)
+        self._joined += 1
+        return self._joined
+
+    def leave(self, member: Lockstep) -> None:
+        """Go on without a member."""
+        if member in self._members:
+            self._members.remove(member)
+        if self._step is not None and not self._members and self._step is not asyncio.current_task():
+            self._step.cancel()
+
+    def turn(self) -> None:
+        """Begin a step if everybody is ready for one."""
+        if self._step is None and self._members and all(member.may_turn() for member in self._members):
+            self._step = asyncio.get_running_loop().create_task(self._turn())
+            self._step.add_done_callback(self._turned)
+
+    def _turned(self, step: "asyncio.Task[None]") -> None:
+        self._step = None
+        if not step.cancelled() and isinstance(error := step.exception(), Exception):
+            for member in tuple(self._members):
+                member.fail(error)
+        for member in self._members[:1]:
+            member.progressed()
+
+    async def _turn(self) -> None:
+        members = tuple(self._members)
+        if unsettled := [member for member in members if member.must_settle]:
+            await self._each(unsettled, Lockstep.settle)
+        elif not any(member.holds for member in members):
+            if over := [member for member in members if member.has_ended]:
+                for member in over:
+                    member.end()
+                return
+            times_ns = [member.market_ns for member in members]
+            behind = [m for m, time_ns in zip(members, times_ns, strict=True) if time_ns == min(times_ns)]
+            await self._each(behind, Lockstep.advance)
+        if self._members:
+            _hand_over(self._members[0].wakeup, [held for member in self._members for held in member.take_held()])
+
+    @staticmethod
+    async def _each(members: Iterable[Lockstep], work: Callable[[Lockstep], Coroutine[Any, Any, None]]) -> None:
+        """Let members do a part of the step side by side; one that breaks, or stops, leaves the company."""
+        await asyncio.wait([member.start(work(member)) for member in members])
+
+
+def _hand_over(wakeup: Wakeup, held: list[Held]) -> None:
+    if held:
+        wakeup.post([(mailbox, item) for _, mailbox, item in sorted(held, key=lambda entry: entry[0])])
+
+
+_companies: "weakref.WeakKeyDictionary[Wakeup, _Company]" = weakref.WeakKeyDictionary()
+
+
+def _company_of(wakeup: Wakeup) -> _Company:
+    return _companies.setdefault(wakeup, _Company())
+
+
+def _rank(item: Any) -> int:
+    told_by_stream = isinstance(item, BalanceUpdate) or (
+        isinstance(item, OrderUpdate) and isinstance(item.event, Fill | OrderReport)
+    )
+    return 1 if told_by_stream else 0

@@ -1,0 +1,363 @@
+"""A session: one account at one venue, from the first connection to the last.
+
+The strategy's thread calls it; everything it starts runs on btx-io.
+"""
+
+import contextlib
+import difflib
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from typing import Any
+
+from btx.config import Settings
+from btx.errors import BtxError, TransportError, UnknownSymbolError
+from btx.model.account import AccountSnapshot
+from btx.model.fees import FeeSchedule
+from btx.model.instrument import Instrument
+from btx.model.order import Order, OrderRequest
+from btx.model.time import Interval
+from btx.model.venue import Endpoints, Environment, VenueInfo
+from btx.plugins import Venue
+from btx.runtime.bars import BarChannel, BarDesk
+from btx.runtime.clock import MarketClock
+from btx.runtime.control import Control
+from btx.runtime.io_thread import IoThread, acquire_io
+from btx.runtime.link import DEFAULT_TIMING, Facts, Link, Timing
+from btx.runtime.mailbox import BarItem, Mailbox, SessionItem, Wakeup
+from btx.runtime.orders import ClientIds, OrderDesk
+
+__all__ = ("Session",)
+
+_log = logging.getLogger("btx.session")
+_START_TIMEOUT_S = 60.0
+_CLEAN_UP_TIMEOUT_S = 10.0
+_CLOSE_SHARE = 0.6  # of the time to stop; the rest is for the loop to cancel what did not end
+_DEFAULT_HISTORY_BARS = 100
+
+
+class Session:
+    """Everything between the façade and the ports of one account.
+
+    ``endpoints`` is entered at start: it gives the simulator's addresses, or
+    None for the venue's own.  ``refusal`` is why no order may leave, None when
+    orders may.
+    """
+
+    def __init__(
+        self,
+        *,
+        venue: Venue,
+        environment: Environment,
+        market: str,
+        settings: Settings,
+        endpoints: Callable[[AsyncExitStack], Awaitable[Endpoints | None]],
+        refusal: str | None = None,
+        start_timeout_s: float = _START_TIMEOUT_S,
+        timing: Timing = DEFAULT_TIMING,
+    ) -> None:
+        self.info: VenueInfo = venue.info
+        self.environment = environment
+        self.market = market
+        self.name = f"{venue.info.name}/{environment.value}/{market}"
+        self._venue = venue
+        self._endpoints = endpoints
+        self._refusal = refusal
+        self._start_timeout_s = start_timeout_s
+        self._timing = timing
+        # Re-entrant: a signal handler may stop the session while its thread starts or stops it.
+        self._lock = threading.RLock()
+        self._io: IoThread | None = None
+        self._link: Link | None = None
+        self._wakeup = Wakeup()
+        self._ids = ClientIds()
+        self._facts = Facts(settings=settings)
+        self._settings = settings
+        self.events: Mailbox[SessionItem] = Mailbox(self._wakeup)
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    def attach(self, wakeup: Wakeup) -> None:
+        """Share a cerebro's wakeup; before ``start``.
+
+        Raises:
+            BtxError: the session runs for another cerebro.
+        """
+        if self._io is None:
+            self._wakeup = wakeup
+            self.events = Mailbox(wakeup)
+        elif wakeup is not self._wakeup:
+            raise BtxError(f"{self.name} runs for another cerebro: stop that one first, or load a store of its own")
+
+    @property
+    def is_running(self) -> bool:
+        """Started and not stopped."""
+        return self._io is not None
+
+    def start(self) -> None:
+        """Connect; instruments, fees and the account are known afterwards. Idempotent.
+
+        Raises:
+            BtxError: the venue was not reached, or does not accept the keys.
+        """
+        with self._lock:
+            if self._io is not None:
+                return
+            io = acquire_io()
+            try:
+                self._facts = Facts(settings=self._settings)
+                io.run(self._open(), timeout_s=self._start_timeout_s)
+            except BaseException as error:
+                trouble = self._link.trouble if self._link is not None else ""
+                self._hang_up(io, timeout_s=_CLEAN_UP_TIMEOUT_S)
+                self._facts = Facts(settings=self._settings)
+                if isinstance(error, TimeoutError):
+                    because = f": {trouble}" if trouble else ""
+                    raise TransportError(
+                        f"{self.name} did not answer within {self._start_timeout_s:g} s{because}"
+                    ) from error
+                raise
+            self._io = io
+            self._wakeup.on_idle(self._on_idle)
+
+    def stop(self, *, timeout_s: float = 5.0) -> None:
+        """Hang up, within ``timeout_s``: what does not end by then is cancelled. Idempotent.
+
+        Nothing is cancelled at the venue by this.
+        """
+        with self._lock:
+            io, self._io = self._io, None
+            if io is None:
+                return
+            self._wakeup.forget_idle(self._on_idle)
+            self._hang_up(io, timeout_s=timeout_s)
+
+    def _hang_up(self, io: IoThread, *, timeout_s: float) -> None:
+        try:
+            io.run(self._close(), timeout_s=timeout_s * _CLOSE_SHARE)
+        except TimeoutError:
+            _log.warning("%s did not hang up within %g s: it is cut off", self.name, timeout_s)
+        except Exception:  # noqa: BLE001 -- told; the thread must be let go all the same
+            _log.exception("%s did not hang up cleanly", self.name)
+        finally:
+            io.release()
+
+    async def _open(self) -> None:
+        self._link = Link(
+            venue=self._venue,
+            environment=self.environment,
+            market=self.market,
+            facts=self._facts,
+            wakeup=self._wakeup,
+            events=self.events,
+            endpoints=self._endpoints,
+            timing=self._timing,
+        )
+        await self._link.open()
+
+    async def _close(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    # --- facts -----------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; in a simulator its keys are filled in at start."""
+        return self._facts.settings
+
+    @property
+    def clock(self) -> MarketClock:
+        """The session's two times."""
+        return self._facts.clock
+
+    def account(self) -> AccountSnapshot:
+        """Return the account as it was at start.
+
+        Raises:
+            BtxError: the session was not started.
+        """
+        if self._facts.account is None:
+            raise BtxError(f"{self.name} is not started: cerebro.run() does it, or store.start()")
+        return self._facts.account
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        """Return all instruments of the market by symbol; empty before start."""
+        return self._facts.instruments
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return one instrument.
+
+        Raises:
+            UnknownSymbolError: the venue lists none of this name; near ones are in the message.
+        """
+        try:
+            return self._facts.instruments[symbol]
+        except KeyError:
+            near = difflib.get_close_matches(symbol.upper(), self._facts.instruments, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else "symbols are written like BTC/USDT"
+            raise UnknownSymbolError(f"{self.info.title} {self.market} has no instrument {symbol!r}: {hint}") from None
+
+    def fee_schedule(self, instrument: Instrument) -> FeeSchedule:
+        """Return the account's rates for an instrument."""
+        if instrument.symbol not in self._facts.fees:
+            self._facts.fees[instrument.symbol] = self._venue.commission(instrument, self._facts.account)
+        return self._facts.fees[instrument.symbol]
+
+    def rate(self, asset: str, currency: str) -> Decimal | None:
+        """Return the last known price of ``asset`` in ``currency``, None when none is known. Never asks the network."""
+        return Decimal(1) if asset == currency else self._facts.rates.get((asset, currency))
+
+    def is_account_connected(self) -> bool:
+        """Say whether the account stream stands."""
+        stream = self._link.account_stream if self._link is not None else None
+        return stream is not None and stream.is_up
+
+    def orders_refused(self) -> str | None:
+        """Return why no order may leave in this environment, None when orders may."""
+        if self._refusal is not None:
+            return self._refusal
+        if self._facts.account is not None and not self._facts.account.can_trade:
+            return f"{self.info.title} says this account or key may not trade: check the key's permissions"
+        return None
+
+    # --- what the strategy does --------------------------------------------------------------------------------
+
+    def check_order(self, request: OrderRequest) -> str | None:
+        """Ask every extension about an order; return the first veto's reason."""
+        return self._venue.check_order(request, self._facts.account_now or self.account())
+
+    def submit(self, request: OrderRequest) -> str:
+        """Send an order; return its client order id at once. Everything else arrives in ``events``.
+
+        Raises:
+            BtxError: the session is not running, or orders are refused in this environment.
+        """
+        if (refused := self.orders_refused()) is not None:
+            raise BtxError(refused)
+        client_order_id = self._ids.next()
+        legs = self._venue.plan(request, client_order_id)
+        if len(legs) != 1:
+            raise BtxError(f"{self.info.title} makes {len(legs)} orders of this one: this version sends single orders")
+        self._call(lambda desk, _: desk.submit(legs[0]))
+        return client_order_id
+
+    def cancel(self, client_order_id: str) -> None:
+        """Ask the venue to cancel an order of this session."""
+        self._call(lambda desk, _: desk.cancel(client_order_id))
+
+    def withdraw(self, client_order_ids: Collection[str], *, timeout_s: float) -> None:
+        """Cancel orders and wait until they have ended, at most ``timeout_s``: the end of a run."""
+        io, desk = self._io, self._link.desk if self._link is not None else None
+        if io is not None and desk is not None:
+            with contextlib.suppress(TimeoutError):
+                io.run(desk.withdraw(client_order_ids), timeout_s=timeout_s)
+
+    def orders(self) -> tuple[Order, ...]:
+        """Return the orders of this session as they are now."""
+        desk = self._link.desk if self._link is not None else None
+        return tuple(desk.orders.values()) if desk is not None else ()
+
+    def open_bars(
+        self,
+        *,
+        instrument: Instrument,
+        interval: Interval,
+        history_ns: int | None = None,
+        history_bars: int | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        live: bool = True,
+    ) -> Mailbox[BarItem]:
+        """Open a feed of closed bars: history first, then FeedLive, then live ones; FeedEnd when nothing follows.
+
+        History begins at ``start_ns``, or ``history_ns`` or ``history_bars``
+        before now; with none of them and ``live``, at the current bar.
+        """
+        mailbox: Mailbox[BarItem] = Mailbox(self._wakeup)
+
+        def history(now_ns: int) -> int:
+            if start_ns is not None:
+                return start_ns
+            if history_ns is not None:
+                return now_ns - history_ns
+            bars = history_bars if history_bars is not None else (0 if live else _DEFAULT_HISTORY_BARS)
+            return interval.open_of(now_ns) - bars * interval.nominal_ns
+
+        channel = BarChannel(
+            index=0,
+            instrument=instrument,
+            interval=interval,
+            mailbox=mailbox,
+            live=live,
+            history=history,
+            end_ns=end_ns,
+        )
+        self._call(lambda _, bars: bars.open(channel))
+        return mailbox
+
+    def close_bars(self, mailbox: Mailbox[BarItem]) -> None:
+        """Stop a feed; what is left in its mailbox is dropped."""
+        mailbox.close()
+        if self._io is not None:
+            self._call(lambda _, bars: bars.close(mailbox))
+
+    def ledger(self) -> Mapping[str, Any]:
+        """Return the simulator's own ledger of this account: balances and fills, the oracle of a run.
+
+        Raises:
+            BtxError: there is no simulator behind this session.
+            TransportError: it does not answer.
+        """
+        return self._ask_simulator("ledger", api_key=self._facts.api_key)
+
+    def market_facts(self, symbol: str) -> Mapping[str, Any]:
+        """Return what the simulator played of an instrument: count of 1m bars, first, last, what was synthesised.
+
+        Raises:
+            BtxError: there is no simulator behind this session.
+        """
+        return self._ask_simulator("bars", symbol=self.instrument(symbol).venue_symbol)
+
+    def _ask_simulator(self, op: str, **arguments: object) -> Mapping[str, Any]:
+        io, endpoints = self._io, self._facts.endpoints
+        if io is None or endpoints is None:
+            raise BtxError(f"{self.name} has no simulator to ask: env='sim' has, while it runs")
+
+        async def ask() -> Mapping[str, Any]:
+            control = await Control.connect(endpoints.control)
+            try:
+                return await control.ask(op, **arguments)
+            finally:
+                await control.close()
+
+        return io.run(ask(), timeout_s=_START_TIMEOUT_S)
+
+    def _call(self, action: Callable[[OrderDesk, BarDesk], object]) -> None:
+        io = self._io
+        if io is None:
+            raise BtxError(f"{self.name} is not started: cerebro.run() does it, or store.start()")
+
+        def run() -> None:
+            link = self._link
+            if link is None or link.desk is None or link.bars is None:
+                return  # stopped meanwhile
+            try:
+                action(link.desk, link.bars)
+            except Exception as error:  # noqa: BLE001 -- on the loop nobody else would hear of it
+                link.fault("a call of the strategy", error)
+
+        io.call(run)
+
+    def _on_idle(self, posted: int) -> None:
+        io = self._io
+        if io is not None:
+            with contextlib.suppress(RuntimeError):  # another thread has just stopped the session: the loop has ended
+                io.call(self._idle, posted)
+
+    def _idle(self, posted: int) -> None:
+        if self._link is not None:
+            self._link.on_idle(posted)

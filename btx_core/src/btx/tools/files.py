@@ -1,0 +1,49 @@
+"""Kline files as users name them: ``[SYMBOL=]FILE``."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from btx.errors import ConfigError
+
+__all__ = ("kline_files", "symbol_of")
+
+# Coins that markets are quoted in, the longer spelling first.
+_QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY")
+_WORD = re.compile(r"[A-Z0-9]{5,20}")
+
+
+def kline_files(arguments: Iterable[str]) -> dict[str, Path]:
+    """Return files by symbol (``BTC/USDT``), the symbol from the file's name where it is not given.
+
+    Raises:
+        ConfigError: a file is not there, two are for one symbol, or a name tells no symbol.
+    """
+    files: dict[str, Path] = {}
+    for argument in arguments:
+        name, separator, rest = argument.partition("=")
+        if Path(argument).expanduser().is_file():  # its own path may hold a "="
+            separator = ""
+        path = Path(rest if separator else argument).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"there is no file {path}: --data takes [SYMBOL=]FILE with 1m klines")
+        symbol = symbol_of(name.upper() if separator else path.name)
+        if symbol is None and separator:
+            raise ConfigError(f"{name!r} is no symbol: write --data BTC/USDT={path}")
+        if symbol is None:
+            raise ConfigError(f"no symbol can be read from {path.name!r}: write --data BTC/USDT={path}")
+        if symbol in files:
+            raise ConfigError(f"{symbol} has two files, {files[symbol].name} and {path.name}: give it one")
+        files[symbol] = path
+    return files
+
+
+def symbol_of(text: str) -> str | None:
+    """Return the symbol a text names (``BTC/USDT`` itself, or ``BTCUSDT`` somewhere in it), None when none."""
+    if re.fullmatch(r"[A-Z0-9]{2,20}/[A-Z0-9]{2,10}", text):
+        return text
+    for word in _WORD.findall(text):
+        for quote in _QUOTES:
+            if word.endswith(quote) and len(word) > len(quote):
+                return f"{word.removesuffix(quote)}/{quote}"
+    return None

@@ -1,0 +1,86 @@
+"""The README's first command, as a user runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def run_demo(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "btx", "demo", "--json", str(report), "--picture", str(tmp_path / "demo.png")]
+    run = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    return run, json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+
+
+def trades_of(report: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same twice: everything but ids and the wall clock."""
+    return {key: report[key] for key in ("bars", "orders", "fills", "ledger", "equity")}
+
+
+def test_the_demo_trades_and_its_books_agree_to_the_last_digit(tmp_path: Path) -> None:
+    run, report = run_demo(tmp_path, "--span", "6h")
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "equals the simulator's ledger to the last digit" in run.stdout
+    assert report["bars"] == {"BTC/USDT": 360, "ETH/USDT": 360}
+    assert len(report["fills"]) > 4
+    assert report["differences"] == []
+    assert (tmp_path / "demo.png").stat().st_size > 20_000
+
+
+def test_the_same_seed_trades_the_same_twice_and_another_seed_does_not(tmp_path: Path) -> None:
+    _, first = run_demo(tmp_path, "--span", "4h", "--seed", "7")
+    _, again = run_demo(tmp_path, "--span", "4h", "--seed", "7")
+    _, other = run_demo(tmp_path, "--span", "4h", "--seed", "8")
+
+    assert trades_of(first) == trades_of(again)
+    assert trades_of(first) != trades_of(other)
+
+
+@pytest.mark.slow
+def test_twelve_hours_of_real_minutes_come_out_the_same_twice_and_all_books_agree(
+    tmp_path: Path, btx_data: Path
+) -> None:
+    files = [
+        argument
+        for symbol in ("BTC", "ETH")
+        for argument in ("--data", str(btx_data / "klines" / f"binance_spot_{symbol}USDT_1m_2025-06.csv.gz"))
+    ]
+
+    run, report = run_demo(tmp_path, "--span", "12h", *files)
+    _, again = run_demo(tmp_path, "--span", "12h", *files)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert report["bars"] == {"BTC/USDT": 720, "ETH/USDT": 720}
+    assert len(report["fills"]) > 10
+    assert "synthesised" in run.stdout
+    assert trades_of(report) == trades_of(again)
+
+
+def test_a_file_without_a_symbol_in_its_name_is_one_clear_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "prices.csv"
+    file.write_text("open_time_ms,open,high,low,close,volume\n", encoding="utf-8")
+
+    run, _ = run_demo(tmp_path, "--data", str(file))
+
+    assert run.returncode == 2
+    assert "write --data BTC/USDT=" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_broken_line_of_a_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "BTCUSDT-1m.csv"
+    file.write_text(
+        "open_time_ms,open,high,low,close,volume\n1748736000000,1,2,1,1.5,10\n1748736060000,1,oops,1,1.5,10\n",
+        encoding="utf-8",
+    )
+
+    run, _ = run_demo(tmp_path, "--data", str(file))
+
+    assert run.returncode != 0
+    assert "line 3" in run.stderr
+    assert "Traceback" not in run.stderr

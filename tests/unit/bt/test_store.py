@@ -1,0 +1,213 @@
+"""The store: what is asked is checked at once, what is learned is told, and nothing connects before the run."""
+
+import datetime
+from typing import Any
+
+import backtrader as bt
+import pytest
+
+from btx.bt.store import LiveStore
+from btx.errors import AuthenticationError, BtxError, ConfigError
+from btx.model.time import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, Interval
+from btx.model.venue import Channel
+from tests.unit.bt.rig import Rig, Script, Toy, run, store_on
+from tests.values import bar
+
+
+@pytest.fixture
+def store() -> LiveStore:
+    return store_on(Toy())
+
+
+@pytest.mark.parametrize(
+    ("asked", "interval", "timeframe", "compression"),
+    [
+        ({"timeframe": "1m"}, "1m", bt.TimeFrame.Minutes, 1),
+        ({"timeframe": bt.TimeFrame.Minutes}, "1m", bt.TimeFrame.Minutes, 1),
+        ({"timeframe": bt.TimeFrame.Seconds, "compression": 60}, "1m", bt.TimeFrame.Minutes, 1),
+        ({"timeframe": bt.TimeFrame.Minutes, "compression": 5}, "5m", bt.TimeFrame.Minutes, 5),
+        ({"timeframe": bt.TimeFrame.Minutes, "compression": 60}, "1h", bt.TimeFrame.Minutes, 60),
+        ({"timeframe": "60m"}, "1h", bt.TimeFrame.Minutes, 60),
+        ({"interval": "1h"}, "1h", bt.TimeFrame.Minutes, 60),
+        ({"timeframe": bt.TimeFrame.Minutes, "compression": 1440}, "1d", bt.TimeFrame.Days, 1),
+        ({"timeframe": "24h"}, "1d", bt.TimeFrame.Days, 1),
+        ({"timeframe": bt.TimeFrame.Weeks}, "1w", bt.TimeFrame.Weeks, 1),
+    ],
+)
+def test_every_spelling_of_a_timeframe_is_one_interval(
+    store: LiveStore, asked: dict[str, Any], interval: str, timeframe: int, compression: int
+) -> None:
+    data = store.getdata(dataname="BTC/USDT", **asked)
+
+    assert data.interval == Interval.parse(interval)
+    assert (data._timeframe, data._compression) == (timeframe, compression)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"timeframe": "3m"}, "Toy has no 3m bars: choose one of 1m 5m 1h 1d 1w"),
+        ({"timeframe": bt.TimeFrame.Months}, "Toy has no 1M bars"),
+        ({"timeframe": "7d"}, "Toy has no 7d bars"),
+        ({"timeframe": bt.TimeFrame.Ticks}, "is no bar: use bt.TimeFrame.Minutes"),
+        ({"timeframe": bt.TimeFrame.Minutes, "compression": 0}, "is no bar"),
+        ({"timeframe": "1m", "compression": 5}, "leave compression out"),
+        ({"timeframe": "soon"}, "write a number and one of"),
+        ({"dataname": "BTCUSDT"}, "write the symbol with a slash, like 'BTC/USDT'"),
+        ({"backfill": "2 days"}, "backfill='2 days'"),
+        ({"backfill": -1}, "is not negative"),
+        ({"backfill": 1, "fromdate": datetime.datetime.fromisoformat("2025-06-01")}, "give one of them"),
+        ({"max_signal_age": "now"}, "max_signal_age='now'"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_before_anything_connects(
+    store: LiveStore, asked: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        store.getdata(**({"dataname": "BTC/USDT"} | asked))
+
+    assert not store.session.is_running
+
+
+def test_history_is_asked_for_in_time_in_bars_or_from_a_date(store: LiveStore) -> None:
+    june = datetime.datetime(2025, 6, 1, tzinfo=datetime.UTC)
+    june_ns = int(june.timestamp()) * NS_PER_S
+
+    def spec(**asked: Any) -> Any:
+        return store.getdata(dataname="BTC/USDT", **asked).spec
+
+    assert spec(backfill="2d").history_ns == 2 * NS_PER_DAY
+    assert spec(backfill=7).history_bars == 7
+    assert not spec(backfill=0).has_history
+    assert spec(fromdate=datetime.datetime.fromisoformat("2025-06-01")).start_ns == june_ns
+    assert spec(fromdate=june.astimezone(datetime.timezone(datetime.timedelta(hours=8)))).start_ns == june_ns
+    assert spec(fromdate=datetime.date(2025, 6, 1)).start_ns == june_ns
+    assert spec(todate=datetime.date(2025, 6, 1)).end_ns == june_ns + NS_PER_DAY  # the day is in it
+    assert spec(todate=datetime.datetime.fromisoformat("2025-06-01T01:00")).end_ns == june_ns + NS_PER_HOUR
+
+
+def test_a_data_is_called_like_its_symbol_or_as_told(store: LiveStore) -> None:
+    assert store.getdata(dataname="BTC/USDT")._name == "BTC/USDT"
+    assert store.getdata(dataname="BTC/USDT", name="fast")._name == "fast"
+
+
+def test_what_happens_to_the_connections_is_told_to_the_strategy() -> None:
+    toy = Toy()
+    rig = Rig(toy)
+    rig.add()
+    seen: list[bool] = []
+
+    def on_status(data: Any, status: int, *_: Any, **__: Any) -> None:
+        if status == data.LIVE:
+            toy.soon(toy.cut, Channel.ACCOUNT)
+
+    class Listens(Script):
+        def notify_store(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+            super().notify_store(msg, *args, **kwargs)
+            seen.append(rig.store.is_connected())
+            if self.store_texts.count("CONNECTED: account stream") == 2:
+                self.env.runstop()
+
+    rig.cerebro.adddatacb(on_status)
+    rig.cerebro.addstrategy(Listens)
+    strategy = run(rig.cerebro)
+
+    account = [text for text in strategy.store_texts if "account stream" in text]
+    assert account[0] == account[2] == "CONNECTED: account stream"
+    assert account[1].startswith("DISCONNECTED: account stream")
+    assert True in seen
+    assert not rig.store.is_connected()
+
+
+def test_without_our_broker_data_run_all_the_same_and_a_warning_says_where_orders_go() -> None:
+    toy = Toy()
+    toy.write_history(range(95, 100))
+    store = store_on(toy)
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(store.getdata(dataname="BTC/USDT", backfill=5))
+    cerebro.addstrategy(Script, on_next=lambda strategy: strategy.env.runstop() if len(strategy) == 5 else None)
+
+    strategy = run(cerebro)
+
+    assert strategy.bars["BTC/USDT"] == [95, 96, 97, 98, 99]
+    assert any("cerebro.setbroker(store.getbroker())" in text for text in strategy.store_texts)
+
+
+def test_a_store_is_at_one_cerebro_at_a_time() -> None:
+    rig = Rig()
+    rig.add()
+    rig.toy.write_history([99])
+    rig.add(backfill=1)
+
+    def on_next(strategy: Script) -> None:
+        with pytest.raises(BtxError, match="runs for another cerebro"):
+            bt.Cerebro().setbroker(rig.broker)
+        strategy.env.runstop()
+
+    strategy = rig.play(on_next=on_next)
+
+    assert strategy.bars["BTC/USDT"] == [99]
+
+
+def test_stopping_twice_or_without_a_start_is_harmless(store: LiveStore) -> None:
+    store.stop()
+    store.stop()
+
+    store.start()
+    balances = store.balances()
+    store.stop()
+    store.stop()
+
+    assert balances["USDT"].total == 10_000
+    assert store.orders() == ()
+
+
+def test_a_key_the_venue_does_not_accept_is_raised_by_run() -> None:
+    toy = Toy()
+    toy.faults["account"].append(AuthenticationError("no such key", code=-2015))
+    rig = Rig(toy)
+    rig.add()
+    rig.cerebro.addstrategy(Script)
+
+    with pytest.raises(AuthenticationError, match="no such key"):
+        rig.cerebro.run()
+
+    assert not rig.store.session.is_running
+
+
+def test_a_live_data_and_one_from_a_list_run_side_by_side() -> None:
+    toy = Toy()
+    toy.write_history(range(90, 100))
+    rig = Rig(toy)
+    rig.add(backfill=10)
+    rig.cerebro.adddata(Listed(name="list"))
+
+    strategy = rig.play(
+        on_next=lambda strategy: strategy.env.runstop() if strategy.bars["BTC/USDT"][-1:] == [99] else None
+    )
+
+    assert strategy.bars["BTC/USDT"] == list(range(90, 100))
+    assert strategy.bars["list"] == list(range(90, 100))
+    assert strategy.getposition(strategy.datas[1]).size == 0
+
+
+class Listed(bt.feed.DataBase):
+    """A data that is not ours, with the same ten minutes."""
+
+    lines = ("ts_ms",)
+    params = (("timeframe", bt.TimeFrame.Minutes), ("sessionend", datetime.time(0, 0)))
+
+    def start(self) -> None:
+        super().start()
+        self._minutes = iter(range(90, 100))
+
+    def _load(self) -> bool:
+        minute = next(self._minutes, None)
+        if minute is None:
+            return False
+        one = bar(minute)
+        self.lines.datetime[0] = 719163.0 + one.close_ns / NS_PER_DAY
+        self.lines.ts_ms[0] = minute * 60_000
+        for name in ("open", "high", "low", "close", "volume"):
+            getattr(self.lines, name)[0] = float(getattr(one, name))
+        return True

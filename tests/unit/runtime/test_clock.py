@@ -1,0 +1,42 @@
+"""The clock: two times, equal when live."""
+
+import time
+
+from btx.model.venue import SimClock
+from btx.runtime.clock import MarketClock
+
+HOUR_NS = 3_600_000_000_000
+
+
+def test_without_a_simulator_the_market_has_the_wires_time() -> None:
+    clock = MarketClock()
+    clock.offset_ns = HOUR_NS
+
+    before, told, after = clock.wire_ns(), clock.market_ns(), clock.wire_ns()
+
+    assert before <= told <= after
+    assert before >= time.time_ns() + HOUR_NS - 60_000_000_000
+
+
+def test_in_lockstep_the_market_stands_where_it_was_put_and_never_goes_back() -> None:
+    clock = MarketClock()
+    clock.follow(SimClock(wire_origin_ns=0, market_origin_ns=100, speed=None))
+    assert clock.market_ns() == 100
+
+    clock.step_to(200)
+    clock.step_to(150)
+
+    assert clock.market_ns() == 200
+
+
+def test_at_a_speed_the_market_runs_so_much_faster_from_its_origin() -> None:
+    clock = MarketClock()
+    clock.offset_ns = HOUR_NS  # the simulator's wire clock may be off: its origin is told in its own time
+    origin_ns = clock.wire_ns()
+    clock.follow(SimClock(wire_origin_ns=origin_ns, market_origin_ns=1000, speed=60.0))
+
+    before = clock.wire_ns()
+    told = clock.market_ns()
+    after = clock.wire_ns()
+
+    assert 1000 + (before - origin_ns) * 60 <= told <= 1000 + (after - origin_ns) * 60

@@ -1,0 +1,681 @@
+"""A session: whatever happens between start and stop, nothing is lost and nothing is left behind."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+
+from btx.errors import (
+    AuthenticationError,
+    BtxError,
+    ConfigError,
+    PluginError,
+    TransportError,
+    UnknownSymbolError,
+)
+from btx.hookspecs import hookimpl
+from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
+from btx.model.fees import FeeSchedule
+from btx.model.market import Bar
+from btx.model.order import Fill, Leg, OrderRequest, OrderType
+from btx.model.time import NS_PER_MINUTE
+from btx.model.venue import Channel, StreamState, StreamStatus
+from btx.runtime.link import Facts
+from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, OrderUpdate, Wakeup
+from tests.toy_venue import INFO, Fault, ToyPlugin, ToyVenue, loaded
+from tests.unit.runtime.rig import QUICK
+from tests.unit.runtime.strategy import KEYS, Outside, Strategy, session_with
+from tests.values import BTC, MINUTE, request
+
+TOY = attrs.evolve(BTC, symbol="TOY/USDT", venue_symbol="TOYUSDT", base="TOY")
+
+
+@contextlib.contextmanager
+def started(toy: ToyVenue, *extensions: object, **changes: Any) -> Iterator[Strategy]:
+    strategy = Strategy(session_with(toy, *extensions, **changes))
+    strategy.session.start()
+    try:
+        yield strategy
+    finally:
+        strategy.session.stop()
+
+
+def our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("btx")]
+
+
+# --- life ------------------------------------------------------------------------------------------------
+
+
+def test_the_facts_are_known_after_the_start(outside: Outside) -> None:
+    toy = ToyVenue(instruments=(BTC, TOY))
+    with started(toy) as strategy:
+        session = strategy.session
+
+        assert session.name == "toy/sim/spot"
+        assert session.is_running
+        assert session.is_account_connected()
+        assert session.instrument("BTC/USDT") == BTC
+        assert set(session.instruments()) == {"BTC/USDT", "TOY/USDT"}
+        assert session.fee_schedule(BTC) is session.fee_schedule(BTC)
+        assert session.account().balances["USDT"].total == 10_000
+        assert session.rate("USDT", "USDT") == 1
+        assert session.rate("TOY", "USDT") == 100  # fees may be paid in it, and the account holds some
+        assert session.rate("XYZ", "USDT") is None
+        assert abs(session.clock.market_ns() - toy.now_ns) < NS_PER_MINUTE
+
+
+def test_start_and_stop_may_be_repeated_and_the_session_started_again() -> None:
+    toy = ToyVenue()
+    strategy = Strategy(session_with(toy))
+    session = strategy.session
+
+    for _ in range(2):
+        session.start()
+        session.start()
+        session.submit(request())
+        strategy.until(lambda: bool(strategy.of(OrderUpdate)))
+        session.stop()
+        session.stop()
+        strategy.told.clear()
+        assert our_threads() == []
+
+    assert toy.count("account") == 2
+    assert not session.is_running
+    assert not session.is_account_connected()
+    assert session.orders() == ()
+    assert len(toy.orders) == 2
+
+
+def test_before_the_start_every_question_says_what_to_do() -> None:
+    session = session_with(ToyVenue())
+
+    for question in (
+        session.account,
+        lambda: session.submit(request()),
+        lambda: session.cancel("a1"),
+        lambda: session.open_bars(instrument=BTC, interval=MINUTE),
+    ):
+        with pytest.raises(BtxError, match="is not started"):
+            question()
+    with pytest.raises(BtxError, match="no simulator to ask"):
+        session.ledger()
+    session.withdraw(["a1"], timeout_s=1.0)
+    session.stop()
+
+
+@pytest.mark.parametrize("where", ["time", "instruments", "account"])
+@pytest.mark.parametrize("error", [AuthenticationError("the key is not accepted"), KeyError("field")])
+def test_a_start_that_fails_raises_the_error_itself_and_leaves_nothing(where: str, error: Exception) -> None:
+    toy = ToyVenue()
+    toy.faults[where].append(error)
+    session = session_with(toy)
+
+    with pytest.raises(type(error)) as raised:
+        session.start()
+
+    assert raised.value is error
+    assert our_threads() == []
+    assert toy.connections == []
+    with pytest.raises(BtxError, match="is not started"):
+        session.account()
+    session.start()  # the fault was for once
+    session.stop()
+
+
+def test_an_account_stream_that_is_refused_fails_the_start() -> None:
+    toy = ToyVenue()
+    error = AuthenticationError("no")
+    toy.faults["dial"].append(error)
+    session = session_with(toy)
+
+    with pytest.raises(AuthenticationError) as raised:
+        session.start()
+
+    assert raised.value is error
+    assert our_threads() == []
+
+
+def test_a_hook_that_fails_fails_the_start() -> None:
+    class Broken(ToyPlugin):
+        @hookimpl
+        def btx_websocket(self, context: Any) -> Any:
+            return None
+
+    toy = ToyVenue()
+    session = session_with(toy, venue=loaded(toy, plugin=Broken(toy)))
+
+    with pytest.raises(PluginError, match="answers nothing to the hook btx_websocket"):
+        session.start()
+    assert our_threads() == []
+
+
+def test_a_venue_that_does_not_answer_ends_the_start_with_its_reason() -> None:
+    toy = ToyVenue()
+    toy.faults["dial"].extend([TransportError("no route for the-secret")] * 10_000)
+    session = session_with(toy, start_timeout_s=0.1)
+
+    with pytest.raises(TransportError, match=r"did not answer within 0.1 s: no route for \*\*\*"):
+        session.start()
+
+    assert our_threads() == []
+
+
+def test_a_venue_that_hangs_ends_the_start() -> None:
+    toy = ToyVenue()
+    toy.faults["instruments"].append(Fault.SILENT)
+    session = session_with(toy, start_timeout_s=0.05)
+
+    with pytest.raises(TransportError, match=r"did not answer within 0.05 s$"):
+        session.start()
+
+    assert our_threads() == []
+
+
+def test_the_stop_keeps_its_time_when_the_venue_does_not_answer() -> None:
+    toy = ToyVenue()
+    strategy = Strategy(session_with(toy))
+    strategy.session.start()
+    strategy.open(instrument=BTC, interval=MINUTE, history_bars=1)
+    for name in ("place", "bars", "query"):
+        toy.faults[name].append(Fault.SILENT)
+    strategy.session.submit(request())
+    strategy.until(lambda: toy.count("bars") + toy.count("place") == 2)
+
+    began = time.monotonic()
+    strategy.session.stop(timeout_s=2.0)
+
+    assert time.monotonic() - began < 2.0
+    assert our_threads() == []
+
+
+def test_an_adapter_that_refuses_to_end_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    class Stubborn(ToyVenue):
+        async def run(self, *, subscriptions: Any, sink: Any) -> None:
+            sink(StreamStatus(state=StreamState.SUBSCRIBED))
+            for _ in range(2):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+
+    strategy = Strategy(session_with(Stubborn()))
+    strategy.session.start()
+
+    began = time.monotonic()
+    strategy.session.stop(timeout_s=0.5)
+
+    assert time.monotonic() - began < 2.5  # the timeout, and what the loop waits for tasks of its own
+    assert "did not hang up within 0.5 s" in caplog.text
+    assert our_threads() == []
+
+
+def test_a_resource_that_breaks_when_closed_is_told_and_the_rest_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    closed: list[str] = []
+
+    class Leaky(ToyPlugin):
+        @hookimpl
+        def btx_store(self, context: Any) -> Any:
+            async def fine() -> None:
+                closed.append("fine")
+
+            async def broken() -> None:
+                raise OSError("the socket is gone")
+
+            context.resources.push_async_callback(fine)
+            context.resources.push_async_callback(broken)
+            return toy
+
+    toy = ToyVenue()
+    session = session_with(toy, venue=loaded(toy, plugin=Leaky(toy)))
+    session.start()
+
+    session.stop()
+
+    assert closed == ["fine"]
+    assert "did not hang up cleanly" in caplog.text
+    assert our_threads() == []
+
+
+def test_two_sessions_share_the_thread_and_do_not_disturb_each_other() -> None:
+    one, two = Strategy(session_with(ToyVenue())), Strategy(session_with(ToyVenue()))
+    one.session.start()
+    two.session.start()
+    assert our_threads() == ["btx-io"]
+
+    one.session.stop()
+    two.session.submit(request())
+    two.until(lambda: bool(two.of(OrderUpdate)))
+
+    assert our_threads() == ["btx-io"]
+    two.session.stop()
+    assert our_threads() == []
+
+
+def test_a_running_session_belongs_to_one_cerebro(outside: Outside) -> None:
+    with started(ToyVenue()) as strategy:
+        events = strategy.session.events
+        strategy.session.attach(strategy.wakeup)
+        assert strategy.session.events is events
+
+        with pytest.raises(BtxError, match="runs for another cerebro"):
+            strategy.session.attach(Wakeup())
+
+
+def test_a_signal_handler_may_stop_the_session_its_thread_is_starting() -> None:
+    """The handler's stop does nothing yet, and must not wait for a lock its own thread holds."""
+    session = session_with(ToyVenue())
+    with session._lock:
+        session.stop()
+
+
+# --- facts -----------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_symbol_is_answered_with_near_ones(outside: Outside) -> None:
+    with started(ToyVenue()) as strategy:
+        with pytest.raises(UnknownSymbolError, match=r"Toy spot has no instrument 'BTCUSDT': did you mean BTC/USDT\?"):
+            strategy.session.instrument("BTCUSDT")
+        with pytest.raises(ConfigError, match="symbols are written like BTC/USDT"):
+            strategy.session.instrument("??")
+
+
+def test_the_last_close_of_an_instrument_is_its_rate(outside: Outside) -> None:
+    toy = ToyVenue()
+    toy.write_history([99])
+    with started(toy) as strategy:
+        assert strategy.session.rate("BTC", "USDT") is None
+        strategy.open(instrument=BTC, interval=MINUTE, history_bars=1, live=False)
+        strategy.run()
+
+        assert strategy.session.rate("BTC", "USDT") == 105
+
+
+def test_the_venues_clock_is_read_again_and_again_and_faults_are_told(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=attrs.evolve(QUICK, clock_period_s=0.005)) as strategy:
+        outside.wait(toy.until(lambda: toy.count("time") > 2))
+        outside.do(toy.faults["time"].append, KeyError("field"))
+
+        strategy.until(lambda: bool(strategy.notes("FAULT")))
+
+        assert strategy.notes("FAULT") == ["reading the venue's clock failed: KeyError: 'field'"]
+        seen = toy.count("time")
+        outside.wait(toy.until(lambda: toy.count("time") > seen + 1))
+
+
+def test_the_clock_follows_the_venue(outside: Outside) -> None:
+    toy = ToyVenue(now_minute=0)
+    toy.now_ns = time.time_ns() + 3_600_000_000_000
+    with started(toy) as strategy:
+        assert abs(strategy.session.clock.wire_ns() - toy.now_ns) < NS_PER_MINUTE
+
+
+def test_a_fee_coin_nobody_holds_or_lists_needs_no_rate(outside: Outside) -> None:
+    toy = ToyVenue(instruments=(BTC, TOY))
+    toy.balances["TOY"] = Decimal(0)
+    with started(toy) as strategy:
+        assert strategy.session.rate("TOY", "USDT") is None
+
+
+def test_a_fee_coin_that_never_traded_has_no_rate(outside: Outside) -> None:
+    class Quiet(ToyVenue):
+        async def last_price(self, *, symbol: str) -> None:
+            return None
+
+    with started(Quiet(instruments=(BTC, TOY))) as strategy:
+        assert strategy.session.rate("TOY", "USDT") is None
+
+
+def test_a_market_without_instruments_can_be_connected_to(outside: Outside) -> None:
+    with started(ToyVenue(instruments=())) as strategy:
+        assert strategy.session.instruments() == {}
+
+
+def test_the_api_key_is_the_users() -> None:
+    assert Facts(settings=KEYS).api_key == "the-key"
+
+
+# --- orders ----------------------------------------------------------------------------------------------
+
+
+def test_an_order_goes_out_and_its_life_comes_back(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        client_order_id = strategy.session.submit(request())
+        strategy.until(lambda: strategy.statuses(client_order_id) == ["NEW"])
+        outside.do(toy.execute, client_order_id, 2)
+        strategy.until(lambda: len(strategy.of(BalanceUpdate)) == 1)
+        strategy.session.cancel(client_order_id)
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "CANCELED")
+
+        assert strategy.statuses(client_order_id)[:2] == ["NEW", "PARTIALLY_FILLED"]
+        assert [order.filled for order in strategy.session.orders()] == [2]
+        kinds = [type(item.event if isinstance(item, OrderUpdate) else item) for _, item in strategy.told]
+        assert kinds.index(Fill) < kinds.index(BalanceUpdate)
+
+
+def test_orders_are_refused_with_the_reason_of_the_environment(outside: Outside) -> None:
+    with started(ToyVenue(), refusal="no orders here") as strategy, pytest.raises(BtxError, match="no orders here"):
+        strategy.session.submit(request())
+
+
+def test_an_account_that_may_not_trade_is_told_before_anything_is_sent(outside: Outside) -> None:
+    toy = ToyVenue()
+    toy.can_trade = False
+    with started(toy) as strategy:
+        with pytest.raises(BtxError, match="check the key's permissions"):
+            strategy.session.submit(request())
+        assert toy.count("place") == 0
+
+
+def test_a_request_that_becomes_several_orders_is_refused_in_words(outside: Outside) -> None:
+    class Splitting(ToyPlugin):
+        @hookimpl
+        def btx_plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
+            return tuple(
+                Leg(client_order_id=f"{client_order_id}{n}", request=request, quantity=Decimal(1)) for n in "12"
+            )
+
+    toy = ToyVenue()
+    with (
+        started(toy, venue=loaded(toy, plugin=Splitting(toy))) as strategy,
+        pytest.raises(BtxError, match="makes 2 orders of this one"),
+    ):
+        strategy.session.submit(request())
+
+
+def test_withdraw_waits_for_the_end_of_orders_and_not_longer_than_told(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        one = strategy.session.submit(request())
+        strategy.session.withdraw([one], timeout_s=5.0)
+        assert [order.status.name for order in strategy.session.orders()] == ["CANCELED"]
+
+        outside.do(toy.faults["cancel"].append, Fault.SILENT)
+        two = strategy.session.submit(request())
+        strategy.session.withdraw([two], timeout_s=0.05)
+        assert strategy.session.orders()[1].status.name == "PENDING_CANCEL"
+
+
+def test_extensions_are_asked_with_the_account_as_it_is_now(outside: Outside) -> None:
+    class Watcher:
+        @hookimpl
+        def btx_check_order(self, request: OrderRequest, account: AccountSnapshot) -> None:
+            seen.append(account.balances["BTC"].total)
+
+    seen: list[Decimal] = []
+    toy = ToyVenue()
+    with started(toy, Watcher()) as strategy:
+        assert strategy.session.check_order(request()) is None
+        strategy.session.submit(request(order_type=OrderType.MARKET, price=None))
+        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+        strategy.session.check_order(request())
+
+        assert seen == [0, 6]
+        assert strategy.session.account().balances["BTC"].total == 0  # as it was at start
+
+
+def test_a_call_that_breaks_on_the_loop_is_told(outside: Outside) -> None:
+    class Repeating(ToyPlugin):
+        @hookimpl
+        def btx_plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
+            return (Leg(client_order_id="always", request=request, quantity=request.quantity),)
+
+    toy = ToyVenue()
+    with started(toy, venue=loaded(toy, plugin=Repeating(toy))) as strategy:
+        strategy.session.submit(request())
+        strategy.session.submit(request())
+        strategy.until(lambda: bool(strategy.notes("FAULT")))
+
+        assert "sent before" in strategy.notes("FAULT")[0]
+        assert toy.count("place") == 1
+
+
+def test_no_note_ever_shows_a_key_or_a_secret(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        outside.do(toy.cut, Channel.ACCOUNT, TransportError("GET /account?key=the-key&signature=the-secret"))
+        strategy.until(lambda: bool(strategy.notes("DISCONNECTED")))
+
+        assert strategy.notes("DISCONNECTED") == ["account stream: GET /account?key=***&signature=***"]
+
+
+# --- the account -----------------------------------------------------------------------------------------
+
+
+def test_what_the_account_stream_missed_comes_fills_first_then_the_balances_that_include_them(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        client_order_id = strategy.session.submit(request())
+        strategy.until(lambda: strategy.statuses(client_order_id) == ["NEW"])
+        strategy.told.clear()
+
+        def cut_and_fill() -> None:
+            toy.is_muted = True
+            toy.execute(client_order_id, 6)
+            toy.is_muted = False
+            toy.cut(Channel.ACCOUNT)
+
+        outside.do(cut_and_fill)
+        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+
+        kinds = [type(item.event if isinstance(item, OrderUpdate) else item) for _, item in strategy.told]
+        assert kinds.count(Fill) == 1
+        assert kinds.index(Fill) < kinds.index(BalanceUpdate)
+        assert strategy.of(BalanceUpdate)[0].balances["BTC"].total == 6
+
+
+def test_a_stream_that_says_it_lost_something_is_settled_like_a_cut(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        outside.do(toy.tell, StreamStatus(state=StreamState.LOST, detail="events may be missing"))
+        outside.do(toy.tell, StreamStatus(state=StreamState.LOST, detail="events may be missing"))
+        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+
+        assert strategy.notes("FAULT") == ["account stream: events may be missing"] * 2
+
+
+def test_a_frame_that_could_not_be_read_is_told_and_no_more(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        outside.do(toy.tell, StreamStatus(state=StreamState.FAULT, detail="a strange frame"))
+        strategy.until(lambda: bool(strategy.notes("FAULT")))
+
+        assert toy.count("account") == 1
+
+
+def test_an_asset_that_is_gone_from_the_account_counts_as_zero(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+
+        def spend() -> None:
+            del toy.balances["TOY"]
+            toy.cut(Channel.ACCOUNT)
+
+        outside.do(spend)
+        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+
+        assert strategy.of(BalanceUpdate)[0].balances["TOY"] == Balance(free=Decimal(0), locked=Decimal(0))
+
+
+def test_balances_pushed_while_the_first_snapshot_is_read_make_it_be_read_again() -> None:
+    toy = ToyVenue()
+
+    def move() -> None:
+        toy.balances["USDT"] -= 1
+        toy.tell(toy.balance_update())
+
+    class Slow(ToyVenue):
+        async def account(self) -> AccountSnapshot:
+            snapshot = await toy_account()
+            await asyncio.sleep(0)  # the answer is on its way, and older than what is pushed
+            await asyncio.sleep(0)
+            return snapshot
+
+    slow = Slow()
+    toy = slow
+    toy_account = super(Slow, slow).account
+    toy.faults["account"].extend([move])
+    with started(slow) as strategy:
+        strategy.take()
+
+        assert strategy.session.account().balances["USDT"].total == 9_999
+        assert strategy.of(BalanceUpdate) == []
+        assert toy.count("account") == 2
+
+
+def test_an_account_that_is_never_quiet_is_read_all_the_same() -> None:
+    class Busy(ToyVenue):
+        async def account(self) -> AccountSnapshot:
+            self.tell(self.balance_update())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return await super().account()
+
+    toy = Busy()
+    with started(toy) as strategy:
+        assert strategy.session.account().balances["USDT"].total == 10_000
+        assert toy.count("account") == 5
+
+
+def test_a_reconnection_during_the_settling_begins_it_anew(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        outside.do(toy.gates.__setitem__, "account", asyncio.Event())
+        for dials in (2, 3):
+            outside.do(toy.cut, Channel.ACCOUNT)
+            outside.wait(toy.until(lambda dials=dials: toy.count("account") == dials))
+        outside.do(toy.gates["account"].set)
+        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+
+        assert len(strategy.notes("CONNECTED")) == 3
+        assert strategy.notes("FAULT") == []
+
+
+def test_an_account_that_cannot_be_read_after_a_cut_is_told(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        outside.do(toy.faults["account"].append, KeyError("field"))
+        outside.do(toy.cut, Channel.ACCOUNT)
+        strategy.until(lambda: bool(strategy.notes("FAULT")))
+
+        assert strategy.notes("FAULT") == ["reading the account after a cut failed: KeyError: 'field'"]
+
+
+def test_keys_that_are_revoked_in_the_middle_end_the_feeds_with_the_error(outside: Outside) -> None:
+    toy = ToyVenue()
+    error = AuthenticationError("revoked")
+    with started(toy) as strategy:
+        strategy.open(instrument=BTC, interval=MINUTE)
+        strategy.until(lambda: bool(strategy.of(FeedLive)))
+        outside.do(toy.cut, Channel.ACCOUNT, error)
+        strategy.run()
+
+        assert strategy.of(FeedEnd) == [FeedEnd(error=error)]
+        assert strategy.notes("FATAL") == ["account stream: revoked"]
+
+
+# --- bars ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "minutes"),
+    [
+        ({}, []),
+        ({"history_bars": 3}, [97, 98, 99]),
+        ({"history_ns": 2 * NS_PER_MINUTE}, [98, 99]),
+        ({"start_ns": 96 * NS_PER_MINUTE}, [96, 97, 98, 99]),
+        ({"start_ns": 96 * NS_PER_MINUTE, "end_ns": 98 * NS_PER_MINUTE, "live": False}, [96, 97]),
+        ({"live": False}, list(range(90, 100))),
+    ],
+)
+def test_history_begins_where_it_was_asked_for(outside: Outside, asked: dict[str, Any], minutes: list[int]) -> None:
+    toy = ToyVenue()
+    toy.write_history(range(90, 100))
+    with started(toy) as strategy:
+        strategy.open(instrument=BTC, interval=MINUTE, **asked)
+        strategy.until(lambda: bool(strategy.of(FeedLive) or strategy.of(FeedEnd)))
+
+        assert [bar.open_ns // NS_PER_MINUTE for bar in strategy.of(Bar)] == minutes
+
+
+def test_feeds_opened_in_one_go_are_connected_in_one_go_and_live_bars_follow(outside: Outside) -> None:
+    toy = ToyVenue(instruments=(BTC, TOY))
+    with started(toy) as strategy:
+        strategy.open(instrument=BTC, interval=MINUTE)
+        strategy.open(instrument=TOY, interval=MINUTE)
+        strategy.until(lambda: len(strategy.of(FeedLive)) == 2)
+        outside.do(toy.close_bar, 100)
+        strategy.until(lambda: bool(strategy.of(Bar)))
+
+        assert [each for name, each in toy.calls if name == "dial" and len(each) == 2]
+        assert toy.count("dial") == 2
+        assert [name for name, item in strategy.told if isinstance(item, Bar)] == ["feed 0"]
+
+
+def test_a_cut_of_the_market_stream_is_told_and_healed(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        strategy.open(instrument=BTC, interval=MINUTE)
+        strategy.until(lambda: bool(strategy.of(FeedLive)))
+        outside.do(toy.cut, Channel.BAR)
+        strategy.until(lambda: len(strategy.of(FeedLive)) == 2)
+
+        assert len(strategy.of(FeedLost)) == 1
+
+
+def test_a_feed_that_was_closed_keeps_nobody_busy(outside: Outside) -> None:
+    toy = ToyVenue()
+    toy.write_history([99])
+    strategy = Strategy(session_with(toy))
+    strategy.session.start()
+    mailbox = strategy.session.open_bars(instrument=BTC, interval=MINUTE, history_bars=1)
+    strategy.until(lambda: len(mailbox) == 2)
+    idle: list[int] = []
+    strategy.wakeup.on_idle(idle.append)
+
+    strategy.session.close_bars(mailbox)
+    strategy.take()
+    strategy.wakeup.wait(0.0)
+
+    assert idle
+    strategy.session.stop()
+    strategy.session.close_bars(mailbox)
+
+
+def test_an_idle_moment_while_another_thread_stops_the_session_is_harmless() -> None:
+    strategy = Strategy(session_with(ToyVenue()))
+    session = strategy.session
+    session.start()
+    io = session._io
+    session.stop()
+
+    session._on_idle(0)
+    session._io = io  # as another thread sees it that looked a moment before
+    session._on_idle(0)
+    session._io = None
+    session._idle(0)
+
+
+def test_a_call_that_comes_after_the_hang_up_does_nothing(outside: Outside) -> None:
+    strategy = Strategy(session_with(ToyVenue()))
+    session = strategy.session
+    session.start()
+    link, session._link = session._link, None
+
+    session.cancel("a1")
+    outside.do(lambda: None)
+
+    session._link = link
+    assert session.orders() == ()
+    session.stop()
+
+
+def test_the_default_fees_of_the_toy_are_the_toys() -> None:
+    assert isinstance(loaded(ToyVenue()).commission(BTC, None), FeeSchedule)
+    assert loaded(ToyVenue()).info is INFO

@@ -1,0 +1,149 @@
+"""The btx command: what is wrong is one sentence on stderr and an exit code, never a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from btx import cli
+from tests.distributions import Install, install
+
+__all__ = ("install",)  # a fixture is asked for by its name
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["btx", *arguments])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["sim", "kraken"], 2, "btx: no adapter for 'kraken' is installed (installed: "),
+        (["sim", "acme", "--data", "nowhere.csv"], 2, "btx: there is no file nowhere.csv: --data takes [SYMBOL=]FILE"),
+        (["sim", "acme", "--scenario-json", "{"], 2, "btx: no scenario in JSON: "),
+        (["sim", "broken"], 1, "btx: the adapter 'broken' of btx-broken cannot be imported (ZeroDivisionError: "),
+        (["demo", "--data", "nowhere.csv"], 2, "btx: there is no file nowhere.csv"),
+        (["demo", "--span", "all"], 2, "btx: the synthetic market never ends: give --span, like 12h"),
+    ],
+)
+def test_what_btx_refuses_is_one_sentence(
+    install: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    arguments: list[str],
+    code: int,
+    sentence: str,
+) -> None:
+    install("acme")
+    install("broken", "1 / 0")
+
+    assert run(monkeypatch, *arguments) == code
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(sentence)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["sim"],
+        ["sim", "acme", "--speed", "0"],
+        ["sim", "acme", "--port", "70000"],
+        ["sim", "acme", "--warmup", "3 days"],
+        ["demo", "--span", "1M"],
+    ],
+)
+def test_what_the_command_line_does_not_know_is_a_usage_error(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    install("acme")
+
+    assert run(monkeypatch, *arguments) == 2
+
+    err = capsys.readouterr().err
+    assert "Error: " in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], ["sim", "--help"], ["demo", "--help"]])
+def test_help_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run(monkeypatch, *arguments) == 0
+    assert capsys.readouterr().out
+
+
+def test_venues_lists_what_is_installed(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("acme", "raise SystemError('it is not imported')")
+
+    assert run(monkeypatch, "venues") == 0
+
+    assert "acme  btx-acme 1.2.3\n" in capsys.readouterr().out
+
+
+def test_venues_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "venues", dict)
+
+    assert run(monkeypatch, "venues") == 0
+
+    assert capsys.readouterr().out == "no adapter is installed: pip install btx-binance\n"
+
+
+def test_an_extension_adds_commands(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(
+        "hello",
+        "from btx.hookspecs import hookimpl\nimport click\n\n@hookimpl\ndef btx_commands(cli):\n"
+        "    cli.command('hello')(lambda: click.echo('hello from afar'))",
+        group="btx.extensions",
+    )
+    monkeypatch.setattr(cli.cli, "commands", dict(cli.cli.commands))
+
+    assert run(monkeypatch, "hello") == 0
+
+    assert capsys.readouterr().out == "hello from afar\n"
+
+
+def test_a_broken_extension_does_not_take_the_command_away(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("bad", "1 / 0", group="btx.extensions")
+
+    assert run(monkeypatch, "venues") == 0
+
+    assert capsys.readouterr().err.startswith("btx: the extension 'bad' cannot be imported")
+
+
+def test_an_interruption_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> dict[str, str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "venues", interrupted)
+
+    assert run(monkeypatch, "venues") == 130
+
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_python_m_btx_is_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "btx", "sim", "nobody"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("btx: no adapter for 'nobody' is installed")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,174 @@
+"""btx.load: every bad input is one clear sentence, and one account is one store."""
+
+import asyncio
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import btx
+from btx import compose
+from btx.errors import BtxError, ConfigError, MissingSecretError, UnknownVenueError
+from btx.model.venue import Environment, Scenario
+from tests.distributions import Install, install
+from tests.values import request
+
+__all__ = ("install",)  # a fixture is asked for by its name
+
+KEYS = {"api_key": "my-key", "api_secret": "my-secret"}
+
+
+@pytest.fixture(autouse=True)
+def acme(install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    install("acme")
+    for name in ("BTX_LIVE", "BTX_ACME_API_KEY", "BTX_ACME_API_SECRET", "BTX_EXTENSIONS"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    gc.collect()  # stores are kept only while somebody has them
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"name": "acne"}, UnknownVenueError, r"pip install btx-acne$"),
+        ({"env": "production"}, ConfigError, r"^env='production' is unknown: choose one of 'sim', 'testnet', 'live'$"),
+        ({"env": "backtest"}, ConfigError, r"^env='backtest' is not in this version yet: env='sim' trades"),
+        ({"env": "paper"}, ConfigError, r"^env='paper' is not in this version yet: env='sim' trades"),
+        ({"market": "options"}, ConfigError, r"^Acme has no market 'options' here: choose one of spot, usdm$"),
+        ({"env": "testnet"}, MissingSecretError, r"^env='testnet' needs keys and BTX_ACME_API_KEY is not set: export"),
+        (
+            {"env": "testnet", "api_key": "k"},
+            MissingSecretError,
+            r"^env='testnet' needs keys and BTX_ACME_API_SECRET is not set: export BTX_ACME_API_SECRET=\.\.\., or ",
+        ),
+        ({"env": "testnet", "api_key": ""}, MissingSecretError, r"needs keys and api_key= is empty: export"),
+        ({"env": "testnet", "api_key": "env:NOPE"}, MissingSecretError, r"^environment variable NOPE is not set"),
+        ({"env": "live", "confirm": True}, MissingSecretError, r"^env='live' needs keys"),
+        ({"env": "live", **KEYS}, ConfigError, r"^env='live' is real money: .* confirm=True\) or BTX_LIVE=1$"),
+        ({"env": "live", "scenario": Scenario()}, ConfigError, r"^scenario= is a world for env='sim'"),
+        ({"api_key": "my-key"}, ConfigError, r"^env='sim' has accounts of its own: leave api_key and api_secret out"),
+        ({"api_secret": "my-secret"}, ConfigError, r"^env='sim' has accounts of its own"),
+    ],
+)
+def test_bad_input_is_one_sentence_that_says_what_to_write(
+    arguments: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence) as raised:
+        btx.load(**({"name": "acme"} | arguments))
+
+    assert "\n" not in str(raised.value)
+    assert "my-secret" not in str(raised.value)
+
+
+def test_an_environment_the_adapter_does_not_offer_is_told(install: Install) -> None:
+    from tests.distributions import VENUE
+
+    source = VENUE.format(name="poor").replace("frozenset(Environment)", "frozenset({Environment.SIM})")
+    install("poor", source)
+
+    with pytest.raises(ConfigError, match=r"^the adapter 'poor' does not offer env='testnet': choose one of sim$"):
+        btx.load("poor", env="testnet")
+
+
+def test_the_simulator_is_the_default_and_needs_nothing() -> None:
+    store = btx.load("acme")
+
+    assert store.session.name == "acme/sim/spot"
+    assert store.session.environment is Environment.SIM
+    assert store.session.orders_refused() is None
+    assert not store.session.is_running
+
+
+def test_keys_come_from_the_environment_a_file_or_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret"
+    path.write_text("filed\n")
+    monkeypatch.setenv("BTX_ACME_API_KEY", "exported")
+
+    store = btx.load("acme", env="testnet", api_secret=f"file:{path}")
+
+    assert store.session.settings.api_key.reveal() == "exported"
+    assert store.session.settings.api_secret.reveal() == "filed"
+    assert "exported" not in repr(store.session.settings)
+
+
+def test_an_extension_may_give_the_keys(install: Install) -> None:
+    install(
+        "keyring",
+        "from btx.hookspecs import hookimpl\n\n@hookimpl\ndef btx_secret(reference, settings):\n"
+        "    return reference[8:] if reference.startswith('keyring:') else None",
+        group="btx.extensions",
+    )
+
+    store = btx.load("acme", env="testnet", api_key="keyring:one", api_secret="keyring:two")
+
+    assert store.session.settings.api_key.reveal() == "one"
+    assert store.session.settings.api_secret.reveal() == "two"
+
+
+@pytest.mark.parametrize("how", ["argument", "variable"])
+def test_live_is_entered_on_purpose_and_refuses_orders_until_there_is_a_journal(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "variable":
+        monkeypatch.setenv("BTX_LIVE", "1")
+
+    store = btx.load("acme", env="live", confirm=how == "argument", **KEYS)
+
+    with pytest.raises(BtxError, match="orders in 'live' wait for the order journal"):
+        store.session.submit(request())
+
+
+def test_the_same_account_is_the_same_store_and_another_is_another() -> None:
+    sim = btx.load("acme")
+    testnet = btx.load("acme", env="testnet", **KEYS)
+
+    assert btx.load("acme", env="sim", market="spot", scenario=compose.DEFAULT_SCENARIO) is sim
+    assert btx.load("acme", env="testnet", **KEYS) is testnet
+    others = [
+        btx.load("acme", scenario=Scenario(seed=2)),
+        btx.load("acme", market="usdm"),
+        btx.load("acme", currency="BTC"),
+        btx.load("acme", env="live", confirm=True, **KEYS),
+        btx.load("acme", env="testnet", api_key="other", api_secret="my-secret"),
+    ]
+    assert len({id(each) for each in (sim, testnet, *others)}) == 7
+
+
+@pytest.mark.parametrize("change", [{"receive_window_ms": 1}, {"options": {"a": "b"}}, {"api_secret": "other"}])
+def test_the_same_account_with_other_settings_is_not_silently_the_first(change: dict[str, Any]) -> None:
+    first = btx.load("acme", env="testnet", **KEYS)
+
+    with pytest.raises(ConfigError, match="this account at Acme is loaded already"):
+        btx.load("acme", env="testnet", **(KEYS | change))
+    assert btx.load("acme", env="testnet", **KEYS) is first
+
+
+def test_a_store_nobody_has_any_more_is_made_anew() -> None:
+    store = btx.load("acme", env="testnet", **KEYS)
+    del store
+    gc.collect()
+
+    assert btx.load("acme", env="testnet", receive_window_ms=1, **KEYS).session.settings.receive_window_ms == 1
+
+
+def test_the_real_venue_is_reached_at_its_own_addresses() -> None:
+    assert asyncio.run(compose._the_venues_own(AsyncExitStack())) is None
+
+
+def test_the_simulator_is_spawned_when_the_session_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child is a program of the test's own: what it prints is what the session connects to."""
+    server = pytest.importorskip("btx.sim.server")
+    program = "import sys; sys.stderr.write('the child was asked: ' + ' '.join(sys.argv[1:3])); sys.exit(3)"
+    spawn = server.spawn
+    monkeypatch.setattr(
+        server, "spawn", lambda name, scenario: spawn(name, scenario, command=(sys.executable, "-c", program))
+    )
+    session = btx.load("acme").session
+
+    with pytest.raises(BtxError, match="the child was asked: sim acme"):
+        session.start()
+    assert not session.is_running
