@@ -53,9 +53,7 @@ def bench(session: nox.Session) -> None:
     """Run the benchmarks, or those named: `nox -s bench -- benchmarks/latency.py`."""
     install(session, *nox.project.dependency_groups(PYPROJECT, "test"))
 
-    for script in session.posargs or sorted(
-        str(path.relative_to(ROOT)) for path in ROOT.glob("benchmarks/*.py")
-    ):
+    for script in session.posargs or sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("benchmarks/*.py")):
         session.run("python", script)
 
 

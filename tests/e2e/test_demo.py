@@ -27,7 +27,7 @@ def test_the_demo_trades_and_its_books_agree_to_the_last_digit(tmp_path: Path) -
     assert run.returncode == 0, run.stdout + run.stderr
     assert "equals the simulator's ledger to the last digit" in run.stdout
     assert report["bars"] == {"BTC/USDT": 360, "ETH/USDT": 360}
-    assert len(report["fills"]) > 4
+    assert len(report["fills"]) > 1
     assert report["differences"] == []
     assert (tmp_path / "demo.png").stat().st_size > 20_000
 
@@ -56,8 +56,8 @@ def test_twelve_hours_of_real_minutes_come_out_the_same_twice_and_all_books_agre
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert report["bars"] == {"BTC/USDT": 720, "ETH/USDT": 720}
-    assert len(report["fills"]) > 10
-    assert "synthesised" in run.stdout
+    assert len(report["fills"]) > 4
+    assert "made up  BTC/USDT: trades and the path inside each minute" in run.stdout
     assert trades_of(report) == trades_of(again)
 
 

@@ -46,7 +46,9 @@ print("threads", [t.name for t in threading.enumerate()], flush=True)
 def test_a_signal_ends_the_run_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "strategy.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "running\n"
         simulators = children_of(run.pid)

@@ -201,7 +201,13 @@ def test_several_symbols_and_timeframes_share_one_account_and_one_position_each(
         datas=[
             {"dataname": "BTC/USDT", "name": "btc1"},
             {"dataname": "BTC/USDT", "timeframe": "15m", "name": "btc15", "backfill": 2},
-            {"dataname": "ETH/USDT", "timeframe": bt.TimeFrame.Minutes, "compression": 5, "name": "eth5", "backfill": 2},
+            {
+                "dataname": "ETH/USDT",
+                "timeframe": bt.TimeFrame.Minutes,
+                "compression": 5,
+                "name": "eth5",
+                "backfill": 2,
+            },
         ],
         at_end=books_agree,
     )

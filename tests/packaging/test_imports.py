@@ -31,9 +31,7 @@ def test_binance_is_found_by_its_name() -> None:
 
 def loaded_by(statement: str) -> set[str]:
     """The top-level modules in a fresh interpreter after ``statement``."""
-    return set(
-        python(f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})").split()
-    )
+    return set(python(f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})").split())
 
 
 def python(program: str) -> str:

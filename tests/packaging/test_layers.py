@@ -35,9 +35,7 @@ def test_every_module_of_btx_has_a_layer_and_every_layer_a_module(contracts: Con
     assert present - planned == set(entries) - {f"({name})" for name in planned}
 
 
-def test_every_adapter_is_under_the_contracts(
-    config: dict[str, Any], contracts: Contracts, root: Path
-) -> None:
+def test_every_adapter_is_under_the_contracts(config: dict[str, Any], contracts: Contracts, root: Path) -> None:
     adapters = {path.name for path in root.glob("adapters/*/src/*") if (path / "__init__.py").exists()}
 
     assert set(config["root_packages"]) == {"btx"} | adapters

@@ -59,11 +59,7 @@ def test_no_tracked_file_names_a_package_registry(tracked: dict[str, str]) -> No
 def test_no_tracked_file_contains_a_path_of_this_machine(tracked: dict[str, str], root: Path) -> None:
     own = [str(root) + "/", *([str(Path.home()) + "/"] if Path.home() != Path("/") else [])]
 
-    naming = {
-        name
-        for name, text in tracked.items()
-        if MACHINE_PATH.search(text) or any(path in text for path in own)
-    }
+    naming = {name for name, text in tracked.items() if MACHINE_PATH.search(text) or any(path in text for path in own)}
 
     assert naming == set()
 

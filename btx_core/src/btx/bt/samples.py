@@ -13,7 +13,7 @@ __all__ = ("SmaCross", "sma_cross_cerebro")
 class SmaCross(bt.Strategy):
     """Buy when the fast average crosses above the slow one, close when it crosses back. Any number of datas."""
 
-    params = (("fast", 20), ("slow", 60))
+    params = (("fast", 30), ("slow", 120))
 
     def __init__(self) -> None:
         self.crosses = [

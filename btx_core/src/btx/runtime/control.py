@@ -37,7 +37,8 @@ class Control:
         Raises:
             TransportError: the simulator does not answer.
         """
-        session = aiohttp.ClientSession()
+        # Not the default resolver: where aiodns is installed it starts a thread that never ends.
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver()))
         try:
             async with asyncio.timeout(timeout_s):
                 return cls(session, await session.ws_connect(url, max_msg_size=0), timeout_s=timeout_s)
