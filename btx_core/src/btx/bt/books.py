@@ -85,10 +85,11 @@ class Book:
 
     def worth(self, currency: str) -> Decimal:
         """Return what is held, dust included, at the last close; nothing while no price is known."""
-        price, rate = self.last_close(), self.account.rate(self.instrument.quote, currency)
-        if price is None or rate is None:
+        held = self.mirror.quantity + self.pending_seed
+        if not held:
             return _ZERO
-        return (self.mirror.quantity + self.pending_seed) * price * rate
+        price, rate = self.last_close(), self.account.rate(self.instrument.quote, currency)
+        return held * price * rate if price is not None and rate is not None else _ZERO
 
     def would_close(self, order: Order) -> bool:
         """Say whether an order would only make the position smaller."""

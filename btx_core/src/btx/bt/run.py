@@ -94,12 +94,12 @@ class Loop:
             return True
         if any(feed.may_deliver or feed.notifs for feed in self.feeds):
             return True
-        return any(_has_stacked_bar(data) or self._is_foreign_and_busy(data) for data in cerebro.datas)
+        ours = {id(feed) for feed in self.feeds}
+        foreign = [data for data in cerebro.datas if id(data) not in ours and not data._clone]
+        return any(map(_has_stacked_bar, cerebro.datas)) or any([self._is_busy(data) for data in foreign])
 
-    def _is_foreign_and_busy(self, data: Any) -> bool:
+    def _is_busy(self, data: Any) -> bool:
         """Say whether a data that is not ours moved since the last look, or may move at any time."""
-        if data._clone or any(data is feed for feed in self.feeds):
-            return False
         moved = self._lengths.get(id(data)) != len(data)
         self._lengths[id(data)] = len(data)
         return moved or bool(data.islive())
