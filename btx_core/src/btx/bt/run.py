@@ -96,7 +96,8 @@ class Loop:
             return True
         ours = {id(feed) for feed in self.feeds}
         foreign = [data for data in cerebro.datas if id(data) not in ours and not data._clone]
-        return any(map(_has_stacked_bar, cerebro.datas)) or any([self._is_busy(data) for data in foreign])
+        busy = [self._is_busy(data) for data in foreign]  # each of them: a look remembers
+        return any(busy) or any(map(_has_stacked_bar, cerebro.datas))
 
     def _is_busy(self, data: Any) -> bool:
         """Say whether a data that is not ours moved since the last look, or may move at any time."""
