@@ -120,6 +120,7 @@ class LiveClone(bt.feed.DataClone):
     source is merely quiet, and knows nothing of the extra line.
     """
 
+    # What this class shares with LiveFeed stands in both: a base of its own would double backtrader's lines.
     lines: Any = ("ts_ms",)  # backtrader makes an object of it
 
     def __init__(self) -> None:
