@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import btx
 from btx import compose
 from btx.errors import BtxError, ConfigError, MissingSecretError, UnknownVenueError
+from btx.model.time import NS_PER_HOUR
 from btx.model.venue import Environment, Scenario
 from tests.distributions import Install, install
 from tests.values import request
@@ -172,3 +174,32 @@ def test_the_simulator_is_spawned_when_the_session_starts(monkeypatch: pytest.Mo
     with pytest.raises(BtxError, match="the child was asked: sim acme"):
         session.start()
     assert not session.is_running
+
+
+def test_a_world_can_be_said_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "btc.csv"
+    file.write_text("", encoding="utf-8")
+
+    synthetic = btx.scenario(seed=7, pace=60, until="2h", balances={"USDT": "1000", "BTC": "0.5"})
+    replayed = btx.scenario(data={"BTC/USDT": file}, warmup="1d")
+
+    assert (synthetic.seed, synthetic.speed, synthetic.until_ns) == (7, 60.0, 2 * NS_PER_HOUR)
+    assert synthetic.accounts[0].balances == {"USDT": Decimal(1000), "BTC": Decimal("0.5")}
+    assert replayed.symbols == ("BTC/USDT",)
+    assert (replayed.speed, replayed.until_ns, replayed.warmup_ns) == (None, None, 24 * NS_PER_HOUR)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"pace": "fast"}, "write 'lockstep', or market seconds per second like 60"),
+        ({"pace": 0}, "write 'lockstep'"),
+        ({"until": "soon"}, "until='soon'"),
+        ({"data": {"BTC/USDT": "nowhere.csv"}}, "there is no file nowhere.csv"),
+        ({"balances": {"USDT": "much"}}, "write numbers"),
+        ({"balances": {"USDT": "-1"}}, "nobody owns less than nothing"),
+    ],
+)
+def test_a_world_that_cannot_be_is_one_sentence(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        btx.scenario(**settings)

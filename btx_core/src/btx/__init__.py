@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from btx.bt.broker import LiveBroker
     from btx.bt.store import LiveStore
 
-__all__ = ("Scenario", "__version__", "broker", "hookimpl", "load", "venues")
+__all__ = ("Scenario", "__version__", "broker", "hookimpl", "load", "scenario", "venues")
 
 
 def load(name: str, **settings: Any) -> "LiveStore":
@@ -43,6 +43,17 @@ def broker(*stores: "LiveStore", currency: str | None = None) -> "LiveBroker":
     from btx.bt.broker import broker as join
 
     return join(*stores, currency=currency)
+
+
+def scenario(**settings: Any) -> Scenario:
+    """Return a world for ``env="sim"``, in words; see :func:`btx.compose.scenario` for the settings.
+
+    Raises:
+        ConfigError: one of them cannot be read.
+    """
+    from btx.compose import scenario as make
+
+    return make(**settings)
 
 
 def venues() -> dict[str, str]:

@@ -6,9 +6,10 @@ The only module that knows all siblings.
 import os
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,8 +21,8 @@ from btx.model.account import AccountSnapshot
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.order import Leg, OrderRequest
-from btx.model.time import NS_PER_DAY, NS_PER_HOUR
-from btx.model.venue import Endpoints, Environment, Scenario
+from btx.model.time import NS_PER_DAY, NS_PER_HOUR, parse_duration
+from btx.model.venue import Endpoints, Environment, Scenario, SimAccount
 from btx.plugins import Venue, load_venue
 from btx.runtime.orders import one_leg
 from btx.runtime.session import Session
@@ -29,7 +30,7 @@ from btx.runtime.session import Session
 if TYPE_CHECKING:
     from btx.bt.store import LiveStore
 
-__all__ = ("DEFAULT_SCENARIO", "load", "open_venue")
+__all__ = ("DEFAULT_SCENARIO", "load", "open_venue", "scenario")
 
 DEFAULT_SCENARIO = Scenario(warmup_ns=3 * NS_PER_DAY, until_ns=12 * NS_PER_HOUR)
 """What plain ``env="sim"`` plays: half a day of a seeded synthetic market, with three days of history."""
@@ -55,6 +56,45 @@ class _Defaults:
     @hookimpl(trylast=True)
     def btx_commission(self, instrument: Instrument, account: AccountSnapshot | None) -> FeeSchedule:  # noqa: ARG002
         return FeeSchedule(maker=Decimal("0.001"), taker=Decimal("0.001"), source="btx default: flat 0.1 %, no venue's")
+
+
+def scenario(
+    *,
+    seed: int = 1,
+    data: Mapping[str, str | Path] | None = None,
+    symbols: Sequence[str] = ("BTC/USDT", "ETH/USDT"),
+    pace: float | str = "lockstep",
+    until: str | None = None,
+    warmup: str | None = None,
+    balances: Mapping[str, str | int] | None = None,
+) -> Scenario:
+    """Return a world for ``env="sim"``, in words.
+
+    Args:
+        seed: of everything synthetic; the same seed plays the same world.
+        data: files of 1m klines by symbol, ``{"BTC/USDT": "btc.csv.gz"}``; a synthetic market without.
+        symbols: what the synthetic market trades.
+        pace: ``"lockstep"`` (the market waits for the strategy) or market seconds per second.
+        until: how much is played, like ``"12h"``; all the data, or half a day of the synthetic market, when not given.
+        warmup: how much history lies before the start; three days of the synthetic market, none of a file.
+        balances: what the account owns, like ``{"USDT": "1000", "BTC": "0.5"}``; 100,000 USDT when not given.
+
+    Raises:
+        ConfigError: one of them cannot be read; the message says which.
+    """
+    files = {symbol: Path(file).expanduser() for symbol, file in (data or {}).items()}
+    for file in files.values():
+        if not file.is_file():
+            raise ConfigError(f"there is no file {file}: data= takes files of 1m klines by symbol")
+    return Scenario(
+        seed=seed,
+        data=files,
+        symbols=tuple(files) or tuple(symbols),
+        speed=_speed(pace),
+        until_ns=_span("until", until, None if files else DEFAULT_SCENARIO.until_ns),
+        warmup_ns=_span("warmup", warmup, 0 if files else DEFAULT_SCENARIO.warmup_ns) or 0,
+        accounts=(_account(balances),) if balances is not None else (),
+    )
 
 
 def open_venue(name: str) -> Venue:
@@ -168,6 +208,33 @@ def _simulated(name: str, scenario: Scenario) -> Callable[[AsyncExitStack], Awai
         return await resources.enter_async_context(spawn(name, scenario))
 
     return enter
+
+
+def _speed(pace: float | str) -> float | None:
+    if pace == "lockstep":
+        return None
+    if isinstance(pace, str) or not pace > 0:
+        raise ConfigError(f"pace={pace!r}: write 'lockstep', or market seconds per second like 60")
+    return float(pace)
+
+
+def _span(name: str, text: str | None, otherwise: int | None) -> int | None:
+    if text is None:
+        return otherwise
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}={text!r}: {error}") from None
+
+
+def _account(balances: Mapping[str, str | int]) -> SimAccount:
+    try:
+        totals = {asset: Decimal(str(total)) for asset, total in balances.items()}
+    except ArithmeticError:
+        raise ConfigError(f"balances={dict(balances)!r}: write numbers, like {{'USDT': '1000'}}") from None
+    if any(not total.is_finite() or total < 0 for total in totals.values()):
+        raise ConfigError(f"balances={dict(balances)!r}: nobody owns less than nothing")
+    return SimAccount(api_key="btxsim" + "0" * 58, api_secret="btxsim" + "1" * 58, balances=totals)
 
 
 def _environment(env: str) -> Environment:
