@@ -1,6 +1,7 @@
 """The README's first command, as a user runs it."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,37 @@ def test_a_broken_line_of_a_file_is_named(tmp_path: Path) -> None:
     assert run.returncode != 0
     assert "line 3" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_minutes_that_a_file_lacks_are_told_and_no_difference(tmp_path: Path) -> None:
+    file = tmp_path / "BTCUSDT-1m.csv"
+    minutes = [minute for minute in range(300) if not 100 <= minute < 106]
+    file.write_text("".join(f"{1748736000000 + 60_000 * minute},100,102,99,101,5\n" for minute in minutes))
+
+    run, report = run_demo(tmp_path, "--data", str(file), "--span", "all")
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert report["bars"] == {"BTC/USDT": 294}
+    assert "missing  BTC/USDT: 6 minutes between first and last are not in the file" in run.stdout
+
+
+def test_a_run_says_at_its_start_what_it_trades_on(tmp_path: Path) -> None:
+    run, _ = run_demo(tmp_path, "--span", "1m")
+
+    (line,) = (line for line in run.stderr.splitlines() + run.stdout.splitlines() if line.startswith("btx: "))
+    assert line == "btx: binance/sim/spot, account btxsim01…, synthetic market, seed 1, lockstep"
+
+
+def test_ctrl_c_ends_it_without_a_verdict_on_the_books(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "btx", "demo", "--span", "30d", "--picture", str(tmp_path / "demo.png")]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        assert demo.stderr.readline().startswith("btx: binance/sim/spot")  # it is connected
+
+        demo.send_signal(signal.SIGINT)
+        out, err = demo.communicate(timeout=30)
+
+    assert demo.returncode == 130, out + err
+    assert "Traceback" not in err
+    assert "do not agree" not in out
+    assert not (tmp_path / "demo.png").exists()

@@ -1,5 +1,6 @@
 """However a run ends, it ends within five seconds and leaves nothing behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -111,7 +112,10 @@ def children_of(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task")
     if not tasks.exists():
         pytest.skip("this test reads /proc")
-    found = [int(word) for task in tasks.iterdir() for word in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in tasks.iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            found.extend(map(int, (task / "children").read_text().split()))
     return [child for child in found if is_alive(child)]
 
 

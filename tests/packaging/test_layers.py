@@ -67,6 +67,7 @@ def copied_tree(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("btx.tools.stray", "import backtrader", "backtrader"),
         ("btx_binance.stray", "import backtrader", "backtrader"),
         ("btx.runtime.stray", "import ccxt.pro", "libraries"),
+        ("btx.tools.stray", "import sqlalchemy", "database"),
         ("btx.tools.stray", "import btx_binance", "core"),
         ("btx_binance.stray", "import btx.bt", "adapters"),
         ("btx_binance.stray", "import btx", "door"),

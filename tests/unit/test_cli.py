@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from btx import cli
+from btx.model.time import NS_PER_DAY
+from btx.model.venue import Scenario
 from tests.distributions import Install, install
 
 __all__ = ("install",)  # a fixture is asked for by its name
@@ -29,6 +31,18 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["sim", "acme", "--scenario-json", "{"], 2, "btx: no scenario in JSON: "),
         (["sim", "broken"], 1, "btx: the adapter 'broken' of btx-broken cannot be imported (ZeroDivisionError: "),
         (["demo", "--data", "nowhere.csv"], 2, "btx: there is no file nowhere.csv"),
+        (["demo", "--span", "30s"], 2, "btx: a bar is a minute long, and --span is shorter: give at least 1m"),
+        (
+            ["demo", "--picture", "no/where.png"],
+            2,
+            "btx: no/where.png cannot be written, there is no folder no: ",
+        ),
+        (["demo", "--picture", "picture.doc"], 2, "btx: no picture is drawn as 'picture.doc': end its name in one of "),
+        (
+            ["demo", "--json", "no/where.json"],
+            2,
+            "btx: no/where.json cannot be written, there is no folder no: ",
+        ),
         (["demo", "--span", "all"], 2, "btx: the synthetic market never ends: give --span, like 12h"),
     ],
 )
@@ -60,6 +74,9 @@ def test_what_btx_refuses_is_one_sentence(
         ["sim", "acme", "--speed", "0"],
         ["sim", "acme", "--port", "70000"],
         ["sim", "acme", "--warmup", "3 days"],
+        ["sim", "acme", "--warmup", "all"],
+        ["sim", "acme", "--lockstep", "--speed", "5"],
+        ["demo", "--span", "0"],
         ["demo", "--span", "1M"],
     ],
 )
@@ -73,6 +90,42 @@ def test_what_the_command_line_does_not_know_is_a_usage_error(
     err = capsys.readouterr().err
     assert "Error: " in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warmup_ns", "speed", "rebase"),
+    [
+        ([], 3 * NS_PER_DAY, 1.0, True),
+        (["--warmup", "none", "--speed", "60"], 0, 60.0, False),
+        (["--data", "BTCUSDT.csv"], 0, 1.0, True),
+        (["--data", "BTCUSDT.csv", "--warmup", "1d", "--no-rebase"], NS_PER_DAY, 1.0, False),
+        (["--lockstep"], 3 * NS_PER_DAY, None, False),
+    ],
+)
+def test_the_market_that_is_asked_for_is_played(
+    install: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    arguments: list[str],
+    warmup_ns: int,
+    speed: float | None,
+    rebase: bool,
+) -> None:
+    install("acme")
+    (tmp_path / "BTCUSDT.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    played: list[Scenario] = []
+
+    def run_server(_simulator: object, scenario: Scenario, **_: object) -> int:
+        played.append(scenario)
+        return 0
+
+    monkeypatch.setattr("btx.sim.server.run_server", run_server)
+
+    assert run(monkeypatch, "sim", "acme", *arguments) == 0
+
+    assert [(each.warmup_ns, each.speed, each.rebase) for each in played] == [(warmup_ns, speed, rebase)]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], ["sim", "--help"], ["demo", "--help"]])

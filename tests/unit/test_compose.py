@@ -16,11 +16,15 @@ from btx import compose
 from btx.errors import BtxError, ConfigError, MissingSecretError, UnknownVenueError
 from btx.model.time import NS_PER_HOUR
 from btx.model.venue import Environment, Scenario
-from tests.distributions import Install, install
+from tests.distributions import VENUE, Install, install
 from tests.values import request
 
 __all__ = ("install",)  # a fixture is asked for by its name
 
+WITH_OPTIONS = (
+    VENUE.format(name="tiered").replace("client_id=", "settings=Options, client_id=")
+    + "\nimport attrs\n\n@attrs.frozen(kw_only=True)\nclass Options:\n    tier: str = 'regular'\n"
+)
 KEYS = {"api_key": "my-key", "api_secret": "my-secret"}
 
 
@@ -52,6 +56,9 @@ def acme(install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({"env": "live", "confirm": True}, MissingSecretError, r"^env='live' needs keys"),
         ({"env": "live", **KEYS}, ConfigError, r"^env='live' is real money: .* confirm=True\) or BTX_LIVE=1$"),
         ({"env": "live", "scenario": Scenario()}, ConfigError, r"^scenario= is a world for env='sim'"),
+        ({"scenario": 5}, ConfigError, r"^scenario=5 is none: write btx\.scenario\(seed=1, "),
+        ({"receive_window_ms": 0}, ConfigError, r"^receive_window_ms=0 lets no request arrive: give 5000"),
+        ({"options": {"tier": "vip"}}, ConfigError, r"^the adapter 'acme' has no option tier: leave options= out$"),
         ({"api_key": "my-key"}, ConfigError, r"^env='sim' has accounts of its own: leave api_key and api_secret out"),
         ({"api_secret": "my-secret"}, ConfigError, r"^env='sim' has accounts of its own"),
     ],
@@ -67,8 +74,6 @@ def test_bad_input_is_one_sentence_that_says_what_to_write(
 
 
 def test_an_environment_the_adapter_does_not_offer_is_told(install: Install) -> None:
-    from tests.distributions import VENUE
-
     source = VENUE.format(name="poor").replace("frozenset(Environment)", "frozenset({Environment.SIM})")
     install("poor", source)
 
@@ -120,7 +125,7 @@ def test_live_is_entered_on_purpose_and_refuses_orders_until_there_is_a_journal(
 
     store = btx.load("acme", env="live", confirm=how == "argument", **KEYS)
 
-    with pytest.raises(BtxError, match="orders in 'live' wait for the order journal"):
+    with pytest.raises(BtxError, match="orders in 'live' wait until a restart recovers them from the journal"):
         store.session.submit(request())
 
 
@@ -140,13 +145,44 @@ def test_the_same_account_is_the_same_store_and_another_is_another() -> None:
     assert len({id(each) for each in (sim, testnet, *others)}) == 7
 
 
-@pytest.mark.parametrize("change", [{"receive_window_ms": 1}, {"options": {"a": "b"}}, {"api_secret": "other"}])
-def test_the_same_account_with_other_settings_is_not_silently_the_first(change: dict[str, Any]) -> None:
-    first = btx.load("acme", env="testnet", **KEYS)
+@pytest.mark.parametrize("change", [{"receive_window_ms": 1}, {"options": {"tier": "vip"}}, {"api_secret": "other"}])
+def test_the_same_account_with_other_settings_is_not_silently_the_first(
+    install: Install, change: dict[str, Any]
+) -> None:
+    install("tiered", WITH_OPTIONS)
+    first = btx.load("tiered", env="testnet", **KEYS)
 
-    with pytest.raises(ConfigError, match="this account at Acme is loaded already"):
-        btx.load("acme", env="testnet", **(KEYS | change))
-    assert btx.load("acme", env="testnet", **KEYS) is first
+    with pytest.raises(ConfigError, match="this account at Tiered is loaded already"):
+        btx.load("tiered", env="testnet", **(KEYS | change))
+    assert btx.load("tiered", env="testnet", **KEYS) is first
+
+
+def test_an_option_is_one_the_adapter_declares(install: Install) -> None:
+    install("tiered", WITH_OPTIONS)
+
+    assert btx.load("tiered", options={"tier": "vip"}).session.settings.options == {"tier": "vip"}
+    with pytest.raises(ConfigError, match=r"^the adapter 'tiered' has no option tear: choose of tier$"):
+        btx.load("tiered", options={"tear": "vip"})
+
+
+def test_what_a_run_trades_on_is_known_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "btc.csv"
+    file.touch()
+    played = btx.scenario(data={"BTC/USDT": file}, seed=7, pace=60)
+
+    stores = [
+        btx.load("acme"),
+        btx.load("acme", scenario=played),
+        btx.load("acme", env="testnet", **KEYS),
+        btx.load("acme", env="live", confirm=True, **KEYS),
+    ]
+
+    assert [store._world for store in stores] == [
+        "synthetic market, seed 1, lockstep",
+        "btc.csv, seed 7, speed 60",
+        "the venue's test system",
+        "the real venue",
+    ]
 
 
 def test_a_store_nobody_has_any_more_is_made_anew() -> None:

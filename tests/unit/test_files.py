@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from btx.errors import ConfigError
-from btx.tools.files import kline_files, symbol_of
+from btx.tools.files import check_writable, kline_files, symbol_of
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,18 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, arguments: list[str
         kline_files([each.format(folder=tmp_path) for each in arguments])
 
     assert "\n" not in str(raised.value)
+
+
+def test_a_result_that_can_be_written_is_not_written_yet(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new.json")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_result_can_be_written_is_one_sentence(tmp_path: Path) -> None:
+    for path, sentence in (
+        (tmp_path / "no" / "where.json", "there is no folder .*no: make it, or name another one"),
+        (tmp_path, "cannot be written: name another file"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            check_writable(path)

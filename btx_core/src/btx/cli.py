@@ -9,9 +9,11 @@ import click
 
 from btx import __version__, venues
 from btx.errors import BtxError, ConfigError
-from btx.model.time import parse_duration
+from btx.model.time import NS_PER_DAY, parse_duration
 
-__all__ = ("cli", "main")
+__all__ = ("cli", "demo", "explain", "list_venues", "main", "orders", "sim")
+
+_SYNTHETIC_WARMUP_NS = 3 * NS_PER_DAY
 
 
 if TYPE_CHECKING:
@@ -21,15 +23,21 @@ else:
 
 
 class _Duration(_ParamType):
+    """Market time in nanoseconds, or one ``word`` for what no number says."""
+
     name = "duration"
 
+    def __init__(self, word: str, meaning: int | None) -> None:
+        self._word = word
+        self._meaning = meaning
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if value == "all":
-            return None
+        if value == self._word:
+            return self._meaning
         try:
             return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        except ValueError:
+            self.fail(f"{value!r} is no duration: write it like 90m, 12h or 7d, or {self._word}", param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,7 +57,7 @@ def cli() -> None:
 )
 @click.option(
     "--span",
-    type=_Duration(),
+    type=_Duration("all", None),
     default="3d",
     show_default=True,
     help="Market time to play: 90m, 12h, 7d, or all.",
@@ -83,6 +91,25 @@ def list_venues() -> None:
 
 
 @cli.command()
+@click.argument("journal", required=False)
+def orders(journal: str | None) -> None:
+    """List the orders of JOURNAL: a file, or the name a world was kept under; the only one when not given."""
+    from btx.tools.orders import run_orders
+
+    sys.exit(run_orders(journal))
+
+
+@cli.command()
+@click.argument("order")
+@click.argument("journal", required=False)
+def explain(order: str, journal: str | None) -> None:
+    """Tell the whole story of ORDER, a client order id, from the strategy's bar to the last fill."""
+    from btx.tools.orders import run_explain
+
+    sys.exit(run_explain(order, journal))
+
+
+@cli.command()
 @click.argument("venue")
 @click.option(
     "--port",
@@ -95,14 +122,16 @@ def list_venues() -> None:
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Market seconds per second.",
+    help="Market seconds per second.  [default: 1]",
 )
 @click.option("--lockstep", is_flag=True, help="Let the control channel move the market, instead of the clock.")
 @click.option("--seed", default=1, show_default=True, help="Seed of everything synthetic.")
-@click.option("--warmup", type=_Duration(), default="3d", show_default=True, help="History before the start.")
-@click.option("--span", type=_Duration(), default="all", show_default=True, help="Market time to play.")
+@click.option(
+    "--warmup",
+    type=_Duration("none", 0),
+    help="So much of the market is history at the start: 90m, 12h, 7d, or none.  [default: 3d; none of a file]",
+)
+@click.option("--span", type=_Duration("all", None), default="all", show_default=True, help="Market time to play.")
 @click.option("--rebase/--no-rebase", default=None, help="Move the data so that it starts now; default at speed 1.")
 @click.option("--scenario-json", help="The whole scenario as JSON; other options are ignored.")
 @click.option("--json", "json_line", is_flag=True, help="Print one line of JSON with the addresses, for programs.")
@@ -111,7 +140,7 @@ def sim(
     venue: str,
     port: int,
     files: tuple[str, ...],
-    speed: float,
+    speed: float | None,
     lockstep: bool,
     seed: int,
     warmup: int | None,
@@ -131,13 +160,18 @@ def sim(
     if scenario_json is not None:
         scenario = scenario_from_json(scenario_json)
     else:
+        if lockstep and speed is not None:
+            raise click.UsageError("a market in lockstep has no speed: leave out --speed, or --lockstep")
+        pace = None if lockstep else speed or 1.0
+        if warmup is None:
+            warmup = 0 if files else _SYNTHETIC_WARMUP_NS  # a file may be as short as that
         scenario = Scenario(
             seed=seed,
             data=kline_files(files),
-            speed=None if lockstep else speed,
+            speed=pace,
             until_ns=span,
-            warmup_ns=warmup or 0,
-            rebase=(speed == 1.0 and not lockstep) if rebase is None else rebase,
+            warmup_ns=warmup,
+            rebase=pace == 1.0 if rebase is None else rebase,
             port=port,
         )
     sys.exit(run_server(adapter.simulator, scenario, json_line=json_line, detach=detach))

@@ -3,18 +3,21 @@
 The only module that knows all siblings.
 """
 
+import contextlib
+import hashlib
 import os
+import tempfile
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from btx.config import Secret, Settings, resolve_secret
+from btx.config import Secret, Settings, home, resolve_secret
 from btx.errors import ConfigError, MissingSecretError
 from btx.hookspecs import hookimpl
 from btx.model.account import AccountSnapshot
@@ -24,6 +27,8 @@ from btx.model.order import Leg, OrderRequest
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, parse_duration
 from btx.model.venue import Endpoints, Environment, Scenario, SimAccount
 from btx.plugins import Venue, load_venue
+from btx.ports import Journal
+from btx.runtime.link import OpenJournal
 from btx.runtime.orders import one_leg
 from btx.runtime.session import Session
 
@@ -36,8 +41,8 @@ DEFAULT_SCENARIO = Scenario(warmup_ns=3 * NS_PER_DAY, until_ns=12 * NS_PER_HOUR)
 """What plain ``env="sim"`` plays: half a day of a seeded synthetic market, with three days of history."""
 
 _READY = (Environment.SIM, Environment.TESTNET, Environment.LIVE)
-_NO_JOURNAL = (
-    "orders in {env!r} wait for the order journal, which makes them survive a crash: "
+_NO_RECOVERY = (
+    "orders in {env!r} wait until a restart recovers them from the journal: "
     "this version trades in env='sim' only; market data are real"
 )
 
@@ -118,6 +123,7 @@ def load(
     currency: str = "USDT",
     receive_window_ms: int = 5000,
     confirm: bool = False,
+    keep: str | None = None,
     options: Mapping[str, str] | None = None,
 ) -> "LiveStore":
     """Return the store of one account at one venue. Nothing connects before ``cerebro.run()``.
@@ -131,9 +137,11 @@ def load(
             ``env:BTX_<VENUE>_API_KEY``; the simulator has its own.
         api_secret: likewise, default ``env:BTX_<VENUE>_API_SECRET``.
         currency: what cash is counted in.
-        receive_window_ms: how late a signed request may arrive.
+        receive_window_ms: how many milliseconds late a signed request may arrive.
         confirm: say True, or set ``BTX_LIVE=1``, for ``env="live"``.
-        options: settings of the adapter's own.
+        keep: keep the journal of a simulated world under this name, for ``btx orders`` and
+            ``btx explain``; without it the journal goes with the run.
+        options: settings of the adapter's own, the fields of ``VenueInfo.settings``.
 
     The same account loaded twice is the same store; different accounts share nothing.
 
@@ -151,10 +159,10 @@ def load(
     if environment not in venue.info.environments:
         known = ", ".join(sorted(e.value for e in venue.info.environments))
         raise ConfigError(f"the adapter {name!r} does not offer env={env!r}: choose one of {known}")
-    if scenario is not None and environment is not Environment.SIM:
-        raise ConfigError(f"scenario= is a world for env='sim'; env={env!r} has a real one: leave it out")
-    if environment is Environment.LIVE and not (confirm or os.environ.get("BTX_LIVE") == "1"):
-        raise ConfigError("env='live' is real money: say so with btx.load(..., confirm=True) or BTX_LIVE=1")
+    _check_world(environment, scenario, confirm=confirm)
+    if receive_window_ms < 1:
+        raise ConfigError(f"receive_window_ms={receive_window_ms} lets no request arrive: give 5000, or leave it out")
+    _check_options(venue, options or {})
     settings = Settings(currency=currency, receive_window_ms=receive_window_ms, options=dict(options or {}))
     if environment is not Environment.SIM:
         settings = attrs.evolve(
@@ -167,11 +175,13 @@ def load(
             "env='sim' has accounts of its own: leave api_key and api_secret out, or name them in scenario"
         )
     world = (scenario or DEFAULT_SCENARIO) if environment is Environment.SIM else None
-    key = (name, environment, market, settings.api_key, currency, repr(world))
+    if keep is not None and (world is None or not keep.isidentifier()):
+        raise ConfigError(f"keep={keep!r}: give the world of env='sim' a name of letters, digits and _")
+    key = (name, environment, market, settings.api_key, currency, repr(world), keep)
     with _lock:
         store = _stores.get(key)
         if store is None:
-            store = _stores[key] = _store(venue, environment, market, settings, world)
+            store = _stores[key] = _store(venue, environment, market, settings=settings, scenario=world, keep=keep)
             _loaded_with[store] = settings
         elif _loaded_with[store] != settings:
             raise ConfigError(
@@ -182,7 +192,13 @@ def load(
 
 
 def _store(
-    venue: Venue, environment: Environment, market: str, settings: Settings, scenario: Scenario | None
+    venue: Venue,
+    environment: Environment,
+    market: str,
+    *,
+    settings: Settings,
+    scenario: Scenario | None,
+    keep: str | None,
 ) -> "LiveStore":
     from btx.bt.store import LiveStore  # backtrader is imported when a store is wanted, not with btx
 
@@ -192,9 +208,38 @@ def _store(
         market=market,
         settings=settings,
         endpoints=_simulated(venue.info.name, scenario) if scenario is not None else _the_venues_own,
-        refusal=None if environment is Environment.SIM else _NO_JOURNAL.format(env=environment.value),
+        refusal=None if environment is Environment.SIM else _NO_RECOVERY.format(env=environment.value),
+        # Where orders are refused there is nothing to write down.
+        journal=_journal(f"{venue.info.name}/sim/{market}", keep) if scenario is not None else None,
     )
-    return LiveStore(session)
+    return LiveStore(session, world=_world(environment, scenario))
+
+
+def _world(environment: Environment, scenario: Scenario | None) -> str:
+    """Say what the run trades on, for the line that is printed at its start."""
+    if scenario is None:
+        return {Environment.TESTNET: "the venue's test system"}.get(environment, "the real venue")
+    pace = "lockstep" if scenario.speed is None else f"speed {scenario.speed:g}"
+    files = ", ".join(path.name for path in map(Path, scenario.data.values()))
+    return f"{files or 'synthetic market'}, seed {scenario.seed}, {pace}"
+
+
+def _journal(folder: str, keep: str | None) -> OpenJournal:
+    @contextlib.contextmanager
+    def opened(api_key: str, on_fault: Callable[[str], None]) -> Iterator[Journal]:
+        from btx.storage.journal import open_journal  # the database library is needed where orders are
+
+        with contextlib.ExitStack() as resources:
+            if keep is None:
+                place = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="btx-")))
+            else:
+                account = hashlib.sha256(api_key.encode()).hexdigest()[:8]  # tells accounts apart and no key
+                place = home() / folder / account / keep
+            journal = open_journal(place / "journal.sqlite", on_fault=on_fault)
+            resources.callback(journal.close)
+            yield journal
+
+    return opened
 
 
 async def _the_venues_own(_resources: AsyncExitStack) -> Endpoints | None:
@@ -246,6 +291,23 @@ def _environment(env: str) -> Environment:
     if environment not in _READY:
         raise ConfigError(f"env={env!r} is not in this version yet: env='sim' trades on the simulator, without keys")
     return environment
+
+
+def _check_world(environment: Environment, scenario: Any, *, confirm: bool) -> None:
+    if scenario is not None and not isinstance(scenario, Scenario):
+        raise ConfigError(f"scenario={scenario!r} is none: write btx.scenario(seed=1, ...)")
+    if scenario is not None and environment is not Environment.SIM:
+        raise ConfigError(f"scenario= is a world for env='sim'; env={environment.value!r} has a real one: leave it out")
+    if environment is Environment.LIVE and not (confirm or os.environ.get("BTX_LIVE") == "1"):
+        raise ConfigError("env='live' is real money: say so with btx.load(..., confirm=True) or BTX_LIVE=1")
+
+
+def _check_options(venue: Venue, options: Mapping[str, str]) -> None:
+    """An option that nobody reads would be a wish that nobody grants."""
+    known = [field.name for field in attrs.fields(venue.info.settings)] if venue.info.settings is not None else []
+    if strange := sorted(options.keys() - set(known)):
+        choice = f"choose of {', '.join(known)}" if known else "leave options= out"
+        raise ConfigError(f"the adapter {venue.info.name!r} has no option {', '.join(strange)}: {choice}")
 
 
 def _secret(venue: Venue, env: str, what: str, reference: str | None, settings: Settings) -> Secret:

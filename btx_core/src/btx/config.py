@@ -8,7 +8,7 @@ import attrs
 
 from btx.errors import ConfigError, MissingSecretError
 
-__all__ = ("Secret", "Settings", "resolve_secret")
+__all__ = ("Secret", "Settings", "home", "resolve_secret")
 
 
 class Secret:
@@ -50,6 +50,11 @@ class Settings:
     currency: str = "USDT"  # what cash is counted in
     receive_window_ms: int = 5000
     options: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def home() -> Path:
+    """Return the folder btx keeps its files in: ``BTX_HOME``, or ``~/.btx``."""
+    return Path(os.environ.get("BTX_HOME") or "~/.btx").expanduser()
 
 
 def resolve_secret(reference: str) -> Secret:

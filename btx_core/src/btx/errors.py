@@ -23,6 +23,7 @@
     │   ├── GapError                 something is missing in a stream
     │   └── SequenceError            something is out of order in a stream
     ├── RiskVetoError                a rule or an extension refused before sending
+    ├── JournalError                 the intent is not on disk: nothing was sent
     └── OrderTransitionError         an event that does not belong to this order
 
 Three questions, three answers: *may I retry* (``TransportError`` but not
@@ -40,6 +41,7 @@ __all__ = (
     "GapError",
     "IncompatiblePluginError",
     "InsufficientFundsError",
+    "JournalError",
     "MissingSecretError",
     "NotSupportedError",
     "OrderNotFoundError",
@@ -147,6 +149,10 @@ class SequenceError(DataError):
 
 class RiskVetoError(BtxError):
     """A rule or an extension refused the order before anything was sent."""
+
+
+class JournalError(BtxError):
+    """The journal could not be written, and so nothing was sent; or it could not be read."""
 
 
 class OrderTransitionError(BtxError):

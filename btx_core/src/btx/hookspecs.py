@@ -27,7 +27,22 @@ from btx.model.order import Leg, OrderRequest, Veto
 from btx.model.venue import Endpoints, Scenario, VenueInfo
 from btx.ports import Broker, Context, Feed, Store, Stream
 
-__all__ = ("API", "hookimpl", "hookspec")
+__all__ = (
+    "API",
+    "btx_broker",
+    "btx_check_order",
+    "btx_commands",
+    "btx_commission",
+    "btx_feed",
+    "btx_plan",
+    "btx_secret",
+    "btx_simulator",
+    "btx_store",
+    "btx_venue",
+    "btx_websocket",
+    "hookimpl",
+    "hookspec",
+)
 
 API = 0
 """Number of this contract. 0 is provisional: it may change until venues of all kinds have passed the kit."""

@@ -6,7 +6,7 @@ reconnection, backfill and deduplication are the core's, so every adapter gets
 them.  All methods are called on the btx-io loop.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
@@ -15,12 +15,13 @@ import attrs
 from btx.config import Settings
 from btx.model.account import AccountSnapshot, BalanceUpdate
 from btx.model.instrument import Instrument
+from btx.model.journal import Record
 from btx.model.market import Bar, BookDelta, BookSnapshot, Quote, Trade
-from btx.model.order import Fill, Leg, OrderReport, Receipt
+from btx.model.order import Fill, Leg, Order, OrderReport, Receipt
 from btx.model.time import Interval
 from btx.model.venue import Endpoints, Environment, StreamStatus, Subscription
 
-__all__ = ("Broker", "Clock", "Context", "Feed", "Sink", "Store", "Stream", "StreamEvent")
+__all__ = ("Broker", "Clock", "Context", "Feed", "Journal", "JournalReader", "Sink", "Store", "Stream", "StreamEvent")
 
 StreamEvent = Bar | Trade | Quote | BookSnapshot | BookDelta | OrderReport | Fill | BalanceUpdate | StreamStatus
 Sink = Callable[[StreamEvent], None]
@@ -144,3 +145,50 @@ class Stream(Protocol):
             TransportError: the connection is lost; the runtime dials again.
             AuthenticationError: dialling again would not help.
         """
+
+
+class JournalReader(Protocol):
+    """What was written down. Any thread; reading touches the disk, so not on btx-io."""
+
+    def records(
+        self, *, client_order_id: str | None = None, since: int | None = None
+    ) -> Iterator[tuple[int, int, Record]]:
+        """Yield ``(sequence, written_ns, record)`` in the order of writing; ``since`` is a sequence, left out itself.
+
+        Raises:
+            JournalError: the file is damaged, or the disk does not read.
+        """
+
+    def orders(self) -> dict[str, Order]:
+        """Return every order that was intended, by client order id, after all that was heard of it.
+
+        Raises:
+            JournalError: as for ``records``.
+        """
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+
+
+class Journal(JournalReader, Protocol):
+    """Where orders are written down before they leave. One writer per journal; the core's, not a venue's."""
+
+    @property
+    def unwritten(self) -> int:
+        """How many posted records the disk did not take so far; they are tried again, in their order."""
+
+    async def append(self, record: Record, *, durable: bool) -> None:
+        """Write a record and return when it is committed; records keep the order of the calls.
+
+        ``durable`` outlives a loss of power, otherwise only the death of the
+        process. A wait that is cancelled does not take the record back.
+
+        Raises:
+            JournalError: it is not on disk; a later record may be.
+        """
+
+    def post(self, record: Record) -> None:
+        """Write a record and wait for nothing; it keeps its place among the others. Never raises."""
+
+    def close(self) -> None:
+        """Write what waits, and give the journal back. Waits for the disk. Idempotent."""

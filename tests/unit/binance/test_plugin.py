@@ -5,13 +5,17 @@ import subprocess
 import sys
 from decimal import Decimal
 
+import attrs
 import pluggy
+import pytest
 
 from btx import hookspecs
+from btx.errors import ConfigError
 from btx.hookspecs import API
 from btx.model.order import OrderType
 from btx.model.venue import Channel, Environment
 from btx_binance import plugin
+from btx_binance.config import require_keys
 from btx_binance.limits import COSTS, LIMITS
 from tests.unit.binance.loopback import connected, endpoints, instrument
 
@@ -61,6 +65,17 @@ def test_fees_are_the_regular_tiers_with_their_source() -> None:
 
     assert (fees.maker, fees.taker, fees.discount_asset) == (Decimal("0.001"), Decimal("0.001"), "BNB")
     assert "2018" in fees.source
+
+
+def test_a_receive_window_the_venue_refuses_is_told_before_anything_is_sent() -> None:
+    async def ask(receive_window_ms: int) -> None:
+        async with connected(endpoints(9)) as context:
+            settings = attrs.evolve(context.settings, receive_window_ms=receive_window_ms)
+            require_keys(attrs.evolve(context, settings=settings))
+
+    asyncio.run(ask(60_000))
+    with pytest.raises(ConfigError, match=r"at most 60000 ms: give less than receive_window_ms=60001$"):
+        asyncio.run(ask(60_001))
 
 
 def test_each_port_is_made_by_its_hook() -> None:

@@ -64,6 +64,15 @@ def test_data_on_a_finer_grid_than_the_table_keeps_its_own(tmp_path: Path) -> No
     assert listing.instrument.step_size == D("0.00001")
 
 
+@pytest.mark.parametrize("name", ["file.csv", "file.csv.gz"])
+def test_a_file_that_is_none_is_told_in_one_sentence_here_too(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("1748736000000,104591.885,104647.11,104591.88\n")
+
+    with pytest.raises(ConfigError, match=r"line 1: 4 columns; a kline file has 6 or 12"):
+        listings(Scenario(data={"BTC/USDT": path}))
+
+
 def test_exchange_info_equals_the_recorded_one_where_we_offer_the_same(btx_data: Path) -> None:
     path = btx_data / "reference" / "binance_spot_exchangeInfo_2025-08-07_25sym.json"
     recorded = json.loads(path.read_text())

@@ -392,7 +392,7 @@ def test_every_status_of_ours_has_a_word_of_backtraders() -> None:
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({"size": 0.000001}, r"0 is below the minimum quantity of 0.00001 BTC: order at least that"),
+        ({"size": 0.000001}, r"^BTC/USDT: 0.000001 is below the minimum quantity of 0.00001 BTC: order at"),
         ({"size": 0.01}, r"below the minimum of 5"),
         ({"size": 100_000}, r"above the maximum quantity"),
         ({"size": float("nan")}, r"no number"),
@@ -404,6 +404,9 @@ def test_every_status_of_ours_has_a_word_of_backtraders() -> None:
         ({"size": 1, "exectype": bt.Order.Close}, "use bt.Order.Market or bt.Order.Limit"),
         ({"size": 1, "time_in_force": "FOK"}, "time_in_force='FOK' is not taken here: use GTC or IOC"),
         ({"size": 1, "post_only": True}, "post_only=True is for limit orders"),
+        ({"size": 1, "postonly": True}, r"^postonly= is no argument of an order: write post_only=$"),
+        ({"size": 1, "timeInForce": "IOC"}, r"^timeInForce= is no argument of an order: write time_in_force=$"),
+        ({"size": 1, "exec_type": bt.Order.Limit}, r"^exec_type= is no argument of an order: write exectype=$"),
         ({"size": 1, "valid": 0}, "valid= is not in this version yet"),
         ({"size": 1, "exectype": bt.Order.Limit, "price": -5}, "price"),
         ({"size": 1, "transmit": False}, "brackets and OCO"),
@@ -744,6 +747,40 @@ def test_a_transfer_from_outside_moves_cash_and_position_and_is_told() -> None:
     assert list(toy.orders.values())[-1].leg.quantity == 3
     assert [trade.isclosed for trade in strategy.trades] == [False, True]
     assert strategy.position.size == 0.0
+    agree(rig, strategy)
+
+
+def test_a_fill_that_is_told_after_a_total_with_it_is_not_counted_twice() -> None:
+    rig = fresh()
+    toy = rig.toy
+    toy.rests_market_orders = True
+    late: list[Any] = []
+    sizes: list[float] = []
+
+    def fill_unheard() -> None:
+        (order,) = toy.orders.values()
+        toy.is_muted, toy.rests_market_orders = True, False
+        toy.now_ns += NS_PER_S
+        toy.execute(order.leg.client_order_id, 1)
+        toy.is_muted = False
+        late.extend((*order.fills, toy.report(order)))
+        toy.tell(toy.balance_update())  # as the account is read after a cut
+
+    def enter(strategy: Script) -> None:
+        strategy.buy(size=1)
+
+    def tell(strategy: Script) -> None:
+        sizes.append(strategy.position.size)
+        toy.soon(toy.tell, *late)
+
+    strategy = play(
+        rig, enter, lambda s: toy.soon(fill_unheard), tell, lambda s: None, lambda s: s.close(), lambda s: None
+    )
+
+    assert sizes == [1.0]
+    assert list(toy.orders.values())[-1].leg.quantity == 1
+    assert [(trade.isclosed, trade.size) for trade in strategy.trades] == [(False, 1.0), (True, 0.0)]
+    assert len([text for text in strategy.store_texts if "adopted" in text]) == 2  # coin and money, once each
     agree(rig, strategy)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import backtrader as bt
 import pytest
 
-from btx.bt.store import LiveStore
+from btx.bt.store import LiveStore, _shown
+from btx.config import Secret
 from btx.errors import AuthenticationError, BtxError, ConfigError
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, Interval
 from btx.model.venue import Channel
@@ -56,6 +57,14 @@ def test_every_spelling_of_a_timeframe_is_one_interval(
         ({"dataname": "BTCUSDT"}, "write the symbol with a slash, like 'BTC/USDT'"),
         ({"backfill": "2 days"}, "backfill='2 days'"),
         ({"backfill": -1}, "is not negative"),
+        ({"backfill": 2.5}, "backfill=2.5: write a duration like '2d', or a whole number of bars"),
+        ({"compression": "5"}, "compression='5' is no bar"),
+        ({"fromdate": "2025-06-01"}, "fromdate='2025-06-01': give a datetime.date"),
+        ({"todate": "2025-06-01"}, "todate='2025-06-01': give a datetime.date"),
+        ({"backfil": "2d"}, r"^getdata has no option backfil=: did you mean backfill=\?$"),
+        ({"sesionend": None}, r"^getdata has no option sesionend=: did you mean sessionend=\?$"),
+        ({"btx": None}, r"^getdata has no option btx=: choose of dataname, timeframe, "),
+        ({"dataname": 5}, "write the symbol with a slash"),
         ({"backfill": 1, "fromdate": datetime.datetime.fromisoformat("2025-06-01")}, "give one of them"),
         ({"max_signal_age": "now"}, "max_signal_age='now'"),
     ],
@@ -133,6 +142,45 @@ def test_without_our_broker_data_run_all_the_same_and_a_warning_says_where_order
     assert any("cerebro.setbroker(store.getbroker())" in text for text in strategy.store_texts)
 
 
+def test_a_run_says_where_its_orders_go_and_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    store = LiveStore(store_on(Toy()).session, world="a toy market")
+
+    store.start()
+    store.start()  # a store that runs says nothing again
+    store.stop()
+
+    told = capsys.readouterr().err
+    assert told == "btx: toy/sim/spot, account ***, a toy market\n"
+
+
+def test_where_the_log_is_read_the_environment_stands_in_it_and_nowhere_else(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO", logger="btx")
+    store = LiveStore(store_on(Toy()).session, world="a toy market")
+
+    store.start()
+    store.stop()
+
+    assert "toy/sim/spot, account ***, a toy market" in caplog.messages
+    assert capsys.readouterr().err == ""
+
+
+def test_where_no_order_may_leave_the_start_says_it(capsys: pytest.CaptureFixture[str]) -> None:
+    store = store_on(Toy())
+    store.session._refusal = "there is no journal"
+
+    store.start()
+    store.stop()
+
+    assert capsys.readouterr().err.endswith(", orders are refused\n")
+
+
+def test_of_a_key_only_the_beginning_is_shown() -> None:
+    assert _shown(Secret("k" * 64)) == "kkkkkkkk…"
+    assert _shown(Secret("short")) == _shown(Secret("")) == "***"
+
+
 def test_a_store_is_at_one_cerebro_at_a_time() -> None:
     rig = Rig()
     rig.add()
@@ -147,6 +195,28 @@ def test_a_store_is_at_one_cerebro_at_a_time() -> None:
     strategy = rig.play(on_next=on_next)
 
     assert strategy.bars["BTC/USDT"] == [99]
+
+
+def test_one_store_serves_cerebros_one_after_the_other_and_the_first_again() -> None:
+    rig, other = Rig(), bt.Cerebro(stdstats=False)
+    data = rig.add(backfill=2)
+    rig.toy.write_history(range(90, 100))
+    rig.cerebro.addstrategy(Script, on_next=_stops_at_two)
+    assert len(run(rig.cerebro).bars[data._name]) == 2
+
+    other.adddata(rig.store.getdata("BTC/USDT", timeframe="1m", backfill=3))
+    other.addstrategy(Script, on_next=_stops_at_two)
+    assert any("backtrader's own simulator" in text for text in run(other).store_texts)
+    assert rig.store.broker is None  # it takes nothing in a run that is not its own
+    assert not rig.store.has_news
+
+    assert len(run(rig.cerebro).bars[data._name]) == 2
+    assert rig.store.broker is rig.broker
+
+
+def _stops_at_two(strategy: Script) -> None:
+    if len(strategy) == 2:
+        strategy.env.runstop()
 
 
 def test_stopping_twice_or_without_a_start_is_harmless(store: LiveStore) -> None:

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from btx.errors import AuthenticationError, RateLimitedError, TransportError, VenueError
-from btx.model.time import NS_PER_MINUTE, Interval
+from btx.model.time import NS_PER_MINUTE, NS_PER_S, Interval
 from btx.model.venue import Channel, StreamState, StreamStatus
+from btx.runtime.clock import Doubt
 from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost
 from tests.toy_venue import ToyVenue
 from tests.unit.runtime.rig import BarRig, items, run
-from tests.values import BTC, MINUTE
+from tests.values import BTC, MINUTE, bar
 
 FIVE = Interval.parse("5m")
 
@@ -656,6 +658,110 @@ def test_a_bug_while_dialling_ends_the_feeds() -> None:
 
         assert isinstance(items(mailbox)[-1].error, Exception)
         assert isinstance(items(live)[-1].error, Exception)
+        await rig.desk.stop()
+
+    run(scene())
+
+
+def test_what_history_says_of_a_bar_within_the_doubt_around_its_close_is_not_believed() -> None:
+    async def scene() -> None:
+        toy = toy_with_history(*range(90, 100))
+        toy.history["BTC/USDT", "1m"][99 * NS_PER_MINUTE] = bar(99, close=Decimal(1))  # half of it, to our fast clock
+        doubts: list[Doubt] = []
+
+        def doubt() -> Doubt:
+            doubts.append(Doubt(market_ns=NS_PER_S, wait_s=0.001))
+            if len(doubts) == 4:  # the close is past, whoever's clock is right
+                toy.write_history([99])
+                toy.now_ns += 2 * NS_PER_S
+            return doubts[-1]
+
+        rig = BarRig(toy, doubt=doubt)
+        mailbox = rig.open(bars=3)
+
+        await rig.ready()
+
+        taken = items(mailbox)
+        assert spelled(taken) == [97, 98, 99, "live"]
+        assert taken[2] == bar(99)
+        await rig.desk.stop()
+
+    run(scene())
+
+
+def test_a_close_that_is_pushed_within_the_doubt_is_not_waited_for() -> None:
+    async def scene() -> None:
+        toy = toy_with_history(*range(90, 99))
+        rig = BarRig(toy, doubt=lambda: Doubt(market_ns=NS_PER_S, wait_s=0.001))
+        mailbox = rig.open(bars=2)
+        rig.desk.connect()
+        await toy.until(lambda: bool(toy.connections))
+        toy.push_bar(99)
+
+        await rig.log.until(lambda: rig.desk.is_ready)
+
+        assert spelled(items(mailbox)) == [98, 99, "live"]
+        await rig.desk.stop()
+
+    run(scene())
+
+
+def test_a_bar_that_forms_tells_that_the_close_before_it_was_not_pushed() -> None:
+    async def scene() -> None:
+        toy = toy_with_history(*range(90, 100))
+        rig = BarRig(toy)
+        mailbox = rig.open(bars=1)
+        await rig.ready()
+
+        toy.write_history([100])
+        toy.now_ns += NS_PER_MINUTE
+        toy.push_bar(100, is_closed=False)  # says nothing new
+        toy.push_bar(101, is_closed=False)
+        await rig.log.until(lambda: len(mailbox) == 5)
+
+        assert spelled(items(mailbox)) == [99, "live", "lost", 100, "live"]
+        await rig.desk.stop()
+
+    run(scene())
+
+
+def test_a_bar_the_venue_never_made_is_asked_for_once() -> None:
+    async def scene() -> None:
+        toy = toy_with_history(*range(90, 100))
+        rig = BarRig(toy)
+        mailbox = rig.open(bars=1)
+        await rig.ready()
+        toy.now_ns += NS_PER_MINUTE
+        toy.push_bar(101, is_closed=False)
+        await rig.log.until(lambda: len(mailbox) == 4)
+        asked = toy.count("bars")
+
+        for _ in range(3):
+            toy.push_bar(101, is_closed=False)
+        toy.close_bar(101)
+        await rig.log.until(lambda: len(mailbox) == 7)
+
+        assert spelled(items(mailbox)) == [99, "live", "lost", "live", "lost", 101, "live"]
+        assert toy.count("bars") == asked + 1
+        await rig.desk.stop()
+
+    run(scene())
+
+
+def test_only_what_is_late_enough_is_overdue() -> None:
+    async def scene() -> None:
+        toy = toy_with_history(*range(90, 101))
+        rig = BarRig(toy)
+        mailbox = rig.open(bars=0)
+        await rig.ready()
+        toy.now_ns += NS_PER_MINUTE + NS_PER_S
+
+        rig.desk.fetch_overdue(late_ns=2 * NS_PER_S)
+        assert rig.desk.is_ready
+        rig.desk.fetch_overdue(late_ns=NS_PER_S)
+        await rig.log.until(lambda: len(mailbox) == 2)
+
+        assert spelled(items(mailbox)) == ["live", 100]
         await rig.desk.stop()
 
     run(scene())

@@ -3,7 +3,7 @@
 import time
 
 from btx.model.venue import SimClock
-from btx.runtime.clock import MarketClock
+from btx.runtime.clock import CERTAIN, Doubt, MarketClock
 
 HOUR_NS = 3_600_000_000_000
 
@@ -40,3 +40,21 @@ def test_at_a_speed_the_market_runs_so_much_faster_from_its_origin() -> None:
     after = clock.wire_ns()
 
     assert 1000 + (before - origin_ns) * 60 <= told <= 1000 + (after - origin_ns) * 60
+
+
+def test_the_doubt_of_the_clock_is_told_in_the_markets_own_time() -> None:
+    clock = MarketClock()
+    clock.doubt_ns = 20_000_000
+
+    assert clock.doubt() == Doubt(market_ns=20_000_000, wait_s=0.02)
+    clock.follow(SimClock(wire_origin_ns=0, market_origin_ns=0, speed=60.0))
+    assert clock.doubt() == Doubt(market_ns=1_200_000_000, wait_s=0.02)
+    assert clock.span_ns(0.5) == 30_000_000_000
+
+
+def test_in_lockstep_there_is_no_doubt() -> None:
+    clock = MarketClock()
+    clock.doubt_ns = 20_000_000
+    clock.follow(SimClock(wire_origin_ns=0, market_origin_ns=0, speed=None))
+
+    assert clock.doubt() is CERTAIN

@@ -610,3 +610,30 @@ def test_an_unknown_outcome_is_never_taken_for_a_refusal() -> None:
             assert rig.toy.of(Channel.ACCOUNT)
 
     run(scene())
+
+
+def test_an_order_that_was_taken_and_never_told_of_is_asked_about() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), news_s=0.01)
+        rig.toy.is_muted = True  # the stream is dead and does not know it
+        async with listening(rig):
+            rig.submit(order_type=OrderType.MARKET, price=None)
+            await rig.log.until(lambda: rig.order().is_settled)
+
+            assert rig.order().status is Status.FILLED
+            assert rig.toy.count("place") == 1
+
+    run(scene())
+
+
+def test_an_order_that_was_told_of_is_not_asked_about() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), news_s=0.0)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            await rig.desk._questions.drain(1.0)
+
+            assert not rig.toy.count("query")
+
+    run(scene())

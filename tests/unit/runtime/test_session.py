@@ -24,7 +24,7 @@ from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
 from btx.model.fees import FeeSchedule
 from btx.model.market import Bar
 from btx.model.order import Fill, Leg, OrderRequest, OrderType
-from btx.model.time import NS_PER_MINUTE
+from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from btx.model.venue import Channel, StreamState, StreamStatus
 from btx.runtime.link import Facts
 from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, OrderUpdate, Wakeup
@@ -679,3 +679,45 @@ def test_a_call_that_comes_after_the_hang_up_does_nothing(outside: Outside) -> N
 def test_the_default_fees_of_the_toy_are_the_toys() -> None:
     assert isinstance(loaded(ToyVenue()).commission(BTC, None), FeeSchedule)
     assert loaded(ToyVenue()).info is INFO
+
+
+def test_a_bar_whose_push_never_came_is_asked_for_when_the_clock_is_read(outside: Outside) -> None:
+    toy = ToyVenue()
+    toy.write_history([99])
+    with started(toy, timing=attrs.evolve(QUICK, clock_period_s=0.01, overdue_s=1.0)) as strategy:
+        strategy.open(instrument=BTC, interval=MINUTE, history_bars=1)
+        strategy.until(lambda: bool(strategy.of(FeedLive)))
+
+        def close_unheard() -> None:
+            toy.write_history([100])
+            toy.now_ns += NS_PER_MINUTE + 2 * NS_PER_S
+
+        outside.do(close_unheard)
+        strategy.until(lambda: len(strategy.of(Bar)) == 2)
+
+        assert [each.open_ns // NS_PER_MINUTE for each in strategy.of(Bar)] == [99, 100]
+
+
+def test_the_clock_knows_how_wrong_it_may_be() -> None:
+    with started(ToyVenue()) as strategy:
+        assert 0 < strategy.session.clock.doubt_ns < NS_PER_S
+
+
+def test_a_start_that_is_given_up_lets_go_of_what_it_holds_before_the_loop_ends() -> None:
+    log: list[str] = []
+
+    async def slow_child(_resources: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(10):  # a child that is killed is waited for
+                await asyncio.sleep(0)
+            log.append("gone")
+
+    session = session_with(ToyVenue(), endpoints=slow_child, start_timeout_s=0.02)
+
+    with pytest.raises(TransportError, match="did not answer"):
+        session.start()
+
+    assert log == ["gone"]
+    assert our_threads() == []

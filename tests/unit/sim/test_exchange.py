@@ -413,6 +413,16 @@ def test_buying_the_discount_asset_itself_pays_in_it() -> None:
     assert owned(desk, "BNB").free == d("1.49925")
 
 
+def test_selling_all_of_the_discount_asset_leaves_none_of_it_to_pay_with() -> None:
+    desk = Desk(account(KEY, USDT=1000, BNB=1), listings=(listing(BNB),))
+    desk.exchange.set_discount(api_key=KEY, is_on=True)
+
+    order = place(desk, market_order(Side.SELL, 1, venue_symbol="BNBUSDT"))
+
+    assert {fill.fee_asset for fill in order.fills} == {"USDT"}
+    assert owned(desk, "BNB") == Balance(free=d(0), locked=d(0))
+
+
 def test_orders_and_fills_are_listed_oldest_first_by_symbol() -> None:
     desk = Desk(account(KEY, USDT=100_000, BTC=10, ETH=10))
     first = place(desk, market_order(Side.BUY, 2))

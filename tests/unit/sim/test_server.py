@@ -258,7 +258,7 @@ def test_a_spawned_simulator_serves_and_ends_with_its_context() -> None:
     [
         ("crash", TransportError, "ended with code 70 before it was ready: something broke"),
         ("babble", TransportError, "'hello there'"),
-        ("port_taken", ConfigError, "port 0 cannot be served: Address already in use"),
+        ("port_taken", ConfigError, r"port 0 of 127.0.0.1 cannot be served \(Address already in use\): choose another"),
     ],
 )
 def test_a_child_that_does_not_start_says_why(venue: str, error: type[Exception], text: str) -> None:
@@ -364,5 +364,5 @@ def test_a_detached_server_ends_on_a_signal(capsys: pytest.CaptureFixture[str], 
 
 
 def test_a_port_that_is_taken_is_a_matter_of_configuration() -> None:
-    with pytest.raises(ConfigError, match="port 0 cannot be served: Address already in use"):
+    with pytest.raises(ConfigError, match=r"port 0 of 127\.0\.0\.1 cannot be served \(Address already in use\)"):
         run_server(port_taken, SCENARIO, json_line=True, detach=True)

@@ -88,7 +88,9 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, lines: tuple[str,
     ("content", "complaint"),
     [
         (None, "cannot be read"),
-        (gzip.compress(b"1748736000000")[:-4], "cannot be read"),
+        (gzip.compress(b"1748736000000")[:-4], "is damaged or cut off, fetch it again"),
+        (gzip.compress(b"1748736000000")[:10] + b"\xff" * 20, "is damaged or cut off, fetch it again"),
+        (b"1" * 200_000, "line 1: field larger than field limit"),
         (b"\xff\xfe\x00", "is no text file"),
     ],
 )

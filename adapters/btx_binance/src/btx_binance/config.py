@@ -12,6 +12,7 @@ _STREAMS = {
     Environment.PAPER: "wss://stream.binance.com:9443",
     Environment.TESTNET: "wss://stream.testnet.binance.vision",
 }
+_LONGEST_RECEIVE_WINDOW_MS = 60_000  # "Timing security" of the documentation's page on request security, 2026
 
 
 def endpoints(context: Context) -> Endpoints | None:
@@ -32,13 +33,19 @@ def stream_url(context: Context) -> str:
 
 
 def require_keys(context: Context) -> None:
-    """Look for the account's key and secret; public data need none.
+    """Look at what signed requests need: key, secret and a receive window. Public data need none of them.
 
     Raises:
-        MissingSecretError: one of them is not there.
+        MissingSecretError: key or secret is not there.
+        ConfigError: the venue takes no receive window of this length.
     """
     if not (context.settings.api_key and context.settings.api_secret):
         raise MissingSecretError(
             f"Binance's {context.environment.value} account needs an API key and secret: "
-            "pass api_key=... and api_secret=..., for example 'env:BINANCE_API_KEY'"
+            "pass api_key=... and api_secret=..., for example 'env:BTX_BINANCE_API_KEY'"
+        )
+    if context.settings.receive_window_ms > _LONGEST_RECEIVE_WINDOW_MS:
+        raise ConfigError(
+            f"Binance takes a receive window of at most {_LONGEST_RECEIVE_WINDOW_MS} ms: "
+            f"give less than receive_window_ms={context.settings.receive_window_ms}"
         )

@@ -19,7 +19,7 @@ from btx.model.venue import (
     VenueInfo,
 )
 from btx.ports import Broker, Context, Feed, Store, Stream
-from btx_binance.limits import COSTS, LIMITS, PAGE
+from btx_binance.limits import COSTS, LIMITS
 
 __all__ = (
     "btx_broker",
@@ -39,7 +39,6 @@ _SPOT = Capabilities(
     intervals=tuple(Interval.parse(text) for text in _INTERVALS.split()),
     channels=frozenset(Channel),
     post_only=True,
-    history_page=PAGE,
 )
 
 # The documentation's ^[\.A-Z\:/a-z0-9_-]{1,36}$; unique among open orders only, so ours are never used twice.
@@ -60,7 +59,6 @@ _VENUE = VenueInfo(
     client_id=_CLIENT_ID,
     limits=LIMITS,
     costs=COSTS,
-    documentation="https://developers.binance.com/docs/binance-spot-api-docs",
 )
 
 

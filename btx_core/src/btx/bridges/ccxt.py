@@ -44,7 +44,7 @@ from btx.errors import (
 )
 from btx.model.venue import Endpoints
 
-__all__ = ("Answer", "Client", "Operation", "Throttle", "Verdict", "Verdicts", "loopback", "translate")
+__all__ = ("Answer", "Client", "Operation", "Throttle", "Verdict", "Verdicts", "loopback", "scrub", "translate")
 
 Throttle = Callable[[float], Awaitable[None]]
 """Awaited before every request with ccxt's cost of it (1 is one unit of the venue's rate limit)."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("Account", "Book", "Executed", "Ticket")
 
 _ZERO = Decimal(0)
-_LATE_NS = NS_PER_S  # how much later than a fill of the same stamp a balance that includes it may come
+_LATE_S = 1.0  # how much later than a fill of the same stamp a balance that includes it may come
 
 
 @attrs.frozen(kw_only=True)
@@ -153,6 +153,7 @@ class Account:
         self._told: dict[str, tuple[Decimal, int]] = {}  # the venue's totals that are not compared yet, with their time
         self._moved_ns: dict[str, int] = {}  # when a fill last moved an asset
         self._compared_ns: dict[str, int] = {}  # when our total last was the venue's
+        self._adopted_ns: dict[str, int] = {}  # the time of the last total that was adopted from the venue
 
     @property
     def session(self) -> Session:
@@ -167,6 +168,7 @@ class Account:
         self._told.clear()
         self._moved_ns.clear()
         self._compared_ns.clear()
+        self._adopted_ns.clear()
 
     def total(self, asset: str) -> Decimal:
         """Return how much there is of an asset, reserved or not."""
@@ -193,6 +195,8 @@ class Account:
         """Take a fill over: into the ledger, its own book, and the books of what it was paid with."""
         base = book.instrument.base
         for asset, change in balance_changes(fill, instrument=book.instrument).items():
+            if fill.time_ns <= self._adopted_ns.get(asset, -1):
+                self._adopt(asset, -change)  # the total that was adopted has this fill in it, told only now
             self._add(asset, change, fill.time_ns)
             if asset != base and (other := self._book_of(asset)) is not None:
                 other.adjust(change)
@@ -214,18 +218,19 @@ class Account:
 
     def differences(self, now_ns: int) -> Iterator[str]:
         """Adopt the venue's totals where they differ from ours, and say what something outside this run moved."""
+        late_ns = max(int(_LATE_S * NS_PER_S), self.session.clock.span_ns(_LATE_S))  # a fast market's second is short
         for asset, (total, time_ns) in tuple(self._told.items()):
             ours, moved_ns = self.total(asset), self._moved_ns.get(asset, -1)
             is_older = time_ns < moved_ns
-            if total != ours and time_ns == moved_ns and now_ns - time_ns < _LATE_NS:
+            if total != ours and time_ns == moved_ns and now_ns - time_ns < late_ns:
                 continue  # of two fills in one millisecond, the total after the second may be on its way
             del self._told[asset]
             if is_older:
                 continue
             self._compared_ns[asset] = time_ns
             if total != ours:
-                self.ledger[asset] = total
-                self._follow(asset, total - ours)
+                self._adopted_ns[asset] = time_ns
+                self._adopt(asset, total - ours)
                 yield (
                     f"{asset}: the venue has {total}, this run counted {ours}: adopted "
                     "(a transfer, or another program on this account?)"
@@ -275,6 +280,10 @@ class Account:
     def _add(self, asset: str, change: Decimal, time_ns: int) -> None:
         self.ledger[asset] = self.total(asset) + change
         self._moved_ns[asset] = max(time_ns, self._moved_ns.get(asset, time_ns))
+
+    def _adopt(self, asset: str, change: Decimal) -> None:
+        self.ledger[asset] = self.total(asset) + change
+        self._follow(asset, change)
 
     def _follow(self, asset: str, change: Decimal) -> None:
         book = self._book_of(asset)

@@ -13,7 +13,7 @@ from backtrader.position import Position as BtPosition
 from btx.bt.books import Account, Book, Ticket
 from btx.bt.commission import commission_of
 from btx.bt.feed import LiveFeed, feed_of
-from btx.bt.orders import STATUSES, not_sent_yet, order_type_of, time_in_force_of
+from btx.bt.orders import STATUSES, misspelt, not_sent_yet, order_type_of, time_in_force_of
 from btx.errors import BtxError, ConfigError
 from btx.model.account import BalanceUpdate
 from btx.model.order import (
@@ -95,6 +95,10 @@ class LiveBroker(bt.BrokerBase):
             store.join(cerebro)
             store.broker = self
         self._cerebro = cerebro
+
+    def serves(self, store: "LiveStore") -> bool:
+        """Say whether the account of ``store`` is one of this broker's."""
+        return id(store) in self._accounts
 
     @property
     def has_news(self) -> bool:
@@ -273,7 +277,8 @@ class LiveBroker(bt.BrokerBase):
         """Make backtrader's order and send ours; what cannot be sent ends Rejected, with ``order.info.reason``.
 
         Extra arguments: ``time_in_force="IOC"``, ``post_only=True``, and ``params``
-        (a dict of venue parameters); everything else lands in ``order.info``.
+        (a dict of venue parameters); everything else lands in ``order.info``, but
+        what looks like one of ours misspelt is not sent.
 
         Raises:
             BtxError: the data has no bar yet, so backtrader cannot make an order.
@@ -302,11 +307,12 @@ class LiveBroker(bt.BrokerBase):
         if (too_early := self._not_now(data)) is not None:
             self._refuse(order, too_early)  # a strategy may try at every bar of history: that is not worth a line each
             return order
-        refusal = not_sent_yet(valid=valid, is_grouped=is_grouped)
+        refusal = not_sent_yet(valid=valid, is_grouped=is_grouped) or misspelt(info, _OWN_ARGUMENTS)
         if refusal is None:
             refusal = self._send(order, book, side=side, size=size, price=price, info=info)
         if refusal is not None:
-            _log.warning("an order in %s is not sent: %s", book.instrument.symbol, refusal)
+            name = book.account.session.name
+            _log.warning("%s: an order in %s is not sent: %s", name, book.instrument.symbol, refusal)
             self._refuse(order, refusal)
         return order
 
@@ -523,7 +529,8 @@ def _request(
             f"post_only=True is for limit orders at venues that know it: not for this one at {instrument.venue}"
         )
     quantity = _quantity(book, side=side, size=size, order_type=order_type)
-    if (violation := check_quantity(instrument, quantity, order_type=order_type)) is not None:
+    asked = quantity or Decimal(repr(float(size)))  # of what is below a step nothing is left to tell
+    if (violation := check_quantity(instrument, asked, order_type=order_type)) is not None:
         raise ConfigError(violation.text)
     limit = None
     if order_type is OrderType.LIMIT:

@@ -1,5 +1,7 @@
 """backtrader's words for an order and ours: one table each way, and what this version sends."""
 
+import difflib
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import backtrader as bt
@@ -8,7 +10,7 @@ from btx.errors import ConfigError
 from btx.model.order import OrderType, Status, TimeInForce
 from btx.model.venue import Capabilities
 
-__all__ = ("ORDER_TYPES", "STATUSES", "not_sent_yet", "order_type_of", "time_in_force_of")
+__all__ = ("ORDER_TYPES", "STATUSES", "misspelt", "not_sent_yet", "order_type_of", "time_in_force_of")
 
 STATUSES: Final = {
     Status.PENDING_NEW: bt.Order.Submitted,
@@ -63,4 +65,18 @@ def not_sent_yet(*, valid: Any, is_grouped: bool) -> str | None:
         return "brackets and OCO (oco=, parent=, transmit=False) are not in this version yet: send single orders"
     if valid is not None:
         return "valid= is not in this version yet: orders rest until cancelled; time_in_force='IOC' ends one at once"
+    return None
+
+
+def misspelt(info: Iterable[str], own: Collection[str]) -> str | None:
+    """Return which of an order's remarks looks like an argument written wrong, None when none does.
+
+    backtrader keeps any word an order is given. A ``postonly=True`` kept as a
+    remark would be an order that takes where it was meant to rest.
+    """
+    known = {word.replace("_", ""): word for word in (*own, "exectype")}
+    for name in info:
+        near = difflib.get_close_matches(name.replace("_", "").lower(), known, n=1, cutoff=0.85)
+        if near and name != known[near[0]]:
+            return f"{name}= is no argument of an order: write {known[near[0]]}="
     return None

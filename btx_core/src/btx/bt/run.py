@@ -41,10 +41,12 @@ class Loop:
         cerebro.p.quicknotify = True  # order news comes with its arrival, not with the next bar
         self._wrap(cerebro)
 
-    def join(self, store: "LiveStore") -> None:
-        """Take a store in; the first one waits for all."""
-        if store not in self._stores:
-            self._stores.append(store)
+    def join(self, store: "LiveStore") -> bool:
+        """Take a store in, the first one waits for all; say whether it is new here."""
+        if store in self._stores:
+            return False
+        self._stores.append(store)
+        return True
 
     def pause(self, store: "LiveStore") -> None:
         """Wait for an arrival, unless there is work already. Every store calls it; it waits for the first.
@@ -117,6 +119,8 @@ class Loop:
         def runstrategies(*args: Any, **kwargs: Any) -> Any:
             self._is_turning = False
             self._lengths.clear()
+            for store in self._stores:
+                store.board(self)
             with contextlib.ExitStack() as stack:
                 for store in self._stores:
                     stack.callback(store.shut)  # each of them, whatever another raises

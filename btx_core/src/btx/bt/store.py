@@ -1,9 +1,11 @@
 """The store of one account: what ``btx.load`` returns and ``cerebro`` starts and stops."""
 
 import datetime
+import difflib
 import logging
+import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import backtrader as bt
@@ -12,6 +14,7 @@ from btx.bt.broker import LiveBroker
 from btx.bt.feed import DataSpec, LiveFeed
 from btx.bt.run import Loop, loop_of, stock_broker_warning
 from btx.bt.timeframes import interval_of, to_backtrader
+from btx.config import Secret
 from btx.errors import ConfigError
 from btx.model.account import Balance, BalanceUpdate
 from btx.model.instrument import Instrument
@@ -25,14 +28,16 @@ __all__ = ("LiveStore",)
 _log = logging.getLogger("btx")
 _STOP_S = 3.0  # with what the broker waits for its cancels, a run ends within five seconds
 _ALARMS = ("FAULT", "FATAL", "GAP", "DISCONNECTED")
+_KEY_LENGTH = 24  # the shortest key that is shown in part
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 class LiveStore:
     """One account at one venue, for a cerebro. Made by :func:`btx.load`; nothing connects before ``cerebro.run()``."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, world: str = "") -> None:
         self.session = session
+        self._world = world  # what the run trades on, in words
         self.broker: LiveBroker | None = None  # the one that takes this account's events in the present run
         self._own_broker: LiveBroker | None = None
         self._loop: Loop | None = None
@@ -92,9 +97,12 @@ class LiveStore:
         Raises:
             ConfigError: the venue has no such bars, or the settings contradict each other.
         """
+        _check_params(params)
         bar_interval = self._interval(interval if interval is not None else timeframe, compression)
         if backfill is not None and fromdate is not None:
             raise ConfigError("backfill= and fromdate= both say where history begins: give one of them")
+        if backfill is not None and not isinstance(backfill, str | int):
+            raise ConfigError(f"backfill={backfill!r}: write a duration like '2d', or a whole number of bars")
         if isinstance(backfill, int) and backfill < 0:
             raise ConfigError(f"backfill={backfill}: a number of bars is not negative")
         spec = DataSpec(
@@ -103,7 +111,7 @@ class LiveStore:
             interval=bar_interval,
             history_ns=_duration("backfill", backfill) if isinstance(backfill, str) else None,
             history_bars=(backfill or None) if isinstance(backfill, int) else None,
-            start_ns=_to_ns(fromdate),
+            start_ns=_to_ns("fromdate", fromdate),
             end_ns=_end_ns(todate),
             historical=historical,
             max_signal_age_ns=_duration("max_signal_age", max_signal_age) if max_signal_age is not None else None,
@@ -148,9 +156,22 @@ class LiveStore:
         if self._loop is not loop:
             self.session.attach(loop.wakeup)
             self._loop = loop
-            loop.join(self)
-            cerebro.addstore(self)
+            if loop.join(self):
+                cerebro.addstore(self)
         return loop
+
+    def board(self, loop: Loop) -> None:
+        """Belong to the run that begins; another cerebro may have had the store since the last one.
+
+        Raises:
+            BtxError: the other one runs still.
+        """
+        self.session.attach(loop.wakeup)
+        self._loop = loop
+        self.broker = None
+        broker = loop.cerebro.broker
+        if isinstance(broker, LiveBroker) and broker.serves(self):
+            broker.cerebro = loop.cerebro
 
     def start(self, data: Any = None, broker: Any = None) -> None:  # noqa: ARG002 -- backtrader's idiom
         """Connect, once per run.
@@ -166,6 +187,18 @@ class LiveStore:
             _log.warning("%s: %s", self.session.name, warning)
             self.put_notification(f"WARNING: {warning}")
         self.session.start()
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Say where the orders of this run go: in the log, and on stderr where nobody reads it."""
+        session = self.session
+        refused = "orders are refused" if session.orders_refused() is not None else ""
+        words = (session.name, f"account {_shown(session.settings.api_key)}", self._world, refused)
+        line = ", ".join(filter(None, words))
+        if _log.isEnabledFor(logging.INFO) and _log.hasHandlers():
+            _log.info("%s", line)
+        else:
+            print(f"btx: {line}", file=sys.stderr)  # noqa: T201 -- a script without logging must know it as well
 
     def stop(self) -> None:
         """Hang up. Idempotent."""
@@ -241,8 +274,31 @@ class LiveStore:
         return interval
 
 
-def _symbol(dataname: str) -> str:
-    if "/" not in dataname:
+_GETDATA = (
+    *("dataname", "timeframe", "compression", "interval", "backfill", "fromdate", "todate"),
+    *("historical", "max_signal_age", "name"),
+)
+
+
+def _check_params(params: Mapping[str, Any]) -> None:
+    """Backtrader itself would name its metaclass, and not the word that was meant."""
+    declared: Any = LiveFeed.params  # backtrader makes an object of it
+    theirs = set(declared._getkeys()) - {"btx"}
+    for name in params:
+        if name not in theirs:
+            near = difflib.get_close_matches(name, (*_GETDATA, *theirs), n=1)
+            hint = f"did you mean {near[0]}=?" if near else f"choose of {', '.join(_GETDATA)}"
+            raise ConfigError(f"getdata has no option {name}=: {hint}")
+
+
+def _shown(api_key: Secret) -> str:
+    """As much of a key as tells accounts apart, and nothing of a text too short to be a venue's key."""
+    text = api_key.reveal()
+    return f"{text[:8]}…" if len(text) >= _KEY_LENGTH else "***"
+
+
+def _symbol(dataname: Any) -> str:
+    if not isinstance(dataname, str) or "/" not in dataname:
         raise ConfigError(f"dataname={dataname!r}: write the symbol with a slash, like 'BTC/USDT'")
     return dataname
 
@@ -254,9 +310,11 @@ def _duration(name: str, text: str) -> int:
         raise ConfigError(f"{name}={text!r}: {error}") from None
 
 
-def _to_ns(moment: datetime.date | None) -> int | None:
+def _to_ns(name: str, moment: datetime.date | None) -> int | None:
     if moment is None:
         return None
+    if not isinstance(moment, datetime.date):
+        raise ConfigError(f"{name}={moment!r}: give a datetime.date or datetime.datetime")
     if not isinstance(moment, datetime.datetime):
         moment = datetime.datetime.combine(moment, datetime.time(0, 0))
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
@@ -264,6 +322,6 @@ def _to_ns(moment: datetime.date | None) -> int | None:
 
 
 def _end_ns(moment: datetime.date | None) -> int | None:
-    end_ns = _to_ns(moment)
+    end_ns = _to_ns("todate", moment)
     is_day = end_ns is not None and not isinstance(moment, datetime.datetime)
     return end_ns + NS_PER_DAY if end_ns is not None and is_day else end_ns

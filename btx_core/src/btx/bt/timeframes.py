@@ -32,7 +32,7 @@ _LARGER = {
 }
 
 
-def interval_of(timeframe: Any, compression: int = 1) -> Interval:
+def interval_of(timeframe: Any, compression: Any = 1) -> Interval:
     """Return the interval of ``(bt.TimeFrame.Minutes, 240)`` or of words like ``"4h"``, in its largest unit.
 
     Raises:
@@ -46,7 +46,7 @@ def interval_of(timeframe: Any, compression: int = 1) -> Interval:
         except ValueError as error:
             raise ConfigError(str(error)) from None
     unit = _UNITS.get(timeframe)
-    if unit is None or compression < 1:
+    if unit is None or not isinstance(compression, int) or compression < 1:
         raise ConfigError(
             f"timeframe={timeframe!r} with compression={compression!r} is no bar: "
             "use bt.TimeFrame.Minutes, Days, Weeks or Months, or words like '1m', '4h', '1d'"

@@ -103,10 +103,6 @@ class Capabilities:
     intervals: tuple[Interval, ...]
     channels: frozenset[Channel]
     post_only: bool = False
-    amend: bool = False
-    batch: bool = False
-    native_oco: bool = False
-    history_page: int = 1000  # bars a single request returns at most
 
 
 @attrs.frozen(kw_only=True)
@@ -122,8 +118,7 @@ class VenueInfo:
     client_id: ClientIdSpec
     limits: tuple[RateLimit, ...] = ()
     costs: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)  # operation -> limit name -> units
-    settings: type[Any] | None = None  # attrs class of the adapter's own settings
-    documentation: str = ""
+    settings: type[Any] | None = None  # attrs class whose fields are what ``options`` may name
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +126,7 @@ class SimAccount:
     """One account a simulator opens: key, secret, and what it owns at the start."""
 
     api_key: str
-    api_secret: str
+    api_secret: str = attrs.field(repr=False)
     balances: Mapping[str, Decimal]
 
 

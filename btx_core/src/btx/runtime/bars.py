@@ -13,6 +13,7 @@ from btx.model.time import Interval, iso
 from btx.model.venue import Channel, StreamStatus, Subscription
 from btx.ports import Clock, Feed, Stream, StreamEvent
 from btx.rules.backoff import Backoff, delay_s
+from btx.runtime.clock import CERTAIN, Doubt
 from btx.runtime.guard import Guard
 from btx.runtime.mailbox import BarItem, FeedEnd, FeedLive, FeedLost, Mailbox
 from btx.runtime.supervisor import REDIAL, StreamSupervisor
@@ -50,6 +51,7 @@ class BarChannel:
         self.is_ended = False
         self.delivered = 0
         self.next_open_ns: int | None = None
+        self.missed_ns: int | None = None  # open time of the last bar that was found missing in the stream
         self._history = history
         self._held: dict[int, Bar] = {}  # live bars by open time, until what lies before them is delivered
 
@@ -102,6 +104,7 @@ class BarDesk:
         note: Callable[[str, str], None],
         progressed: Callable[[], None],
         on_close: Callable[[Bar, Instrument], None],
+        doubt: Callable[[], Doubt] = lambda: CERTAIN,
         backoff: Backoff = _BACKOFF,
         late_tries: int = _LATE_TRIES,
         late_pause_s: float = _LATE_PAUSE_S,
@@ -114,6 +117,7 @@ class BarDesk:
         self._note = note
         self._progressed = progressed
         self._on_close = on_close
+        self._doubt = doubt
         self._backoff = backoff
         self._late_tries = late_tries
         self._late_pause_s = late_pause_s
@@ -171,10 +175,10 @@ class BarDesk:
             if c.hears and c.instrument.venue_symbol == venue_symbol and str(c.interval) == interval
         )
 
-    def fetch_overdue(self) -> None:
-        """Ask for the bars that have closed and were not pushed."""
+    def fetch_overdue(self, *, late_ns: int = 0) -> None:
+        """Ask for the bars that have closed, ``late_ns`` ago or more, and were not pushed."""
         for channel in self._channels:
-            if channel.hears and channel.is_synced and channel.is_due(self._clock.market_ns()):
+            if channel.hears and channel.is_synced and channel.is_due(self._clock.market_ns() - late_ns):
                 self._sync(channel)
 
     def end(self, error: Exception | None = None) -> None:
@@ -231,12 +235,16 @@ class BarDesk:
     def _on_event(self, event: StreamEvent) -> None:
         if isinstance(event, StreamStatus):
             self._note("FAULT", f"market stream: {event.detail}")
-        if not isinstance(event, Bar) or not event.is_closed:
+        if not isinstance(event, Bar):
             return
         for channel in self._channels:
             if channel.hears and channel.instrument.symbol == event.symbol and channel.interval == event.interval:
-                self._take(channel, event)
-        self._progressed()
+                if event.is_closed:
+                    self._take(channel, event)
+                else:
+                    self._look_back(channel, event)
+        if event.is_closed:
+            self._progressed()
 
     def _take(self, channel: BarChannel, bar: Bar) -> None:
         if channel.is_synced and bar.open_ns == channel.next_open_ns:
@@ -244,6 +252,14 @@ class BarDesk:
             return
         channel.hold(bar)
         if channel.is_synced and channel.first_held() is not None:
+            self._tell_lost(channel, "a bar is missing in the stream")
+            self._sync(channel)
+
+    def _look_back(self, channel: BarChannel, forming: Bar) -> None:
+        """A bar that forms tells that the one before has closed: look for that one if it was not pushed, once."""
+        wanted_ns = channel.next_open_ns
+        if channel.is_synced and wanted_ns is not None and forming.open_ns > wanted_ns != channel.missed_ns:
+            channel.missed_ns = wanted_ns
             self._tell_lost(channel, "a bar is missing in the stream")
             self._sync(channel)
 
@@ -300,14 +316,26 @@ class BarDesk:
             self._deliver(channel, bar)
 
     async def _fetch_missing(self, channel: BarChannel, until_ns: int | None = None) -> None:
-        """Deliver the bars the venue has that closed by now, or by ``until_ns``; the newest may be late."""
+        """Deliver the bars the venue has that closed by now, or by ``until_ns``; the newest may be late.
+
+        History does not say whether its newest bar is closed, and our clock is
+        not the venue's: within the doubt around a close it is waited for.
+        """
         tries_left = self._late_tries if channel.live else 0
         while not channel.is_ended:
-            start_ns = channel.first_open_ns(self._clock.market_ns())
-            end_ns = until_ns if until_ns is not None else self._clock.market_ns()
+            doubt, now_ns = self._doubt(), self._clock.market_ns()
+            start_ns = channel.first_open_ns(now_ns)
+            end_ns = until_ns if until_ns is not None else now_ns - doubt.market_ns
             end_ns = end_ns if channel.end_ns is None else min(end_ns, channel.end_ns)
             if not channel.is_due(end_ns):
-                return
+                held = channel.first_held()
+                is_told = held is not None and held.open_ns == channel.next_open_ns
+                if until_ns is not None or is_told or channel.is_complete:
+                    return
+                if not channel.is_due(now_ns + doubt.market_ns):
+                    return
+                await asyncio.sleep(2 * doubt.wait_s)
+                continue
             if await self._fetch_page(channel, start_ns, end_ns):
                 continue
             held = channel.first_held()

@@ -2,9 +2,24 @@
 
 import time
 
+import attrs
+
 from btx.model.venue import SimClock
 
-__all__ = ("MarketClock",)
+__all__ = ("CERTAIN", "Doubt", "MarketClock")
+
+_NS_PER_S = 1_000_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Doubt:
+    """How far the venue's clock may be from ours: so many market nanoseconds, or seconds of waiting."""
+
+    market_ns: int
+    wait_s: float
+
+
+CERTAIN = Doubt(market_ns=0, wait_s=0.0)
 
 
 class MarketClock:
@@ -16,6 +31,7 @@ class MarketClock:
 
     def __init__(self) -> None:
         self.offset_ns = 0
+        self.doubt_ns = 0  # how wrong the offset may be, either way
         self._sim: SimClock | None = None
         self._stepped_ns = 0
 
@@ -40,3 +56,14 @@ class MarketClock:
             return self._stepped_ns
         elapsed_ns = self.wire_ns() - self._sim.wire_origin_ns
         return self._sim.market_origin_ns + int(elapsed_ns * self._sim.speed)
+
+    def span_ns(self, wall_s: float) -> int:
+        """Return how far the market moves by itself in so many seconds of wall time."""
+        speed = 1.0 if self._sim is None else self._sim.speed or 0.0
+        return int(wall_s * _NS_PER_S * speed)
+
+    def doubt(self) -> Doubt:
+        """Return how far the venue's time may be from :meth:`market_ns`; in lockstep it is the very same."""
+        wait_s = self.doubt_ns / _NS_PER_S
+        market_ns = self.span_ns(wait_s)
+        return Doubt(market_ns=market_ns, wait_s=wait_s) if market_ns else CERTAIN

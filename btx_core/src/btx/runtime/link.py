@@ -2,8 +2,9 @@
 
 import asyncio
 import functools
+import importlib.metadata
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from decimal import Decimal
 from typing import Any
 
@@ -14,11 +15,12 @@ from btx.errors import TransportError
 from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
+from btx.model.journal import Intent, RunEnded, RunStarted
 from btx.model.market import Bar
-from btx.model.order import Fill, OrderReport
+from btx.model.order import Fill, Leg, OrderReport
 from btx.model.venue import Channel, Endpoints, Environment, StreamState, StreamStatus, Subscription
 from btx.plugins import Venue
-from btx.ports import Broker, Context, Feed, Store, Stream, StreamEvent
+from btx.ports import Broker, Context, Feed, Journal, Store, Stream, StreamEvent
 from btx.rules.backoff import Backoff
 from btx.runtime.bars import BarDesk
 from btx.runtime.clock import MarketClock
@@ -30,9 +32,11 @@ from btx.runtime.pace import Lockstep
 from btx.runtime.supervisor import REDIAL, StreamSupervisor
 from btx.runtime.tasks import Tasks
 
-__all__ = ("DEFAULT_TIMING", "Facts", "Link", "Timing")
+__all__ = ("DEFAULT_TIMING", "Facts", "Link", "OpenJournal", "Timing")
 
 _CLOCK_PERIOD_S = 60.0
+_CLOCK_READINGS = 3
+_CLOCK_GRAIN_NS = 2_000_000  # venues name whole milliseconds, and clocks drift until the next reading
 _NOISY_TRIES = 4
 _ZERO = Decimal(0)
 
@@ -49,10 +53,15 @@ class Timing:
     patience_s: float | None = None  # until "no such order" is believed; None: the receive window and a margin
     grace_s: float = 1.0  # for the answers to what is being sent, at the end
     late_pause_s: float = 0.5  # until a bar that is late in the venue's history is asked for again
+    overdue_s: float = 5.0  # after its close a bar that was not pushed is asked for, when the clock is read
     part_s: float = 1.5  # for one part to end, before it is cancelled
 
 
 DEFAULT_TIMING = Timing()
+
+
+OpenJournal = Callable[[str, Callable[[str], None]], AbstractContextManager[Journal]]
+"""Opens the journal of the account with this key; what goes wrong with it later is told to the callback."""
 
 
 @attrs.define(kw_only=True)
@@ -88,6 +97,9 @@ class Link:
         events: Mailbox[SessionItem],
         endpoints: Callable[[AsyncExitStack], Awaitable[Endpoints | None]],
         timing: Timing,
+        session: str,
+        journal: OpenJournal | None,
+        run: str,
     ) -> None:
         self.facts = facts
         self.desk: OrderDesk | None = None
@@ -111,6 +123,9 @@ class Link:
         self._fatal: Exception | None = None
         self._down_reason = ""
         self._timing = timing
+        self._session = session
+        self._open_journal = journal
+        self._run = run
         self._guard = Guard(info=venue.info)
 
     async def open(self) -> None:
@@ -137,11 +152,12 @@ class Link:
         facts.instruments = await self._guard.read("instruments", store.instruments)
         stream = self._venue.websocket(context)
         broker = self._venue.broker(context)
+        journal = await self._start_journal()
         self.bars = bars = self._bar_desk(feed, stream)
         self._ends_with_run(bars.stop)
         self.account_stream = self._account_supervisor(stream, store)
         self._ends_with_run(self.account_stream.stop)
-        self.desk = desk = self._order_desk(broker, in_lockstep=_is_lockstep(endpoints))
+        self.desk = desk = self._order_desk(broker, journal, in_lockstep=_is_lockstep(endpoints))
         self._ends_with_run(desk.stop)  # first to end: the answers to its requests come over the stream
         self.account_stream.start((Subscription(channel=Channel.ACCOUNT),))
         await self._account_up.wait()
@@ -154,7 +170,36 @@ class Link:
             await self._follow_simulator(endpoints, desk, bars)
         self._start(self._keep_time(store, feed), "keeping time")
 
-    def _order_desk(self, broker: Broker, *, in_lockstep: bool) -> OrderDesk:
+    async def _start_journal(self) -> Journal | None:
+        """Open the account's journal; it is closed after everything that writes to it."""
+        if self._open_journal is None:
+            return None
+        loop = asyncio.get_running_loop()
+
+        def on_fault(text: str) -> None:  # on the journal's own thread
+            loop.call_soon_threadsafe(self._note, "FAULT", f"journal: {text}")
+
+        opening = self._open_journal(self.facts.api_key, on_fault)
+        journal = await asyncio.to_thread(opening.__enter__)
+        self._resources.push_async_callback(asyncio.to_thread, opening.__exit__, None, None, None)
+        started = RunStarted(
+            run=self._run,
+            session=self._session,
+            environment=self._environment,
+            version=importlib.metadata.version("btx-core"),
+            time_ns=self.facts.clock.wire_ns(),
+        )
+        await journal.append(started, durable=False)
+        self._ends_with_run(functools.partial(self._end_journal, journal))
+        return journal
+
+    async def _end_journal(self, journal: Journal) -> None:
+        journal.post(RunEnded(run=self._run, time_ns=self.facts.clock.wire_ns()))
+
+    def _intent(self, leg: Leg) -> Intent:
+        return Intent(leg=leg, environment=self._environment, session=self._session, run=self._run)
+
+    def _order_desk(self, broker: Broker, journal: Journal | None, *, in_lockstep: bool) -> OrderDesk:
         return OrderDesk(
             broker=broker,
             clock=self.facts.clock,
@@ -167,6 +212,8 @@ class Link:
             patience_s=self._timing.patience_s,
             settle_pause_s=self._timing.settle_pause_s,
             grace_s=self._timing.grace_s,
+            journal=journal,
+            intent=self._intent,
         )
 
     def _bar_desk(self, feed: Feed, stream: Stream) -> BarDesk:
@@ -179,6 +226,7 @@ class Link:
             note=self._note,
             progressed=self._progressed,
             on_close=self._learn_rate,
+            doubt=self.facts.clock.doubt,
             redial=self._timing.redial,
             late_pause_s=self._timing.late_pause_s,
         )
@@ -363,16 +411,22 @@ class Link:
                 await self._refresh_rates(feed)
             except Exception as error:  # noqa: BLE001 -- told, and tried again: the clock must go on
                 self.fault("reading the venue's clock", error)
+            if self.bars is not None and self._lockstep is None:  # in lockstep it is the pace that asks
+                self.bars.fetch_overdue(late_ns=self.facts.clock.span_ns(self._timing.overdue_s))
 
     async def _set_clock(self, store: Store) -> None:
+        """Read the venue's clock; of several answers the fastest says most, and the first one dials as well."""
         clock = self.facts.clock
 
-        async def error_ns() -> int:  # measured around the one request, not around its waits and retries
+        async def reading() -> tuple[int, int]:  # measured around the one request, not around its waits and retries
             before_ns = clock.wire_ns()
             venue_ns = await store.server_time_ns()
-            return venue_ns - (before_ns + clock.wire_ns()) // 2
+            after_ns = clock.wire_ns()
+            return after_ns - before_ns, venue_ns - (before_ns + after_ns) // 2
 
-        clock.offset_ns += await self._guard.read("time", error_ns)
+        took_ns, error_ns = min([await self._guard.read("time", reading) for _ in range(_CLOCK_READINGS)])
+        clock.offset_ns += error_ns
+        clock.doubt_ns = took_ns // 2 + _CLOCK_GRAIN_NS
 
     async def _refresh_rates(self, feed: Feed) -> None:
         """Learn what fees paid in a discount coin are worth, if the account holds any."""

@@ -12,6 +12,7 @@ from typing import Any
 from btx.errors import (
     BtxError,
     InsufficientFundsError,
+    JournalError,
     OrderNotFoundError,
     OrderTransitionError,
     OutcomeUnknownError,
@@ -19,6 +20,7 @@ from btx.errors import (
     VenueError,
 )
 from btx.model.account import BalanceUpdate
+from btx.model.journal import Event, Intent, Sent
 from btx.model.order import (
     CancelOutcome,
     CancelRequested,
@@ -34,7 +36,7 @@ from btx.model.order import (
     PlaceRefused,
     Status,
 )
-from btx.ports import Broker, Clock
+from btx.ports import Broker, Clock, Journal
 from btx.rules.orders import apply, is_news, new_order
 from btx.runtime.guard import Guard
 from btx.runtime.mailbox import OrderUpdate
@@ -47,6 +49,7 @@ _IDS_EPOCH_S = 1_735_689_600  # 2025-01-01, so that six digits last until 2059
 _SETTLE_MARGIN_S = 1.0
 _SETTLE_PAUSE_S = 2.0
 _GRACE_S = 1.0
+_NEWS_S = 5.0  # how long the account stream may be silent about an order the venue has taken
 
 
 def _base32(number: int, width: int) -> str:
@@ -62,7 +65,7 @@ class ClientIds:
 
     def __init__(self) -> None:
         seconds = int(time.time()) - _IDS_EPOCH_S
-        self._run = _base32(seconds, 6) + _base32(secrets.randbits(10), 2)
+        self.run = _base32(seconds, 6) + _base32(secrets.randbits(10), 2)
         self._counter = itertools.count()
 
     def next(self) -> str:
@@ -74,7 +77,7 @@ class ClientIds:
         number = next(self._counter)
         if number >= 32**4:
             raise BtxError("this run has used up its 1,048,576 client order ids: restart the strategy")
-        return self._run + _base32(number, 4)
+        return self.run + _base32(number, 4)
 
 
 class OrderDesk:
@@ -98,6 +101,9 @@ class OrderDesk:
         patience_s: float | None = None,
         settle_pause_s: float = _SETTLE_PAUSE_S,
         grace_s: float = _GRACE_S,
+        news_s: float = _NEWS_S,
+        journal: Journal | None = None,
+        intent: Callable[[Leg], Intent] | None = None,
     ) -> None:
         self._broker = broker
         self._clock = clock
@@ -105,6 +111,9 @@ class OrderDesk:
         self._patience_s = receive_window_s + _SETTLE_MARGIN_S if patience_s is None else patience_s
         self._settle_pause_s = settle_pause_s
         self._grace_s = grace_s
+        self._news_s = news_s
+        self._journal = journal
+        self._intent = intent
         self._post = post
         self._note = note
         self._progressed = progressed
@@ -186,11 +195,13 @@ class OrderDesk:
     async def _place(self, leg: Leg) -> None:
         client_order_id = leg.client_order_id
         try:
+            await self._write_intent(leg)
             await self._guard.acquire("place")
+            await self._write_sent(leg)
             await self._broker.place(leg=leg)
         except OutcomeUnknownError as error:
             self._doubt(leg, str(error), None)
-        except (VenueError, TransportError) as error:
+        except (VenueError, TransportError, JournalError) as error:
             self._record(
                 PlaceRefused(
                     client_order_id=client_order_id,
@@ -201,9 +212,30 @@ class OrderDesk:
             )
         except Exception as error:  # noqa: BLE001 -- an adapter's bug after the bytes left: nobody knows the outcome
             self._doubt(leg, self._bug("place", error), None)
+        else:
+            self._questions.start(self._expect_news(leg), what=f"awaiting order {client_order_id}")
         finally:
             self._believed_at.setdefault(client_order_id, self._believe_from())
             self._placed[client_order_id].set()
+
+    async def _write_intent(self, leg: Leg) -> None:
+        """Have the order on disk before anything else happens to it.
+
+        Raises:
+            JournalError: it is not; nothing was sent.
+        """
+        if self._journal is not None and self._intent is not None:
+            await self._journal.append(self._intent(leg), durable=True)
+
+    async def _write_sent(self, leg: Leg) -> None:
+        """Have it on disk that the order may rest at the venue from here on.
+
+        Raises:
+            JournalError: it is not; nothing was sent.
+        """
+        if self._journal is not None:
+            sent = Sent(client_order_id=leg.client_order_id, time_ns=self._clock.wire_ns())
+            await self._journal.append(sent, durable=True)
 
     async def _cancel(self, leg: Leg) -> None:
         client_order_id = leg.client_order_id
@@ -265,6 +297,13 @@ class OrderDesk:
 
     def _believe_from(self) -> float:
         return asyncio.get_running_loop().time() + self._patience_s
+
+    async def _expect_news(self, leg: Leg) -> None:
+        """Ask about an order that was taken and not told of: its stream may be dead and not know it yet."""
+        await asyncio.sleep(self._news_s)
+        order = self._orders[leg.client_order_id]
+        if not _is_heard_of(order) and leg.client_order_id not in self._settling:
+            self._ask_about(leg)
 
     def _ask_about(self, leg: Leg) -> None:
         client_order_id = leg.client_order_id
@@ -351,6 +390,8 @@ class OrderDesk:
             self._note("FAULT", f"order {event.client_order_id}: {error}")
             return
         self._orders[event.client_order_id] = after
+        if after is not before and self._journal is not None:
+            self._journal.post(Event(order_event=event))  # neither a cancel nor news ever waits for the disk
         self._changed.set()
         if not is_news(before, after):
             return

@@ -3,6 +3,7 @@
 The strategy's thread calls it; everything it starts runs on btx-io.
 """
 
+import asyncio
 import contextlib
 import difflib
 import logging
@@ -25,7 +26,7 @@ from btx.runtime.bars import BarChannel, BarDesk
 from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
 from btx.runtime.io_thread import IoThread, acquire_io
-from btx.runtime.link import DEFAULT_TIMING, Facts, Link, Timing
+from btx.runtime.link import DEFAULT_TIMING, Facts, Link, OpenJournal, Timing
 from btx.runtime.mailbox import BarItem, Mailbox, SessionItem, Wakeup
 from btx.runtime.orders import ClientIds, OrderDesk
 
@@ -57,6 +58,7 @@ class Session:
         refusal: str | None = None,
         start_timeout_s: float = _START_TIMEOUT_S,
         timing: Timing = DEFAULT_TIMING,
+        journal: OpenJournal | None = None,
     ) -> None:
         self.info: VenueInfo = venue.info
         self.environment = environment
@@ -67,10 +69,12 @@ class Session:
         self._refusal = refusal
         self._start_timeout_s = start_timeout_s
         self._timing = timing
+        self._journal = journal
         # Re-entrant: a signal handler may stop the session while its thread starts or stops it.
         self._lock = threading.RLock()
         self._io: IoThread | None = None
         self._link: Link | None = None
+        self._opening: asyncio.Task[Any] | None = None
         self._wakeup = Wakeup()
         self._ids = ClientIds()
         self._facts = Facts(settings=settings)
@@ -86,8 +90,9 @@ class Session:
             BtxError: the session runs for another cerebro.
         """
         if self._io is None:
-            self._wakeup = wakeup
-            self.events = Mailbox(wakeup)
+            if wakeup is not self._wakeup:
+                self._wakeup = wakeup
+                self.events = Mailbox(wakeup)
         elif wakeup is not self._wakeup:
             raise BtxError(f"{self.name} runs for another cerebro: stop that one first, or load a store of its own")
 
@@ -145,6 +150,7 @@ class Session:
             io.release()
 
     async def _open(self) -> None:
+        self._opening = asyncio.current_task()
         self._link = Link(
             venue=self._venue,
             environment=self.environment,
@@ -154,10 +160,16 @@ class Session:
             events=self.events,
             endpoints=self._endpoints,
             timing=self._timing,
+            session=self.name,
+            journal=self._journal,
+            run=self._ids.run,
         )
         await self._link.open()
 
     async def _close(self) -> None:
+        opening, self._opening = self._opening, None
+        if opening is not None:  # interrupted half-way, it lets go of what it holds, a child process perhaps
+            await asyncio.wait({opening})
         link, self._link = self._link, None
         if link is not None:
             await link.close()

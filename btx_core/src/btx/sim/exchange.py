@@ -491,7 +491,8 @@ class Exchange:
             else ((instrument.base, take.quantity), (instrument.quote, notional))
         )
         held_before = _held(listing, order)[1]
-        fee_asset, fee = self._fee(account, listing, received, is_maker=is_maker)
+        leaving = (spent[0], _ZERO if held_before else spent[1])  # what is held lies apart already
+        fee_asset, fee = self._fee(account, listing, received, leaving, is_maker=is_maker)
         fill = SimFill(
             trade_id=next(self._trade_ids),
             order_id=order.order_id,
@@ -519,7 +520,13 @@ class Exchange:
         return order
 
     def _fee(
-        self, account: _Account, listing: Listing, received: tuple[str, Decimal], *, is_maker: bool
+        self,
+        account: _Account,
+        listing: Listing,
+        received: tuple[str, Decimal],
+        leaving: tuple[str, Decimal],
+        *,
+        is_maker: bool,
     ) -> tuple[str, Decimal]:
         asset, quantity = received
         fee = quantity * (listing.fees.maker if is_maker else listing.fees.taker)
@@ -527,7 +534,9 @@ class Exchange:
             price = self._discount_price(listing, asset)
             if price is not None and listing.fees.discount_asset is not None:
                 discounted = (fee * price * self._discount).quantize(_FEE_GRID, rounding=ROUND_DOWN)
-                if discounted <= account.free.get(listing.fees.discount_asset, _ZERO):
+                owned = account.free.get(listing.fees.discount_asset, _ZERO)
+                # What this very execution takes away cannot pay for it, too.
+                if discounted <= owned - (leaving[1] if leaving[0] == listing.fees.discount_asset else _ZERO):
                     return listing.fees.discount_asset, discounted
         return asset, fee.quantize(_FEE_GRID, rounding=ROUND_DOWN)
 

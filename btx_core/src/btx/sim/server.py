@@ -416,7 +416,10 @@ async def _serve(simulator: Simulator, scenario: Scenario, *, json_line: bool, d
         try:
             endpoints = await stack.enter_async_context(simulator(scenario))
         except OSError as error:
-            raise ConfigError(f"port {scenario.port} cannot be served: {error.strerror or error}") from error
+            why = os.strerror(error.errno) if error.errno else error
+            raise ConfigError(
+                f"port {scenario.port} of {_HOST} cannot be served ({why}): choose another one, or 0 for any free one"
+            ) from error
         sys.stdout.write(f"{endpoints_to_json(endpoints) if json_line else _listing(endpoints)}\n")
         sys.stdout.flush()
         if not detach and not sys.stdin.isatty():

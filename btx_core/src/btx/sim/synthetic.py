@@ -1,4 +1,4 @@
-"""A seeded market: minutes that look like a liquid crypto pair, from any seed, for any length.
+"""A seeded market: minutes that look like a liquid crypto market, from any seed, for any length.
 
 Returns share a market factor, their volatility clusters and follows the hour of
 the day, and now and then they jump; volume follows activity and the hour.  Days

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import itertools
+import zlib
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -15,7 +16,7 @@ from btx.errors import ConfigError
 from btx.model.instrument import Instrument
 from btx.model.time import NS_PER_MINUTE, NS_PER_MS
 
-__all__ = ("Row", "Tape", "load_tape")
+__all__ = ("Row", "Tape", "load_tape", "read_rows")
 
 _NAMES = ("open_time", "open", "high", "low", "close", "volume")
 _FULL = 12  # columns of the venue's own files: those six, close time, quote volume, count, taker buys, ignored
@@ -59,8 +60,7 @@ def load_tape(path: Path, instrument: Instrument) -> Tape:
             message names line and column.
     """
     rows: list[Row] = []
-    for number, cells in _lines(path):
-        row = _row(path, number, cells)
+    for number, row in read_rows(path):
         if rows:
             _check_order(path, number, rows[-1], row)
         rows.append(row)
@@ -77,24 +77,39 @@ def load_tape(path: Path, instrument: Instrument) -> Tape:
     )
 
 
+def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Yield the bars of a kline file with their line numbers, each looked at alone.
+
+    Raises:
+        ConfigError: as :func:`load_tape`.
+    """
+    for number, cells in _lines(path):
+        yield number, _row(path, number, cells)
+
+
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         text = data.decode("utf-8-sig")
-    except (OSError, EOFError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise ConfigError(f"{path} is damaged or cut off, fetch it again: {error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no text file: a kline file is CSV, plain or gzipped") from error
     reader = csv.reader(io.StringIO(text))
-    for cells in reader:
-        if not cells:
-            continue
-        if reader.line_num == 1 and not cells[0].strip().isdigit():
-            _check_header(path, cells)
-            continue
-        yield reader.line_num, cells
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if reader.line_num == 1 and not cells[0].strip().isdigit():
+                _check_header(path, cells)
+                continue
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise ConfigError(f"{path} line {reader.line_num}: {error}; a kline file is CSV") from error
 
 
 def _check_header(path: Path, cells: list[str]) -> None:

@@ -24,12 +24,14 @@ from btx.model.time import NS_PER_MINUTE, NS_PER_MS, iso
 from btx.model.venue import Scenario
 from btx.rules.positions import balance_changes
 from btx.runtime.session import Session
-from btx.tools.files import kline_files
-from btx.tools.picture import Curve, Mark, draw
+from btx.tools.files import check_writable, kline_files
+from btx.tools.picture import Curve, Mark, check_picture, draw
+from btx.tools.words import fees_of, plain
 
 __all__ = ("run_demo",)
 
 _EDGE = 1e-9  # what backtrader's floats may differ from the ledger, in units of the thing
+_INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 _ZERO = Decimal(0)
 
 
@@ -96,7 +98,7 @@ def _edge_differences(
     value = ledger.get(currency, _ZERO)
     if abs(Decimal(strategy.broker.getcash()) - value) > _EDGE:
         yield f"cash: backtrader {strategy.broker.getcash()}, ledger {value}"
-    for data in datas:
+    for data in (data for data in datas if len(data)):
         held = ledger.get(data.instrument.base, _ZERO)
         value += held * Decimal(repr(data.close[0]))
         expected = held if held >= data.instrument.step_size else _ZERO  # less than a step is dust
@@ -111,34 +113,39 @@ def _bar_differences(
     datas: Iterable[Any], bars: Mapping[str, list[tuple[int, float]]], facts: Mapping[str, Mapping[str, Any]]
 ) -> Iterable[str]:
     for data in datas:
-        opens = [open_ms for open_ms, _ in bars[data._name]]  # noqa: SLF001 -- backtrader's own name of the data
+        opens = [open_ms * NS_PER_MS for open_ms, _ in bars[data._name]]  # noqa: SLF001 -- backtrader's own name
         played = facts[data.instrument.symbol]
-        steps = {later - earlier for earlier, later in itertools.pairwise(opens)}
         if len(opens) != played["played"]:
             yield f"{data.instrument.symbol}: {len(opens)} bars delivered, {played['played']} played"
-        if steps - {NS_PER_MINUTE // NS_PER_MS}:
-            yield f"{data.instrument.symbol}: bars doubled, missing or out of order: steps of {sorted(steps)} ms"
+        elif opens and (opens[0], opens[-1]) != (played["first_open_ns"], played["last_open_ns"]):
+            yield f"{data.instrument.symbol}: other bars delivered than played"
+        if any(later <= earlier for earlier, later in itertools.pairwise(opens)):
+            yield f"{data.instrument.symbol}: bars doubled or out of order"
 
 
 def run_demo(
     *, venue: str, files: Iterable[str], span_ns: int | None, seed: int, picture: Path, report: Path | None
 ) -> int:
-    """Run the demo and return the exit code: 0 when all books agree, 1 when they do not.
+    """Run the demo and return the exit code: 0 when all books agree, 1 when they do not, 130 when it was interrupted.
 
     Raises:
-        ConfigError: a file cannot be used, or the synthetic market was asked to play for ever.
+        ConfigError: a file cannot be used or written, or the span holds no bar or has no end.
     """
     data = kline_files(files)
+    if span_ns is not None and span_ns < NS_PER_MINUTE:
+        raise ConfigError("a bar is a minute long, and --span is shorter: give at least 1m")
     if not data and span_ns is None:
         raise ConfigError("the synthetic market never ends: give --span, like 12h")
+    check_picture(picture)
+    if report is not None:
+        check_writable(report)
     scenario = Scenario(seed=seed, data=data, until_ns=span_ns)
     if data:
         scenario = attrs.evolve(scenario, symbols=tuple(data))
     console = Console()
     store = btx.load(venue, env="sim", scenario=scenario)
     cerebro = sma_cross_cerebro(store, scenario.symbols)
-    world = "real klines" if data else f"a synthetic market, seed {seed}"
-    console.print(f"btx demo: an SMA cross on {', '.join(scenario.symbols)}; env=sim, {world}", highlight=False)
+    console.print(f"btx demo: an SMA cross on {', '.join(scenario.symbols)}", highlight=False)
     started = time.perf_counter()
     audits: list[_Audit] = []
     with _progress(console, span_ns, len(scenario.symbols)) as advance:
@@ -147,6 +154,9 @@ def run_demo(
         )
         (strategy,) = cerebro.run()
     record = strategy.analyzers.record
+    if not all(data.is_over for data in record.datas):
+        console.print("interrupted: the books are compared when the market has ended", highlight=False)
+        return _INTERRUPTED
     if not audits or not record.equity:
         console.print("[red]the market ended before its first bar: nothing was played")
         return 1
@@ -180,6 +190,9 @@ class _progress:  # noqa: N801 -- used like a function
         return lambda completed: self._progress.update(self._task, completed=completed)
 
     def __exit__(self, *_: object) -> None:
+        (task,) = self._progress.tasks
+        if task.completed:  # a file may be shorter than what was asked for
+            self._progress.update(self._task, total=task.completed)
         self._progress.stop()
 
 
@@ -198,16 +211,18 @@ def _show(console: Console, run: _Run) -> None:
             symbol,
             str(len(record.bars[data._name])),  # noqa: SLF001 -- backtrader's own name of the data
             str(len(mine)),
-            _plain(sum((f.quantity for f in mine if f.side.sign > 0), _ZERO)),
-            _plain(sum((f.quantity for f in mine if f.side.sign < 0), _ZERO)),
-            _fees(mine).replace(" + ", "\n"),
+            plain(sum((f.quantity for f in mine if f.side.sign > 0), _ZERO)),
+            plain(sum((f.quantity for f in mine if f.side.sign < 0), _ZERO)),
+            fees_of(mine).replace(" + ", "\n"),
         )
     console.print(table)
     start, end = record.equity[0][1], record.equity[-1][1]
-    held = ", ".join(f"{_plain(total)} {asset}" for asset, total in sorted(audit.ledger.items()) if total)
+    held = ", ".join(f"{plain(total)} {asset}" for asset, total in sorted(audit.ledger.items()) if total)
     console.print(f"orders   {audit.orders}, fills {len(audit.fills)}", highlight=False)
     console.print(f"equity   {start:,.2f} → {end:,.2f} ({(end / start - 1) * 100:+.2f} %)", highlight=False)
     console.print(f"held     {held}", highlight=False)
+    for symbol, missing in _missing_minutes(record):
+        console.print(f"missing  {symbol}: {missing} minutes between first and last are not in the file", style="dim")
     for text in sorted({text for facts in audit.facts.values() for text in facts["synthesised"]}):
         console.print(f"made up  {text}", style="dim", highlight=False)
     if audit.differences:
@@ -222,16 +237,11 @@ def _show(console: Console, run: _Run) -> None:
         )
 
 
-def _fees(fills: Iterable[Fill]) -> str:
-    fees: dict[str, Decimal] = {}
-    for fill in fills:
-        if fill.fee is not None and fill.fee_asset is not None:
-            fees[fill.fee_asset] = fees.get(fill.fee_asset, _ZERO) + fill.fee
-    return " + ".join(f"{_plain(fee)} {asset}" for asset, fee in sorted(fees.items())) or "none"
-
-
-def _plain(number: Decimal) -> str:
-    return f"{number.normalize():f}"
+def _missing_minutes(record: Any) -> Iterable[tuple[str, int]]:
+    for symbol, bars in record.bars.items():
+        minutes = (bars[-1][0] - bars[0][0]) * NS_PER_MS // NS_PER_MINUTE + 1 if bars else 0
+        if minutes > len(bars):
+            yield symbol, minutes - len(bars)
 
 
 def _draw(console: Console, run: _Run, picture: Path) -> None:

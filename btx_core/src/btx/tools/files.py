@@ -1,12 +1,13 @@
-"""Kline files as users name them: ``[SYMBOL=]FILE``."""
+"""Files as users name them: klines as ``[SYMBOL=]FILE``, and results that can be written when they are there."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from btx.errors import ConfigError
 
-__all__ = ("kline_files", "symbol_of")
+__all__ = ("check_writable", "kline_files", "symbol_of")
 
 # Coins that markets are quoted in, the longer spelling first.
 _QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY")
@@ -47,3 +48,15 @@ def symbol_of(text: str) -> str | None:
             if word.endswith(quote) and len(word) > len(quote):
                 return f"{word.removesuffix(quote)}/{quote}"
     return None
+
+
+def check_writable(path: Path) -> None:
+    """Look, before any work is done, whether a result can be written to ``path``.
+
+    Raises:
+        ConfigError: its folder is not there, or it cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path} cannot be written, there is no folder {path.parent}: make it, or name another one")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written: name another file")

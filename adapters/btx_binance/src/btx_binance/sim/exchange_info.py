@@ -7,11 +7,8 @@ known and are derived.  The filters that are the same for all symbols are those
 of 2025-08-07.  Fees: the regular tier of the venue's schedule of 2026, 0.1 %.
 """
 
-import csv
-import gzip
 import itertools
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 import attrs
@@ -22,6 +19,7 @@ from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.venue import Scenario
 from btx.sim.exchange import Listing
 from btx.sim.filters import FilterSet, LotRange, NotionalRange, PercentPriceBySide, PriceRange
+from btx.sim.tape import read_rows
 from btx_binance.sim import wire
 from btx_binance.sim.meters import RATE_LIMITS, status
 from btx_binance.sim.wire import JSON
@@ -206,21 +204,10 @@ def _derived(base: str, quote: str, tick: Decimal, step: Decimal, min_notional: 
 def _file_grid(path: Path) -> tuple[Decimal, Decimal]:
     """Return the smallest price and quantity units that the first rows of a kline file use."""
     tick = step = Decimal(1)
-    for row in itertools.islice(_rows(path), _SAMPLE_ROWS):
-        tick = min(tick, *(_unit(price) for price in row[:4]))
-        step = min(step, _unit(row[4]))
+    for _, row in itertools.islice(read_rows(path), _SAMPLE_ROWS):
+        tick = min(tick, *map(_unit, (row.open, row.high, row.low, row.close)))
+        step = min(step, _unit(row.volume))
     return max(tick, _SMALLEST), max(step, _SMALLEST)
-
-
-def _rows(path: Path) -> Iterator[list[Decimal]]:
-    """Yield open, high, low, close and volume; a header is passed over."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as file:
-        for row in csv.reader(file):
-            try:
-                yield [Decimal(cell) for cell in row[1:6]]
-            except InvalidOperation:
-                continue
 
 
 def _unit(value: Decimal) -> Decimal:

@@ -12,7 +12,7 @@ import attrs
 from btx.model.time import NS_PER_MS, NS_PER_S, to_ms
 from btx_binance.sim.wire import JSON, WireError
 
-__all__ = ("CONNECTIONS", "ORDERS", "RATE_LIMITS", "RAW_REQUESTS", "WEIGHT", "Limit", "Meters")
+__all__ = ("CONNECTIONS", "ORDERS", "RATE_LIMITS", "RAW_REQUESTS", "WEIGHT", "Limit", "Meters", "status")
 
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "DAY": 86_400}
 

@@ -22,6 +22,7 @@ __all__ = (
     "client_id",
     "decimal",
     "long",
+    "missing",
     "names",
     "read",
     "symbol",

@@ -1,0 +1,1 @@
+"""What outlives the process. ``from btx.storage.journal import open_journal``."""

@@ -1,0 +1,179 @@
+"""``btx orders`` and ``btx explain``: what the journal says, for people."""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from btx.config import home
+from btx.errors import ConfigError
+from btx.model.journal import Event, Intent, Note, Record, RunEnded, RunStarted, Sent, UnknownRecord
+from btx.model.order import (
+    CancelRequested,
+    CancelResult,
+    Fill,
+    Order,
+    OrderEvent,
+    OrderReport,
+    OutcomeUnknown,
+    PlaceRefused,
+)
+from btx.model.time import iso
+from btx.ports import JournalReader
+from btx.storage.journal import read_journal
+from btx.tools.words import fees_of, plain
+
+__all__ = ("find_journal", "run_explain", "run_orders")
+
+_ZERO = Decimal(0)
+
+
+def find_journal(name: str | None) -> Path:
+    """Return the journal a name means: a file, a kept world, or the only one there is.
+
+    Raises:
+        ConfigError: there is none, or several; the message lists them.
+    """
+    if name is not None and Path(name).is_file():
+        return Path(name)
+    found = sorted(home().glob("*/*/*/*/*/journal.sqlite"))
+    if name is not None:
+        found = [path for path in found if path.parent.name == name]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        wanted = f" of {name!r}" if name is not None else ""
+        raise ConfigError(
+            f"there is no journal{wanted} under {home()}: a simulated world keeps one with btx.load(..., keep='NAME')"
+        )
+    names = ", ".join(path.parent.name for path in found)
+    raise ConfigError(f"there are several journals ({names}): name one, or give its file")
+
+
+def run_orders(name: str | None) -> int:
+    """Print every order of a journal; return the exit code.
+
+    Raises:
+        ConfigError: there is no such journal.
+        JournalError: it cannot be read.
+    """
+    path = find_journal(name)
+    console = Console()
+    reader = read_journal(path)
+    try:
+        intended = {r.client_order_id: r for _, _, r in reader.records() if isinstance(r, Intent)}
+        _show(console, path, reader.orders(), intended)
+    finally:
+        reader.close()
+    return 0
+
+
+def _show(console: Console, path: Path, orders: dict[str, Order], intended: dict[str, Intent]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("order", "signal (UTC)", "symbol", "", "quantity", "status", "filled", "at", "fees"):
+        table.add_column(column, justify="right" if column in ("quantity", "filled", "at", "fees") else "left")
+    for client_order_id, order in orders.items():
+        request = order.leg.request
+        table.add_row(
+            client_order_id,
+            iso(intended[client_order_id].signal_ns)[:16].replace("T", " ") if client_order_id in intended else "",
+            request.instrument.symbol,
+            f"{request.side.value} {request.order_type.value}",
+            plain(order.quantity),
+            order.status.value,
+            plain(order.filled),
+            _average(order.fills),
+            fees_of(order.fills),
+        )
+    console.print(table)
+    console.print(f"{len(orders)} orders in {path}", highlight=False)
+
+
+def run_explain(client_order_id: str, name: str | None) -> int:
+    """Print the whole story of one order, from the bar it was decided on; return the exit code.
+
+    Raises:
+        ConfigError: there is no such journal, or no such order in it.
+        JournalError: it cannot be read.
+    """
+    path = find_journal(name)
+    console = Console()
+    reader = read_journal(path)
+    try:
+        story = list(_story(reader, client_order_id))
+        if not story:
+            raise ConfigError(f"{path} knows no order {client_order_id!r}: `btx orders` lists them")
+        order = reader.orders().get(client_order_id)
+    finally:
+        reader.close()
+    for written_ns, text in story:
+        console.print(f"{iso(written_ns)}  {text}", highlight=False)
+    if order is not None:
+        console.print(
+            f"in the end: {order.status.value}, filled {plain(order.filled)} of {plain(order.quantity)}"
+            f"{' at ' + _average(order.fills) if order.fills else ''}, fees {fees_of(order.fills)}",
+            highlight=False,
+        )
+    return 0
+
+
+def _story(reader: JournalReader, client_order_id: str) -> Iterator[tuple[int, str]]:
+    for _, written_ns, record in reader.records(client_order_id=client_order_id):
+        yield written_ns, _say(record)
+
+
+def _say(record: Record) -> str:  # noqa: PLR0911 -- a sentence for each kind of record
+    match record:
+        case Intent(leg=leg):
+            request = leg.request
+            price = f" at {plain(request.price)}" if request.price is not None else ""
+            return (
+                f"intended in {record.session}: {request.side.value} {plain(leg.quantity)} "
+                f"{request.instrument.symbol} {request.order_type.value}{price} {request.time_in_force.value}, "
+                f"on the bar that closed at {iso(record.signal_ns)}"
+            )
+        case Sent():
+            return "sent: from here on it may rest at the venue"
+        case Event(order_event=event):
+            return _say_event(event)
+        case Note(kind=kind, text=text):
+            return f"{kind}: {text}"
+        case RunStarted(session=session):
+            return f"run started: {session}"
+        case RunEnded(reason=reason):
+            return f"run ended {reason}"
+        case UnknownRecord(kind=kind):
+            return f"a record of kind {kind!r}, which this version does not know"
+
+
+def _say_event(event: OrderEvent) -> str:
+    match event:
+        case Fill():
+            fee = f", fee {plain(event.fee)} {event.fee_asset}" if event.fee is not None else ""
+            how = f" as {event.liquidity.value.lower()}" if event.liquidity is not None else ""
+            return (
+                f"fill {event.fill_id}: {plain(event.quantity)} at {plain(event.price)}{how}{fee}, {iso(event.time_ns)}"
+            )
+        case OrderReport():
+            by = "we infer" if event.inferred else "the venue says"
+            why = f" ({event.reason})" if event.reason else ""
+            return f"{by}: {event.status.value}, filled {plain(event.filled)}{why}"
+        case PlaceRefused():
+            return f"refused: {event.reason}"
+        case OutcomeUnknown():
+            return f"no answer: {event.reason}; the venue is asked, nothing is sent again"
+        case CancelRequested():
+            return "cancel requested"
+        case CancelResult():
+            return f"cancel {event.outcome.value.lower()}{': ' + event.reason if event.reason else ''}"
+
+
+def _average(fills: Iterable[Fill]) -> str:
+    quantity = sum((fill.quantity for fill in fills), _ZERO)
+    if not quantity:
+        return ""
+    notional = sum((fill.price * fill.quantity for fill in fills), _ZERO)
+    return plain(round(notional / quantity, 8))

@@ -1,0 +1,87 @@
+"""What the pages say is what the code does."""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from btx import hookspecs
+
+HOOKS: dict[str, Callable[..., Any]] = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("btx_")}
+
+
+@pytest.fixture(scope="module")
+def sections(root: Path) -> dict[str, str]:
+    """The page of the hooks: heading -> text below it."""
+    page = (root / "docs" / "reference" / "hooks.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## `(btx_\w+\(.*?\))`$|^## .*$", page, flags=re.MULTILINE)
+    return {heading: text for heading, text in zip(parts[1::2], parts[2::2], strict=True) if heading is not None}
+
+
+def test_every_hook_has_a_section_with_its_exact_arguments(sections: dict[str, str]) -> None:
+    specified = [f"{name}({', '.join(inspect.signature(spec).parameters)})" for name, spec in HOOKS.items()]
+
+    assert list(sections) == specified
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_a_section_says_when_on_which_thread_what_of_each_argument_and_shows_it(
+    name: str, sections: dict[str, str]
+) -> None:
+    ((heading, text),) = [item for item in sections.items() if item[0].startswith(f"{name}(")]
+    prose, example = text.split("```python\n")
+
+    assert "Called" in prose
+    assert re.search("btx-io|thread", prose)
+    assert "Returns" in prose
+    for argument in inspect.signature(HOOKS[name]).parameters:
+        assert f"`{argument}`" in prose, heading
+    (shown,) = ast.parse(example.partition("```")[0]).body
+    assert isinstance(shown, ast.FunctionDef)
+    assert shown.name == name
+    assert {argument.arg for argument in shown.args.args} <= set(inspect.signature(HOOKS[name]).parameters)
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_called_by_the_core(name: str, root: Path) -> None:
+    core = "".join(path.read_text(encoding="utf-8") for path in (root / "btx_core" / "src" / "btx").glob("*.py"))
+
+    assert re.search(rf"""_ask\("{name}"|\.hook\.{name}\b|plugin\.{name}\(""", core)
+
+
+def test_the_index_of_the_explanations_is_complete_and_in_order(root: Path) -> None:
+    folder = root / "docs" / "explanation"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+
+    listed = re.findall(r"^\| \[(\d{4})\]\((\d{4}-[\w-]+\.md)\) \|", index, flags=re.MULTILINE)
+
+    assert [file for _, file in listed] == sorted(path.name for path in folder.glob("0*.md"))
+    assert all(file.startswith(f"{number}-") for number, file in listed)
+    for number, file in listed:
+        assert (folder / file).read_text(encoding="utf-8").startswith(f"# {number} ")
+
+
+def pages(root: Path) -> list[Path]:
+    folders = ("btx_core", "adapters", "benchmarks", "changes", "docs")
+    return [*root.glob("*.md"), *(path for folder in folders for path in (root / folder).rglob("*.md"))]
+
+
+def test_every_link_between_pages_leads_somewhere(root: Path) -> None:
+    dead = [
+        f"{page.relative_to(root)}: {target}"
+        for page in pages(root)
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+
+    assert dead == []
+
+
+def test_every_python_example_in_the_pages_can_be_read(root: Path) -> None:
+    for page in pages(root):
+        for example in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+            ast.parse(example, filename=str(page))

@@ -1,0 +1,172 @@
+"""The journal: what is read is what was written, and it adds up to what memory knew."""
+
+import asyncio
+import tempfile
+import typing
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from btx.model.instrument import Instrument
+from btx.model.journal import Event, Intent, Note, Record, RunEnded, RunStarted, Sent, UnknownRecord
+from btx.model.order import (
+    CancelRequested,
+    CancelResult,
+    Fill,
+    Leg,
+    Offset,
+    OrderEvent,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    OutcomeUnknown,
+    PlaceRefused,
+    Side,
+)
+from btx.model.venue import Environment
+from btx.ports import Journal
+from btx.rules.orders import apply, new_order
+from btx.storage.journal import open_journal, read_journal
+from btx.storage.records import decode, encode
+from tests.properties.test_orders import own_events, venue_events
+from tests.values import leg
+
+# --- a record is read as it was written -----------------------------------------------------------------
+
+T = TypeVar("T")
+
+finite = st.decimals(allow_nan=False, allow_infinity=False)
+positive = st.decimals(min_value=Decimal("1e-18"), max_value=Decimal("1e18"), allow_nan=False)
+texts = st.text(max_size=20)
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | texts
+    | finite
+    | st.sampled_from([*Side, *Offset, *OrderType])
+)
+keys = texts | st.sampled_from(["$decimal", "$"]) | st.integers()
+values = st.recursive(
+    plain,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.lists(inner, max_size=3).map(tuple) | st.dictionaries(keys, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def any_of(kind: Any) -> st.SearchStrategy[Any]:
+    if options := typing.get_args(kind):
+        return st.one_of(*(any_of(option) for option in options))
+    known: dict[Any, st.SearchStrategy[Any]] = {Decimal: finite, str: texts}
+    return known[kind] if kind in known else st.from_type(kind)
+
+
+def every_field(kind: type[T], /, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
+    """Values of a class with all their fields drawn, those with a default too."""
+    hints = typing.get_type_hints(kind)
+    drawn = {name: any_of(hint) for name, hint in hints.items() if name not in fields}
+    return st.builds(kind, **drawn, **fields)
+
+
+grids = dict.fromkeys(("tick_size", "step_size", "min_quantity", "multiplier"), positive)
+requests = every_field(
+    OrderRequest,
+    instrument=every_field(Instrument, **grids),
+    quantity=positive,
+    price=st.none() | positive,
+    trigger_price=st.none() | positive,
+    params=st.dictionaries(keys.filter(lambda key: isinstance(key, str)), values, max_size=3),
+)
+legs = every_field(Leg, request=requests, quantity=positive)
+events: st.SearchStrategy[OrderEvent] = st.one_of(
+    every_field(Fill, price=positive, quantity=positive),
+    *(every_field(kind) for kind in (OrderReport, PlaceRefused, OutcomeUnknown, CancelRequested, CancelResult)),
+)
+records: st.SearchStrategy[Record] = st.one_of(
+    every_field(Intent, leg=legs),
+    st.builds(Event, order_event=events),
+    *(every_field(kind) for kind in (Sent, RunStarted, RunEnded, Note)),
+    every_field(UnknownRecord, kind=texts.map("x-{}".format)),
+)
+
+
+@given(record=records)
+@settings(max_examples=500)
+def test_every_record_is_read_as_it_was_written(record: Record) -> None:
+    again = decode(encode(record))
+
+    assert again == record
+    assert repr(again) == repr(record)  # Decimal("1.0") stays 1.0, and True is not 1
+
+
+# --- and they add up ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def temporary_journal() -> Iterator[tuple[Path, Journal]]:
+    with tempfile.TemporaryDirectory() as folder:
+        journal = open_journal(Path(folder, "journal.sqlite"))
+        try:
+            yield Path(folder, "journal.sqlite"), journal
+        finally:
+            journal.close()
+
+
+def intent() -> Intent:
+    return Intent(leg=leg(), environment=Environment.SIM, session="toy/sim/spot", run="a")
+
+
+async def write(journal: Journal, written: Iterable[Record]) -> None:
+    for number, record in enumerate(written):
+        if number % 2:
+            journal.post(record)
+        else:
+            await journal.append(record, durable=number % 4 == 0)
+
+
+@given(data=st.data(), told=venue_events, asked=own_events)
+@settings(max_examples=50)
+def test_the_journal_adds_up_to_what_memory_knew(
+    data: st.DataObject, told: list[OrderEvent], asked: list[OrderEvent]
+) -> None:
+    heard = data.draw(st.permutations([*told, *asked, *told[:3]]))
+    memory = new_order(leg())
+    for event in heard:
+        memory = apply(memory, event)
+
+    with temporary_journal() as (path, journal):
+        asyncio.run(write(journal, [intent(), *(Event(order_event=event) for event in heard)]))
+        journal.close()
+
+        assert read_journal(path).orders() == {"a1": memory}
+
+
+# --- a torn write ---------------------------------------------------------------------------------------
+
+
+@given(cut=st.floats(0, 1), garbage=st.binary(max_size=100))
+@settings(max_examples=50)
+def test_whatever_is_torn_off_the_log_a_prefix_is_left(cut: float, garbage: bytes) -> None:
+    count = 30
+    with temporary_journal() as (path, journal), tempfile.TemporaryDirectory() as folder:
+        asyncio.run(write(journal, (Sent(client_order_id=f"a{number}", time_ns=number) for number in range(count))))
+        asyncio.run(journal.append(Sent(client_order_id="end", time_ns=count), durable=True))
+        log = path.with_name(f"{path.name}-wal").read_bytes()
+        torn = Path(folder, path.name)
+        torn.write_bytes(path.read_bytes())
+        torn.with_name(f"{path.name}-wal").write_bytes(log[: int(len(log) * cut)] + garbage)
+
+        restarted = open_journal(torn)
+        left = [record.time_ns for _, _, record in restarted.records() if isinstance(record, Sent)]
+        restarted.close()
+
+    assert left == list(range(len(left)))
+    assert len(left) == count + 1 or cut < 1
