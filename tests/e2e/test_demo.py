@@ -4,10 +4,15 @@ import json
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from btx.model.time import NS_PER_HOUR
+from btx.tools import demo
+from tests.e2e.trading import run, world
 
 
 def run_demo(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
@@ -119,3 +124,42 @@ def test_ctrl_c_ends_it_without_a_verdict_on_the_books(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert "do not agree" not in out
     assert not (tmp_path / "demo.png").exists()
+
+
+def test_the_demo_runs_in_this_process_too_and_draws_what_it_traded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, report = tmp_path / "demo.svg", tmp_path / "report.json"
+
+    code = demo.run_demo(venue="binance", files=(), span_ns=8 * NS_PER_HOUR, seed=1, picture=picture, report=report)
+
+    told = json.loads(report.read_text(encoding="utf-8"))
+    assert code == 0
+    assert told["bars"] == {"BTC/USDT": 480, "ETH/USDT": 480}
+    assert len(told["fills"]) > 1
+    assert "flat is exactly 0" in capsys.readouterr().out
+    assert "BTC/USDT" in picture.read_text(encoding="utf-8")
+
+
+def test_books_that_do_not_agree_are_told_by_name() -> None:
+    seen: dict[str, list[str]] = {}
+
+    def compare(strategy: Any) -> None:
+        session = strategy.broker._stores[0].session
+        fills = tuple(fill for order in session.orders() for fill in order.fills)
+        ledger = demo._fold(session, fills)
+        dear = {**ledger, "USDT": ledger["USDT"] + Decimal("0.00000001")}
+        seen["equal"] = list(demo._ledger_differences(session, ledger, fills))
+        seen["off"] = list(demo._ledger_differences(session, dear, fills))
+        seen["lost"] = list(demo._ledger_differences(session, ledger, fills[1:]))
+        seen["shown"] = list(demo._edge_differences(session, strategy, strategy.datas, ledger))
+        seen["cents"] = list(demo._edge_differences(session, strategy, strategy.datas, dear))
+        seen["wrong"] = list(demo._edge_differences(session, strategy, strategy.datas, {**ledger, "BTC": Decimal(7)}))
+
+    run(world(minutes=8), {2: lambda s: s.buy(size=0.5)}, at_end=compare)
+
+    assert seen["equal"] == seen["shown"] == []
+    assert [text.partition(":")[0] for text in seen["cents"]] == ["cash", "value"]
+    assert seen["off"][0].startswith("USDT: session ")
+    assert seen["lost"][0].startswith("fill ('BTCUSDT', '1'): session None")
+    assert any(text.startswith("BTC/USDT: backtrader's position") for text in seen["wrong"])

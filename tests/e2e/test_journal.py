@@ -14,6 +14,7 @@ from btx.errors import ConfigError
 from btx.model.journal import Event, Intent, RunEnded, RunStarted, Sent
 from btx.model.order import Status
 from btx.storage.journal import read_journal
+from btx.tools.orders import find_journal, run_explain, run_orders
 from tests.e2e.trading import account, run_on, world
 
 
@@ -81,6 +82,37 @@ def test_the_command_line_lists_the_orders_and_tells_one_story(journal: Path) ->
     assert "CANCELED" in listing
     for word in ("intended in binance/sim/spot: BUY 1.5 BTC/USDT MARKET", "sent:", "fill 1:", "in the end: FILLED"):
         assert word in story
+
+
+def test_orders_and_stories_are_readable(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    reader = read_journal(journal)
+    filled, cancelled, refused = reader.orders().values()
+    reader.close()
+
+    assert run_orders(None) == 0
+    listing = capsys.readouterr().out
+    for order in (filled, cancelled, refused):
+        assert run_explain(order.client_order_id, str(journal)) == 0
+    stories = capsys.readouterr().out
+
+    assert sum((fill.quantity for fill in filled.fills), Decimal(0)) == Decimal("1.5")
+    for word in ("FILLED", "CANCELED", "REJECTED", "0.0015 BTC", "BUY LIMIT"):
+        assert word in listing
+    for word in ("cancel requested", "the venue says: CANCELED", "refused: ", "insufficient balance", "as taker"):
+        assert word in stories
+
+
+def test_several_journals_are_told_apart_by_name(journal: Path) -> None:
+    other = journal.parents[1] / "second" / "journal.sqlite"
+    other.parent.mkdir()
+    other.write_bytes(journal.read_bytes())
+
+    assert find_journal("trial") == journal
+    with pytest.raises(ConfigError, match="several journals \\(second, trial\\)"):
+        find_journal(None)
 
 
 def test_an_unknown_order_or_journal_is_one_sentence(journal: Path) -> None:
