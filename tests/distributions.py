@@ -20,7 +20,9 @@ def card(name):
     return VenueInfo(
         name=name, title=name.title(), api=API, markets=("spot", "usdm"), environments=frozenset(Environment),
         capabilities={{"spot": spot}},
-        client_id=ClientIdSpec(max_len=36, alphabet="abc", scope="account", queryable=True),
+        client_id=ClientIdSpec(
+            max_len=36, alphabet="0123456789abcdefghijklmnopqrstuvwxyz", scope="account", queryable=True
+        ),
     )
 
 

@@ -5,9 +5,10 @@ import string
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 
-from btx.errors import BtxError, OutcomeUnknownError, RateLimitedError, TransportError
+from btx.errors import BtxError, OutcomeUnknownError, PluginError, RateLimitedError, TransportError
 from btx.model.order import (
     CancelRequested,
     CancelResult,
@@ -21,7 +22,7 @@ from btx.model.order import (
 )
 from btx.model.venue import Channel
 from btx.runtime.orders import ClientIds, one_leg
-from tests.toy_venue import Fault, ToyVenue
+from tests.toy_venue import INFO, Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig, listening, run
 from tests.values import leg, request
 
@@ -571,7 +572,7 @@ def test_the_default_patience_is_the_receive_window_and_a_margin() -> None:
 
 
 def test_client_order_ids_are_unique_short_and_legal_at_binance() -> None:
-    runs = [ClientIds() for _ in range(3)]
+    runs = [ClientIds(INFO.client_id) for _ in range(3)]
 
     ids = [each.next() for each in runs for _ in range(2000)]
 
@@ -582,11 +583,17 @@ def test_client_order_ids_are_unique_short_and_legal_at_binance() -> None:
 
 
 def test_a_run_that_has_used_up_its_ids_says_so() -> None:
-    ids = ClientIds()
+    ids = ClientIds(INFO.client_id)
     ids._counter = iter([32**4])  # type: ignore[assignment]
 
     with pytest.raises(BtxError, match="restart the strategy"):
         ids.next()
+
+
+@pytest.mark.parametrize("changes", [{"max_len": 11}, {"alphabet": "0123456789"}])
+def test_a_venue_whose_ids_ours_do_not_fit_is_refused_before_the_first_order(changes: dict[str, Any]) -> None:
+    with pytest.raises(PluginError, match="ours have 12 of"):
+        ClientIds(attrs.evolve(INFO.client_id, **changes))
 
 
 def test_one_request_is_one_leg_by_default() -> None:

@@ -16,6 +16,7 @@ from btx.errors import (
     OrderNotFoundError,
     OrderTransitionError,
     OutcomeUnknownError,
+    PluginError,
     TransportError,
     VenueError,
 )
@@ -36,6 +37,7 @@ from btx.model.order import (
     PlaceRefused,
     Status,
 )
+from btx.model.venue import ClientIdSpec
 from btx.ports import Broker, Clock, Journal
 from btx.rules.orders import apply, is_news, new_order
 from btx.runtime.guard import Guard
@@ -45,6 +47,7 @@ from btx.runtime.tasks import Tasks
 __all__ = ("ClientIds", "OrderDesk", "one_leg")
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID_LENGTH = 12
 _IDS_EPOCH_S = 1_735_689_600  # 2025-01-01, so that six digits last until 2059
 _SETTLE_MARGIN_S = 1.0
 _SETTLE_PAUSE_S = 2.0
@@ -63,7 +66,17 @@ def _base32(number: int, width: int) -> str:
 class ClientIds:
     """Client order ids: 8 characters of the run, 4 of a counter; never two alike, also across restarts."""
 
-    def __init__(self) -> None:
+    def __init__(self, spec: ClientIdSpec) -> None:
+        """Begin a run.
+
+        Raises:
+            PluginError: the venue's ids are shorter than ours, or lack some of our characters.
+        """
+        if spec.max_len < _ID_LENGTH or not set(_BASE32) <= set(spec.alphabet):
+            raise PluginError(
+                f"the venue's client order ids have at most {spec.max_len} of the characters {spec.alphabet!r}; "
+                f"ours have {_ID_LENGTH} of {_BASE32!r}"
+            )
         seconds = int(time.time()) - _IDS_EPOCH_S
         self.run = _base32(seconds, 6) + _base32(secrets.randbits(10), 2)
         self._counter = itertools.count()

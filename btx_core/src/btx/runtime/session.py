@@ -76,7 +76,7 @@ class Session:
         self._link: Link | None = None
         self._opening: asyncio.Task[Any] | None = None
         self._wakeup = Wakeup()
-        self._ids = ClientIds()
+        self._ids = ClientIds(venue.info.client_id)
         self._facts = Facts(settings=settings)
         self._settings = settings
         self.events: Mailbox[SessionItem] = Mailbox(self._wakeup)
