@@ -99,10 +99,25 @@ def test_orders_and_stories_are_readable(
     stories = capsys.readouterr().out
 
     assert sum((fill.quantity for fill in filled.fills), Decimal(0)) == Decimal("1.5")
-    for word in ("FILLED", "CANCELED", "REJECTED", "0.0015 BTC", "BUY LIMIT"):
+    for word in ("FILLED", "CANCELED", "REJECTED", "0.0015 BTC", "BUY 0.1 BTC/USDT LIMIT at "):
         assert word in listing
     for word in ("cancel requested", "the venue says: CANCELED", "refused: ", "insufficient balance", "as taker"):
         assert word in stories
+
+
+def test_an_order_id_is_never_cut_however_narrow_the_terminal(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    reader = read_journal(journal)
+    ids = list(reader.orders())
+    reader.close()
+
+    run_orders("trial")
+
+    listing = capsys.readouterr().out
+    assert all(client_order_id in listing for client_order_id in ids)
+    assert "…" not in listing
 
 
 def test_several_journals_are_told_apart_by_name(journal: Path) -> None:

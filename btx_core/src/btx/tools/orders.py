@@ -72,24 +72,28 @@ def run_orders(name: str | None) -> int:
 
 
 def _show(console: Console, path: Path, orders: dict[str, Order], intended: dict[str, Intent]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("order", "signal (UTC)", "symbol", "", "quantity", "status", "filled", "at", "fees"):
-        table.add_column(column, justify="right" if column in ("quantity", "filled", "at", "fees") else "left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("order", "bar (UTC)", "what", "status", "filled", "at", "fees"):
+        # Cut is nothing: the id is what `btx explain` wants, and half a number is a wrong one.
+        number = column in ("filled", "at", "fees")
+        width = {"order": 12, "bar (UTC)": 11, "status": 8}.get(column)
+        table.add_column(column, justify="right" if number else "left", overflow="fold", min_width=width)
     for client_order_id, order in orders.items():
         request = order.leg.request
+        intent = intended.get(client_order_id)
+        price = f" at {plain(request.price)}" if request.price is not None else ""
         table.add_row(
             client_order_id,
-            iso(intended[client_order_id].signal_ns)[:16].replace("T", " ") if client_order_id in intended else "",
-            request.instrument.symbol,
-            f"{request.side.value} {request.order_type.value}",
-            plain(order.quantity),
+            iso(intent.signal_ns)[5:16].replace("T", " ") if intent is not None else "",
+            f"{request.side.value} {plain(order.quantity)} {request.instrument.symbol} "
+            f"{request.order_type.value}{price}",
             order.status.value,
             plain(order.filled),
             _average(order.fills),
             fees_of(order.fills),
         )
     console.print(table)
-    console.print(f"{len(orders)} orders in {path}", highlight=False)
+    console.print(f"{len(orders)} orders in {path}", highlight=False, soft_wrap=True)
 
 
 def run_explain(client_order_id: str, name: str | None) -> int:
@@ -110,7 +114,7 @@ def run_explain(client_order_id: str, name: str | None) -> int:
     finally:
         reader.close()
     for written_ns, text in story:
-        console.print(f"{iso(written_ns)}  {text}", highlight=False)
+        console.print(f"{iso(written_ns)}  {text}", highlight=False, soft_wrap=True)
     if order is not None:
         console.print(
             f"in the end: {order.status.value}, filled {plain(order.filled)} of {plain(order.quantity)}"
