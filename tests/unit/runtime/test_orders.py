@@ -8,11 +8,13 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.errors import BtxError, OutcomeUnknownError, PluginError, RateLimitedError, TransportError
+from btx.errors import BtxError, JournalError, OutcomeUnknownError, PluginError, RateLimitedError, TransportError
+from btx.model.journal import Event, Intent, Note, Record, Sent
 from btx.model.order import (
     CancelRequested,
     CancelResult,
     Fill,
+    Leg,
     OrderReport,
     OrderType,
     OutcomeUnknown,
@@ -20,7 +22,7 @@ from btx.model.order import (
     PlaceRefused,
     Status,
 )
-from btx.model.venue import Channel
+from btx.model.venue import Channel, Environment
 from btx.runtime.orders import ClientIds, one_leg
 from tests.toy_venue import INFO, Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig, listening, run
@@ -588,6 +590,62 @@ def test_a_run_that_has_used_up_its_ids_says_so() -> None:
 
     with pytest.raises(BtxError, match="restart the strategy"):
         ids.next()
+
+
+class FullDisk:
+    """A journal that takes records until one of kind ``refused``, and from then on none."""
+
+    def __init__(self, refused: type[Record]) -> None:
+        self.refused = refused
+        self.taken: list[Record] = []
+        self.posted: list[Record] = []
+
+    async def append(self, record: Record, *, durable: bool) -> None:
+        assert durable
+        if isinstance(record, self.refused):
+            raise JournalError("the disk is full: nothing was sent")
+        self.taken.append(record)
+
+    def post(self, record: Record) -> None:
+        self.posted.append(record)
+
+
+@pytest.mark.parametrize(("refused", "taken"), [(Intent, []), (Sent, [Intent])])
+def test_what_is_not_on_disk_is_not_sent_and_is_told(refused: type[Record], taken: list[type[Record]]) -> None:
+    async def scene() -> None:
+        journal = FullDisk(refused)
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.REJECTED)
+
+            assert rig.toy.count("place") == 0
+            assert [type(record) for record in journal.taken] == taken
+            assert "the disk is full" in rig.log.items[-1].event.reason
+
+    run(scene())
+
+
+def test_a_cancel_and_its_news_never_wait_for_the_disk() -> None:
+    async def scene() -> None:
+        journal = FullDisk(Note)
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            journal.refused = Sent
+
+            rig.desk.cancel("a1")
+            await rig.log.until(lambda: rig.order().status is Status.CANCELED)
+
+            assert [type(record) for record in journal.taken] == [Intent, Sent]
+            assert {type(record) for record in journal.posted} == {Event}
+
+    run(scene())
+
+
+def intended(one: Leg) -> Intent:
+    return Intent(leg=one, environment=Environment.SIM, session="toy/sim/spot", run="1rrxyf53")
 
 
 @pytest.mark.parametrize("changes", [{"max_len": 11}, {"alphabet": "0123456789"}])

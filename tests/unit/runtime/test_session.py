@@ -28,7 +28,7 @@ from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from btx.model.venue import Channel, StreamState, StreamStatus
 from btx.runtime.link import Facts
 from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, OrderUpdate, Wakeup
-from tests.toy_venue import INFO, Fault, ToyPlugin, ToyVenue, loaded
+from tests.toy_venue import DEADLINE_S, INFO, Fault, ToyPlugin, ToyVenue, loaded
 from tests.unit.runtime.rig import QUICK
 from tests.unit.runtime.strategy import KEYS, Outside, Strategy, session_with
 from tests.values import BTC, MINUTE, request
@@ -720,4 +720,27 @@ def test_a_start_that_is_given_up_lets_go_of_what_it_holds_before_the_loop_ends(
         session.start()
 
     assert log == ["gone"]
+    assert our_threads() == []
+
+
+def test_a_start_that_is_interrupted_gives_the_journal_back() -> None:
+    log: list[str] = []
+    interrupted = threading.Event()
+
+    @contextlib.contextmanager
+    def slow(_api_key: str, _on_fault: Any) -> Iterator[Any]:
+        interrupted.wait(DEADLINE_S)
+        log.append("opened")
+        yield None
+        log.append("closed")
+
+    session = session_with(ToyVenue(), journal=slow, start_timeout_s=0.05)
+    timer = threading.Timer(0.2, interrupted.set)
+    timer.start()
+
+    with pytest.raises(TransportError, match="did not answer"):
+        session.start()
+    timer.join()
+
+    assert log == ["opened", "closed"]
     assert our_threads() == []

@@ -180,8 +180,9 @@ class Link:
             loop.call_soon_threadsafe(self._note, "FAULT", f"journal: {text}")
 
         opening = self._open_journal(self.facts.api_key, on_fault)
-        journal = await asyncio.to_thread(opening.__enter__)
-        self._resources.push_async_callback(asyncio.to_thread, opening.__exit__, None, None, None)
+        entering = asyncio.ensure_future(asyncio.to_thread(opening.__enter__))
+        self._resources.push_async_callback(_leave, opening, entering)
+        journal = await asyncio.shield(entering)  # a start that is interrupted must still give it back
         started = RunStarted(
             run=self._run,
             session=self._session,
@@ -444,6 +445,13 @@ class Link:
 
     def _learn_rate(self, bar: Bar, instrument: Instrument) -> None:
         self.facts.rates[instrument.base, instrument.quote] = bar.close
+
+
+async def _leave(opening: AbstractContextManager[Journal], entering: "asyncio.Future[Journal]") -> None:
+    """Close what was opened, even if nobody waited for it to open."""
+    await asyncio.wait({entering})
+    if entering.exception() is None:
+        await asyncio.to_thread(opening.__exit__, None, None, None)
 
 
 def _is_lockstep(endpoints: Endpoints | None) -> bool:
