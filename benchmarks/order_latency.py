@@ -1,12 +1,17 @@
-"""A market order: from ``buy()`` to the simulator, and its fill back to ``notify_order``.
+"""A market order: from ``buy()`` to the simulator, its acknowledgement, and its fill back to ``notify_order``.
 
 Out    clock starts before ``Strategy.buy()`` (baseline: before ccxt's ``create_order``)
        and stops when the bytes of that request are read from the simulator's socket.
+Ack    clock starts there too, and stops in ``notify_order`` with status Accepted (baseline:
+       when ``create_order`` has returned).
 Back   clock starts when the simulator hands the ``executionReport`` that fills the order
        to its socket, and stops in ``notify_order`` with status Completed (baseline: a
        bare ``websockets`` client of the user data stream has it through ``json.loads``).
 
-Both trade on the same simulator, one after the other, over loopback, in this process; the
+btx does it twice: without a journal, and with one on the disk of the temporary directory,
+where an order waits for two commits that have reached the disk before it leaves.
+
+All trade on the same simulator, one after the other, over loopback, in this process; the
 simulator is another process. One order in flight at a time, buys and sells in turn, nine a
 second: the venue allows ten. In btx the strategy gives one in each ``next()``, on 1m bars
 of a market 540 times as fast as life; the baseline waits as long between its orders.
@@ -16,9 +21,11 @@ import asyncio
 import hashlib
 import hmac
 import json
+import tempfile
 import time
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -32,7 +39,7 @@ from btx.model.time import NS_PER_DAY
 from btx.model.venue import Endpoints, Scenario, SimAccount
 
 SYMBOL, SIZE = "BTC/USDT", 0.01
-ORDERS = 250
+ORDERS = 200
 WARM_UP = 10  # code that runs for the first time, and connections that open, are not what is measured
 SPEED = 540.0
 PAUSE_S = 60.0 / SPEED
@@ -43,9 +50,10 @@ ACCOUNT = SimAccount(api_key="key", api_secret="made up", balances=BALANCES)  # 
 
 @attrs.define
 class Stamps:
-    """By client order id: when it was asked for, and when it was known to be filled."""
+    """By client order id: when it was asked for, acknowledged, and known to be filled."""
 
     asked: dict[str, int] = attrs.field(factory=dict)
+    taken: dict[str, int] = attrs.field(factory=dict)
     filled: dict[str, int] = attrs.field(factory=dict)
 
 
@@ -71,6 +79,7 @@ async def bare(endpoints: Endpoints) -> Stamps:
                 stamps.asked[name] = time.perf_counter_ns()
                 side = "sell" if number % 2 else "buy"
                 await exchange.create_order(SYMBOL, "market", side, SIZE, None, {"newClientOrderId": name})
+                stamps.taken[name] = time.perf_counter_ns()
             await listening
     finally:
         await exchange.close()
@@ -121,6 +130,8 @@ class InTurn(bt.Strategy):
 
     def notify_order(self, order: Any) -> None:
         now_ns = time.perf_counter_ns()
+        if order.status == order.Accepted:
+            self.p.stamps.taken.setdefault(order.info.client_order_id, now_ns)
         if order.alive() or "seed" in order.info:  # the coins of the start are shown as an order too
             return
         self.working = None
@@ -130,9 +141,9 @@ class InTurn(bt.Strategy):
             self.env.runstop()
 
 
-def through_btx(simulator: Simulator) -> Stamps:
+def through_btx(simulator: Simulator, journal: Path | None = None) -> Stamps:
     stamps = Stamps()
-    store = store_on(simulator)
+    store = store_on(simulator, journal=journal)
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker())
     cerebro.adddata(store.getdata(dataname=SYMBOL, timeframe=bt.TimeFrame.Minutes))
@@ -144,12 +155,13 @@ def through_btx(simulator: Simulator) -> Stamps:
 # --- both ------------------------------------------------------------------------------------------------
 
 
-def samples(name: str, simulator: Simulator, stamps: Stamps) -> tuple[Sample, Sample]:
+def samples(name: str, simulator: Simulator, stamps: Stamps) -> tuple[Sample, Sample, Sample]:
     frames, requests = simulator.notes()
     arrived = {client_order_id(text): at_ns for at_ns, text in requests}
     left = {event["c"]: at_ns for at_ns, text in frames for event in [json.loads(text)["event"]]}
     return (
         Sample(name=f"out: {name}", latencies_ms=apart(stamps.asked, arrived)),
+        Sample(name=f"ack: {name}", latencies_ms=apart(stamps.asked, stamps.taken)),
         Sample(name=f"back: {name}", latencies_ms=apart(left, stamps.filled)),
     )
 
@@ -164,15 +176,21 @@ def apart(starts: Mapping[str, int], ends: Mapping[str, int]) -> list[float]:
 
 
 def main() -> None:
-    bound(90.0)
-    facts("A market order: buy() -> the simulator's socket; its fill: the simulator's socket -> notify_order")
+    bound(120.0)
+    facts("A market order: buy() -> the socket -> Accepted; its fill: the socket -> notify_order")
     scenario = Scenario(symbols=(SYMBOL,), speed=SPEED, until_ns=NS_PER_DAY, accounts=(ACCOUNT,))
-    with tapped_simulator(scenario, leaving='"X":"FILLED"', entering="newClientOrderId=") as simulator:
-        bare_out, bare_back = samples("bare ccxt async", simulator, asyncio.run(bare(simulator.endpoints)))
-        btx_out, btx_back = samples("btx", simulator, through_btx(simulator))
-    bare_back = attrs.evolve(bare_back, name="back: bare websockets + json")
-    latencies((bare_out, btx_out, bare_back, btx_back))
-    print(f"ratio: {ratio('out', btx_out, bare_out)} | {ratio('back', btx_back, bare_back)}")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tapped_simulator(scenario, leaving='"X":"FILLED"', entering="newClientOrderId=") as simulator,
+    ):
+        bare_three = samples("bare ccxt async, websockets + json", simulator, asyncio.run(bare(simulator.endpoints)))
+        btx_three = samples("btx, no journal", simulator, through_btx(simulator))
+        durable = samples("btx, durable", simulator, through_btx(simulator, Path(folder) / "journal.sqlite"))
+    rows = tuple(zip(bare_three, btx_three, durable, strict=True))
+    latencies(each for row in rows for each in row)
+    for baseline, plain, written in rows:
+        what = baseline.name.partition(":")[0]
+        print(f"ratio: {ratio(what, plain, baseline)} | durable {ratio(what, written, baseline)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A venue small enough to be read in one go, and honest: orders rest, fill and are paid for.
+"""A venue small enough to be read in one go, and honest: orders rest, trigger, fill and are paid for.
 
 It stands behind the ports like an adapter, and does on demand what venues do to
 their clients: lose answers, refuse, cut connections, repeat and reorder pushes,
@@ -28,7 +28,19 @@ from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, BookSnapshot, Trade
-from btx.model.order import Fill, Leg, Liquidity, OrderReport, OrderType, Receipt, Side, Status
+from btx.model.order import (
+    Fill,
+    Leg,
+    Liquidity,
+    ListKind,
+    OrderList,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    Receipt,
+    Side,
+    Status,
+)
 from btx.model.time import NS_PER_MINUTE, Interval
 from btx.model.venue import (
     Capabilities,
@@ -56,10 +68,14 @@ INFO = VenueInfo(
     environments=frozenset(Environment),
     capabilities={
         "spot": Capabilities(
-            order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+            order_types=frozenset(OrderType),
             times_in_force=frozenset(),
             intervals=(MINUTE, Interval.parse("5m")),
             channels=frozenset({Channel.BAR, Channel.ACCOUNT}),
+            trailing_bps=(10, 2000),
+            replace=True,
+            cancel_all=True,
+            order_lists=frozenset({ListKind.OCO}),  # the venue takes all kinds; a test that wants them says so
         )
     },
     client_id=ClientIdSpec(
@@ -70,6 +86,13 @@ INFO = VenueInfo(
 )
 FEES = FeeSchedule(maker=Decimal("0.001"), taker=Decimal("0.001"), discount_asset="TOY", source="made up")
 DEADLINE_S = 5.0
+REQUESTS = (
+    *("place", "place_list", "replace", "cancel", "cancel_all", "query", "open_orders", "fills"),
+    *("bars", "account", "dial", "instruments", "time"),
+)
+_CONDITIONAL = frozenset(OrderType) - {OrderType.MARKET, OrderType.LIMIT}
+_STOPS = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
+_BPS = Decimal(10_000)
 
 
 class Fault(enum.Enum):
@@ -83,6 +106,7 @@ class Fault(enum.Enum):
     BROKEN = "the adapter has a bug"
     BROKEN_AFTER = "done, then the adapter has a bug"
     SILENT = "no answer, for ever"
+    HALF_DONE = "of a replacement: the old order is cancelled, the new one refused"
 
 
 _BEFORE: Mapping[Fault, Exception] = {
@@ -95,6 +119,7 @@ _BEFORE: Mapping[Fault, Exception] = {
 _AFTER: Mapping[Fault, Exception] = {
     Fault.LOST_ANSWER: OutcomeUnknownError("no answer"),
     Fault.BROKEN_AFTER: KeyError("field"),
+    Fault.HALF_DONE: OrderRejectedError("the old order is cancelled, the new one was refused", code=-2021),
 }
 
 
@@ -104,10 +129,26 @@ class ToyOrder:
     order_id: str
     status: Status = Status.NEW
     fills: list[Fill] = attrs.field(factory=list)
+    is_waiting: bool = False  # for its trigger
+    is_pending: bool = False  # of an order list, until its working leg has filled
+    peak: Decimal = Decimal(0)  # of a trailing stop: the best price since it rests
 
     @property
     def filled(self) -> Decimal:
         return sum((fill.quantity for fill in self.fills), Decimal(0))
+
+    @property
+    def remaining(self) -> Decimal:
+        return self.leg.quantity - self.filled
+
+    @property
+    def trigger(self) -> Decimal | None:
+        """Where it triggers as things stand."""
+        request = self.leg.request
+        if request.order_type is not OrderType.TRAILING_STOP:
+            return request.trigger_price
+        trail = request.trail_amount or self.peak * (request.trail_bps or 0) / _BPS
+        return self.peak + request.side.sign * trail
 
 
 class Connection:
@@ -135,12 +176,11 @@ class ToyVenue:
         self.now_ns = now_minute * NS_PER_MINUTE
         self.price = Decimal(100)
         self.orders: dict[str, ToyOrder] = {}
+        self.lists: dict[str, OrderList] = {}
         self.balances = {"USDT": Decimal(10_000), "BTC": Decimal(0), "TOY": Decimal(5)}
         self.can_trade = True
         self.history: dict[tuple[str, str], dict[int, Bar]] = {}
-        self.faults: dict[str, deque[Any]] = {
-            name: deque() for name in ("place", "cancel", "query", "bars", "account", "dial", "instruments", "time")
-        }
+        self.faults: dict[str, deque[Any]] = {name: deque() for name in REQUESTS}
         self.calls: list[tuple[str, Any]] = []
         self.connections: list[Connection] = []
         self.page = 1000
@@ -215,6 +255,32 @@ class ToyVenue:
         self.balances["BTC"] += request.side.sign * size
         self.balances["USDT"] -= request.side.sign * size * price + fee
         self._tell(order.fills[-1], self.report(order), self.balance_update())
+        self.follow(order)
+
+    def trade(self, symbol: str, price: Decimal | int | str) -> None:
+        """Let the market trade at a price: what waits for it triggers, what rests there fills whole."""
+        self.price = Decimal(price)
+        for order in [each for each in self.orders.values() if each.leg.request.instrument.symbol == symbol]:
+            if order.status.is_final or order.is_pending:
+                continue
+            if order.is_waiting:
+                self._watch(order)
+            if not order.is_waiting and _is_marketable(order.leg.request, self.price):
+                self.execute(order.leg.client_order_id, order.remaining)
+
+    def follow(self, order: ToyOrder) -> None:
+        """Do to the rest of an order's list what its fill or trigger means: the other of a pair ends, others begin."""
+        order_list = self.lists.get(order.leg.list_id or "")
+        if order_list is None:
+            return
+        working, *others = (self.orders[leg.client_order_id] for leg in order_list.legs)
+        if order_list.kind is not ListKind.OCO and order is working:
+            if order.status is Status.FILLED:
+                for each in others:
+                    self._begin(each)
+        elif order_list.kind is not ListKind.OTO:
+            pair = (working, *others) if order_list.kind is ListKind.OCO else others
+            self._end([each for each in pair if each is not order], Status.EXPIRED)
 
     def place_foreign(self, client_order_id: str, leg: Leg) -> None:
         """Let somebody else order on the same account."""
@@ -229,6 +295,11 @@ class ToyVenue:
             filled=order.filled,
             sequence=self._next() if sequence is None else sequence,
             time_ns=self.now_ns,
+            side=order.leg.request.side,
+            order_type=order.leg.request.order_type,
+            quantity=order.leg.quantity,
+            price=order.leg.request.price,
+            trigger_price=order.trigger,
         )
 
     def balance_update(self) -> BalanceUpdate:
@@ -262,11 +333,40 @@ class ToyVenue:
 
     async def place(self, *, leg: Leg) -> Receipt:
         fault = await self._request("place", leg.client_order_id)
-        if leg.client_order_id in self.orders:
-            raise OrderRejectedError("this id was used before", code=-2010)
+        self._check(leg)
         order = self._accept(leg)
-        if leg.request.order_type is OrderType.MARKET:
-            self.execute(leg.client_order_id, leg.quantity)
+        self._start(order)
+        self._answer(fault)
+        return Receipt(venue_order_id=order.order_id)
+
+    async def place_list(self, *, order_list: OrderList) -> Receipt:
+        fault = await self._request("place_list", order_list.list_id)
+        if order_list.list_id in self.lists:
+            raise OrderRejectedError("this id was used before", code=-2010)
+        working = len(order_list.legs) if order_list.kind is ListKind.OCO else 1
+        for index, leg in enumerate(order_list.legs):
+            self._check(leg, is_pending=index >= working)
+        self.lists[order_list.list_id] = order_list
+        orders = [
+            self._accept(attrs.evolve(leg, list_id=order_list.list_id), is_pending=index >= working)
+            for index, leg in enumerate(order_list.legs)
+        ]
+        for order in orders[:working]:
+            self._start(order)
+        self._answer(fault)
+        return Receipt(venue_order_id=f"L{orders[0].order_id}")
+
+    async def replace(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:
+        fault = await self._request("replace", (leg.client_order_id, new.client_order_id))
+        old = self.orders.get(leg.client_order_id)
+        if old is None or old.status is not Status.NEW:
+            raise OrderRejectedError("the order is not open and untouched: nothing was done", code=-2022)
+        self._check(new)
+        self._end(self._together(old), Status.CANCELED)
+        if fault is Fault.HALF_DONE:
+            self._answer(fault)
+        order = self._accept(new)
+        self._start(order)
         self._answer(fault)
         return Receipt(venue_order_id=order.order_id)
 
@@ -275,8 +375,15 @@ class ToyVenue:
         order = self.orders.get(leg.client_order_id)
         if order is None or order.status.is_final:
             raise OrderNotFoundError("unknown order", code=-2011)
-        order.status = Status.CANCELED
-        self._tell(self.report(order))
+        self._end(self._together(order), Status.CANCELED)
+        self._answer(fault)
+
+    async def cancel_all(self, *, instrument: Instrument) -> None:
+        fault = await self._request("cancel_all", instrument.symbol)
+        resting = self._open([instrument])
+        if not resting:
+            raise OrderNotFoundError("there is none", code=-2011)
+        self._end(resting, Status.CANCELED)
         self._answer(fault)
 
     async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
@@ -289,7 +396,20 @@ class ToyVenue:
         return (report, *(attrs.evolve(fill, sequence=None) for fill in order.fills))
 
     async def open_orders(self, *, instruments: Collection[Instrument]) -> tuple[OrderReport, ...]:
-        return tuple(self.report(order, sequence=0) for order in self.orders.values() if not order.status.is_final)
+        fault = await self._request("open_orders", tuple(each.symbol for each in instruments))
+        self._answer(fault)
+        return tuple(self.report(order, sequence=0) for order in self._open(instruments))
+
+    async def fills(self, *, instrument: Instrument, start_ns: int) -> tuple[Fill, ...]:
+        fault = await self._request("fills", (instrument.symbol, start_ns))
+        self._answer(fault)
+        found = (
+            attrs.evolve(fill, client_order_id="", sequence=None)
+            for order in self.orders.values()
+            for fill in order.fills
+            if fill.symbol == instrument.symbol and fill.time_ns >= start_ns
+        )
+        return tuple(sorted(found, key=lambda fill: (fill.time_ns, int(fill.fill_id))))
 
     # --- Feed --------------------------------------------------------------------------------------------
 
@@ -340,11 +460,65 @@ class ToyVenue:
         self.sequence += 1
         return self.sequence
 
-    def _accept(self, leg: Leg) -> ToyOrder:
-        order = ToyOrder(leg=leg, order_id=str(next(self._order_ids)))
+    def _check(self, leg: Leg, *, is_pending: bool = False) -> None:
+        if leg.client_order_id in self.orders:
+            raise OrderRejectedError("this id was used before", code=-2010)
+        if is_pending or leg.request.order_type is OrderType.TRAILING_STOP:
+            return  # a trailing stop stands where the price now puts it, whatever the request says
+        if _triggers(leg.request, self.price):
+            raise OrderRejectedError("it would trigger at once", code=-2010)
+
+    def _accept(self, leg: Leg, *, is_pending: bool = False) -> ToyOrder:
+        order = ToyOrder(
+            leg=leg,
+            order_id=str(next(self._order_ids)),
+            is_waiting=leg.request.order_type in _CONDITIONAL,
+            is_pending=is_pending,
+            peak=self.price,
+        )
         self.orders[leg.client_order_id] = order
         self._tell(self.report(order))
         return order
+
+    def _start(self, order: ToyOrder) -> None:
+        if order.leg.request.order_type is OrderType.MARKET:
+            self.execute(order.leg.client_order_id, order.leg.quantity)
+
+    def _begin(self, order: ToyOrder) -> None:
+        """Let a pending order rest, now that its working order has filled."""
+        order.is_pending = False
+        order.peak = self.price
+        self._tell(self.report(order))
+        self._start(order)
+
+    def _watch(self, order: ToyOrder) -> None:
+        """Let a waiting order see the price."""
+        request = order.leg.request
+        if request.order_type is OrderType.TRAILING_STOP:
+            order.peak = min(order.peak, self.price) if request.side is Side.BUY else max(order.peak, self.price)
+        if _triggers(request, self.price, order.trigger):
+            order.is_waiting = False
+            self._tell(self.report(order))
+            self.follow(order)
+
+    def _together(self, order: ToyOrder) -> list[ToyOrder]:
+        """Return the orders that a cancel of this one ends."""
+        order_list = self.lists.get(order.leg.list_id or "")
+        return [order] if order_list is None else [self.orders[leg.client_order_id] for leg in order_list.legs]
+
+    def _end(self, orders: Collection[ToyOrder], status: Status) -> None:
+        for order in orders:
+            if not order.status.is_final:
+                order.status = status
+                self._tell(self.report(order))
+
+    def _open(self, instruments: Collection[Instrument]) -> list[ToyOrder]:
+        symbols = {each.symbol for each in instruments}
+        return [
+            order
+            for order in self.orders.values()
+            if not order.status.is_final and order.leg.request.instrument.symbol in symbols
+        ]
 
     def _tell(self, *events: StreamEvent) -> None:
         if not self.is_muted:
@@ -372,6 +546,21 @@ class ToyVenue:
     def _answer(self, fault: Fault | None) -> None:
         if fault is not None:
             raise _AFTER[fault]
+
+
+def _triggers(request: OrderRequest, price: Decimal, trigger: Decimal | None = None) -> bool:
+    """Say whether a trade at ``price`` is what a waiting order waits for."""
+    at = trigger if trigger is not None else request.trigger_price
+    if at is None or request.order_type not in _CONDITIONAL:
+        return False
+    rises = (request.side is Side.BUY) is (request.order_type in _STOPS | {OrderType.TRAILING_STOP})
+    return price >= at if rises else price <= at
+
+
+def _is_marketable(request: OrderRequest, price: Decimal) -> bool:
+    if request.price is None:
+        return request.order_type is not OrderType.MARKET  # one that rests at the venue is a test's to execute
+    return price <= request.price if request.side is Side.BUY else price >= request.price
 
 
 class ToyPlugin:

@@ -11,8 +11,9 @@ import contextlib
 import multiprocessing
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,6 +23,7 @@ from btx.compose import open_venue
 from btx.config import Settings
 from btx.model.venue import Endpoints, Environment, Scenario
 from btx.runtime.session import Session
+from btx.storage.journal import open_journal
 
 if TYPE_CHECKING:
     from btx.bt.store import LiveStore
@@ -68,8 +70,8 @@ def tapped_simulator(scenario: Scenario, *, leaving: str = "", entering: str = "
             process.join()
 
 
-def store_on(simulator: Simulator) -> "LiveStore":
-    """Return what ``btx.load`` returns, on a simulator that runs already."""
+def store_on(simulator: Simulator, *, journal: Path | None = None) -> "LiveStore":
+    """Return what ``btx.load`` returns, on a simulator that runs already; without ``journal`` nothing is written."""
     from btx.bt.store import LiveStore  # not in the simulator's process
 
     async def addresses(_resources: AsyncExitStack) -> Endpoints:
@@ -82,6 +84,7 @@ def store_on(simulator: Simulator) -> "LiveStore":
         market=venue.info.markets[0],
         settings=Settings(),
         endpoints=addresses,
+        journal=None if journal is None else lambda _, on_fault: closing(open_journal(journal, on_fault=on_fault)),
     )
     return LiveStore(session)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 
 from btx.model.venue import Endpoints, Scenario, SimAccount
@@ -19,7 +20,18 @@ pytestmark = pytest.mark.slow
 MONEY = {"USDT": Decimal(1_000_000), "BTC": Decimal(10), "ETH": Decimal(10)}
 ACCOUNTS = tuple(
     SimAccount(api_key=name, api_secret=f"{name}-secret", balances=MONEY)
-    for name in ("ccxt", "ccxtasync", "ccxtpro", "binance", "binanceasync", "poor")
+    for name in (
+        "ccxt",
+        "ccxtasync",
+        "ccxtpro",
+        "ccxtlists",
+        "ccxttrails",
+        "binance",
+        "binanceasync",
+        "binancelists",
+        "binanceexits",
+        "poor",
+    )
 )
 WORLD = Scenario(
     symbols=("BTC/USDT", "ETH/USDT"), speed=20.0, rebase=True, warmup_ns=6 * 3600 * 10**9, accounts=ACCOUNTS
@@ -27,13 +39,28 @@ WORLD = Scenario(
 SECONDS = 30
 
 
+FAST = attrs.evolve(WORLD, speed=600.0)  # hours pass within a test: whatever trails the market triggers
+
+
 @pytest.fixture(scope="module")
 def venue() -> Iterator[Any]:
     """The simulator in a loop of its own, so that clients that block do not block it."""
+    with playing(WORLD) as endpoints:
+        yield endpoints
+
+
+@pytest.fixture
+def fast_venue() -> Iterator[Any]:
+    with playing(FAST) as endpoints:
+        yield endpoints
+
+
+@contextlib.contextmanager
+def playing(world: Scenario) -> Iterator[Any]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="venue")
     thread.start()
-    context = simulator(WORLD)
+    context = simulator(world)
 
     def do(coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(SECONDS)
@@ -166,6 +193,87 @@ def test_ccxt_async_trades_stops_and_cancels_all(venue: Endpoints) -> None:
     assert found["triggerPrice"] > 0
     assert (len(before), len(after)) == (3, 0)
     assert [order["status"] for order in orders] == ["canceled"] * 3
+
+
+def test_ccxt_places_edits_and_cancels_lists_trails_and_icebergs(venue: Endpoints) -> None:
+    import ccxt
+
+    exchange = at(ccxt.binance(keys("ccxtlists")), venue)
+    market = exchange.load_markets()["BTC/USDT"]
+    last = exchange.fetch_ticker("BTC/USDT")["last"]
+
+    def price(factor: float) -> Any:
+        return exchange.price_to_precision("BTC/USDT", last * factor)
+
+    pair = exchange.private_post_orderlist_oco(
+        {
+            "symbol": "BTCUSDT",
+            "side": "SELL",
+            "quantity": "0.5",
+            "aboveType": "LIMIT_MAKER",
+            "abovePrice": price(1.5),
+            "belowType": "STOP_LOSS",
+            "belowStopPrice": price(0.5),
+        }
+    )
+    legs = exchange.fetch_open_orders("BTC/USDT")
+    locked = exchange.fetch_balance()["BTC"]["used"]
+    open_lists = exchange.private_get_openorderlist()
+    gone = exchange.private_delete_orderlist({"symbol": "BTCUSDT", "orderListId": pair["orderListId"]})
+    trailing = exchange.create_order(
+        "BTC/USDT", "market", "sell", 0.1, None, {"trailingPercent": 5, "stopLossOrTakeProfit": "stopLoss"}
+    )
+    iceberg = exchange.create_order("BTC/USDT", "limit", "buy", 0.1, float(price(0.5)), {"icebergQty": "0.02"})
+    edited = exchange.edit_order(iceberg["id"], "BTC/USDT", "limit", "buy", 0.2, float(price(0.6)))
+    amended = exchange.request(
+        "order/amend/keepPriority",
+        ["private"],
+        "PUT",
+        {"symbol": "BTCUSDT", "orderId": edited["id"], "newQty": "0.15"},
+    )
+    left = exchange.fetch_open_orders("BTC/USDT")
+    with pytest.raises(ccxt.ExchangeError, match="cancel-replace failed"):
+        exchange.edit_order(iceberg["id"], "BTC/USDT", "limit", "buy", 0.2, float(price(0.6)))
+    exchange.cancel_all_orders("BTC/USDT")
+    exchange.session.close()
+
+    assert market["info"]["ocoAllowed"]
+    assert {leg["id"] for leg in legs} == {str(one["orderId"]) for one in pair["orders"]}
+    assert (locked, len(open_lists)) == (0.5, 1)
+    assert [report["status"] for report in gone["orderReports"]] == ["CANCELED"] * 2
+    assert trailing["info"]["trailingDelta"] == 500
+    assert iceberg["info"]["icebergQty"] == "0.02000000"
+    assert (edited["status"], edited["amount"]) == ("open", 0.2)
+    assert amended["amendedOrder"]["qty"] == "0.15000000"
+    assert {order["id"]: order["amount"] for order in left} == {trailing["id"]: 0.1, edited["id"]: 0.15}
+
+
+def test_ccxt_pro_hears_trailing_stops_of_both_sides_trigger_and_fill(fast_venue: Endpoints) -> None:
+    import ccxt.pro as ccxt
+
+    async def main() -> Any:
+        exchange = at(ccxt.binance(keys("ccxttrails")), fast_venue)
+        trail = {"trailingPercent": 0.1, "stopLossOrTakeProfit": "stopLoss"}
+        try:
+            await exchange.load_markets()
+            heard = asyncio.create_task(exchange.watch_orders("BTC/USDT"))
+            await exchange.ensure_user_data_stream_ws_subscribe_signature()
+            sent = [
+                await exchange.create_order("BTC/USDT", "market", side, 0.01, None, trail) for side in ("sell", "buy")
+            ]
+            await heard
+            while len(filled := [one for one in exchange.orders if one["status"] == "closed"]) < len(sent):
+                # An update that comes while nobody waits is in the client's cache, and wakes nobody up.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await exchange.watch_orders("BTC/USDT")
+            return sent, filled
+        finally:
+            await exchange.close()
+
+    sent, filled = run(main())
+
+    assert {order["id"] for order in filled} == {order["id"] for order in sent}
 
 
 def test_ccxt_pro_watches_the_market_and_its_orders(venue: Endpoints) -> None:
@@ -356,3 +464,110 @@ def test_python_binance_streams_the_market_and_its_account(venue: Endpoints) -> 
     assert balances["e"] == "outboundAccountPosition"
     assert {row["a"] for row in balances["B"]} == {"BTC", "USDT"}
     assert placed["status"] == "FILLED"
+
+
+def test_python_binance_places_replaces_and_cancels_lists(venue: Endpoints) -> None:
+    binance = pytest.importorskip("binance")
+
+    class Client(binance.Client):
+        API_URL = f"{venue.rest}/api"
+
+    client = Client("binancelists", "binancelists-secret")
+    try:
+        last = float(client.get_symbol_ticker(symbol="BTCUSDT")["price"])
+        pair = client.create_oco_order(
+            symbol="BTCUSDT",
+            side="SELL",
+            quantity="0.5",
+            aboveType="TAKE_PROFIT_LIMIT",
+            abovePrice=f"{last * 1.4:.2f}",
+            aboveStopPrice=f"{last * 1.5:.2f}",
+            aboveTimeInForce="GTC",
+            belowType="STOP_LOSS",
+            belowTrailingDelta=1500,
+        )
+        entry = client.v3_post_order_list_otoco(
+            symbol="BTCUSDT",
+            workingType="LIMIT",
+            workingSide="BUY",
+            workingPrice=f"{last * 0.5:.2f}",
+            workingQuantity="0.01",
+            workingTimeInForce="GTC",
+            pendingSide="SELL",
+            pendingQuantity="0.01",
+            pendingAboveType="LIMIT_MAKER",
+            pendingAbovePrice=f"{last * 1.5:.2f}",
+            pendingBelowType="STOP_LOSS",
+            pendingBelowStopPrice=f"{last * 0.4:.2f}",
+        )
+        found = client.v3_get_order_list(orderListId=pair["orderListId"])
+        waiting = client.get_open_oco_orders()
+        leg = client.cancel_order(symbol="BTCUSDT", orderId=pair["orders"][0]["orderId"])
+        replaced = client.cancel_replace_order(
+            symbol="BTCUSDT",
+            side="BUY",
+            type="LIMIT",
+            timeInForce="GTC",
+            quantity="0.02",
+            price=f"{last * 0.5:.2f}",
+            cancelReplaceMode="STOP_ON_FAILURE",
+            cancelOrderId=entry["orders"][0]["orderId"],
+        )
+        with pytest.raises(binance.exceptions.BinanceAPIException) as refused:
+            client.v3_delete_order_list(symbol="BTCUSDT", orderListId=pair["orderListId"])
+        left = client.get_open_orders()
+    finally:
+        client.close_connection()
+        client.loop.close()  # the client makes one and leaves it
+
+    assert [report["status"] for report in entry["orderReports"]] == ["NEW", "PENDING_NEW", "PENDING_NEW"]
+    assert found["listClientOrderId"] == pair["listClientOrderId"]
+    assert [one["contingencyType"] for one in waiting] == ["OCO", "OTO"]
+    assert leg["listOrderStatus"] == "ALL_DONE"
+    assert len(replaced["cancelResponse"]["orderReports"]) == 3
+    assert refused.value.code == -2011
+    assert [order["orderId"] for order in left] == [replaced["newOrderResponse"]["orderId"]]
+
+
+def test_python_binance_hears_an_entry_fill_and_one_exit_end_the_other(fast_venue: Endpoints) -> None:
+    binance = pytest.importorskip("binance")
+
+    class Client(binance.AsyncClient):
+        API_URL = f"{fast_venue.rest}/api"
+        WS_API_URL = fast_venue.trading_stream
+
+    async def main() -> Any:
+        client = await Client.create("binanceexits", "binanceexits-secret")
+        try:
+            last = float((await client.get_symbol_ticker(symbol="BTCUSDT"))["price"])
+            events: list[Any] = []
+            async with binance.BinanceSocketManager(client).user_socket() as socket:
+                placed = await client.v3_post_order_list_otoco(
+                    symbol="BTCUSDT",
+                    workingType="LIMIT",
+                    workingSide="BUY",
+                    workingPrice=f"{last * 1.01:.2f}",
+                    workingQuantity="0.01",
+                    workingTimeInForce="GTC",
+                    pendingSide="SELL",
+                    pendingQuantity="0.01",
+                    pendingAboveType="LIMIT_MAKER",
+                    pendingAbovePrice=f"{last * 1.2:.2f}",
+                    pendingBelowType="STOP_LOSS",
+                    pendingBelowTrailingDelta=10,
+                )
+                while not any(event.get("L") == "ALL_DONE" for event in events):
+                    events.append(await socket.recv())
+            return placed, events
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await client.close_connection()
+
+    placed, events = run(main())
+
+    working, stop, limit = (order["orderId"] for order in placed["orders"])
+    reports = [event for event in events if event["e"] == "executionReport"]
+    last_states = {report["i"]: report["X"] for report in reports}
+    assert last_states == {working: "FILLED", stop: "FILLED", limit: "EXPIRED"}
+    assert {report["g"] for report in reports} == {placed["orderListId"]}
+    assert [event["l"] for event in events if event["e"] == "listStatus"] == ["EXEC_STARTED"] * 2 + ["ALL_DONE"]

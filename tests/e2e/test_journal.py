@@ -22,7 +22,13 @@ from tests.e2e.trading import account, run_on, world
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The journal of a kept run with a filled, a cancelled and a refused order."""
     monkeypatch.setenv("BTX_HOME", str(tmp_path))
-    store = btx.load("binance", env="sim", scenario=world(minutes=12, accounts=(account(USDT="200000"),)), keep="trial")
+    store = btx.load(
+        "binance",
+        env="sim",
+        scenario=world(minutes=12, accounts=(account(USDT="200000"),)),
+        keep="trial",
+        limits=btx.limits(order=None, position=None),  # so that the venue refuses what is too dear
+    )
     placed: dict[str, Any] = {}
     strategy = run_on(
         store,

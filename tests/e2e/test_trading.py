@@ -140,10 +140,33 @@ def test_post_only_that_would_take_is_rejected_with_the_venues_reason() -> None:
 
 def test_too_little_money_is_margin() -> None:
     placed: dict[str, Any] = {}
-    strategy = run(world(), {2: lambda s: placed.update(order=s.buy(size=50))}, at_end=books_agree)
+    unlimited = btx.limits(order=None, position=None)
+    store = btx.load("binance", env="sim", scenario=world(seed=17), limits=unlimited)
+
+    strategy = run_on(store, {2: lambda s: placed.update(order=s.buy(size=50))}, at_end=books_agree)
 
     assert strategy.told(placed["order"]) == ["Submitted", "Margin"]
     assert "insufficient balance" in placed["order"].info.reason
+
+
+def test_too_little_money_is_margin_also_where_a_limit_says_so_before_the_venue() -> None:
+    placed: dict[str, Any] = {}
+    strategy = run(
+        world(),
+        {
+            2: lambda s: placed.update(order=s.buy(size=50)),
+            3: lambda s: placed.update(
+                bracket=s.buy_bracket(size=50, stopprice=s.data.close[0] * 0.9, limitprice=s.data.close[0] * 1.1)
+            ),
+        },
+        at_end=lambda s: placed.update(sent=s.data.store.orders()),
+    )
+
+    assert strategy.told(placed["order"]) == ["Margin"]
+    assert "of the equity" in placed["order"].info.reason
+    assert "insufficient balance" in placed["order"].info.reason
+    assert [strategy.told(order)[-1] for order in placed["bracket"]] == ["Margin", "Rejected", "Rejected"]
+    assert placed["sent"] == ()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from btx import hookspecs
+from btx.compose import open_venue
+from btx.tools.venues import page_of
 
 HOOKS: dict[str, Callable[..., Any]] = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("btx_")}
 
@@ -85,3 +87,13 @@ def test_every_python_example_in_the_pages_can_be_read(root: Path) -> None:
     for page in pages(root):
         for example in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
             ast.parse(example, filename=str(page))
+
+
+def test_every_adapter_has_a_page_of_what_its_venue_does_made_of_what_it_says(root: Path) -> None:
+    folder = root / "docs" / "reference" / "venues"
+    adapters = {path.name.removeprefix("btx_") for path in (root / "adapters").iterdir() if path.is_dir()}
+
+    assert {page.stem for page in folder.glob("*.md")} == adapters
+    for name in adapters:
+        # Out of date? `btx venues NAME --markdown > docs/reference/venues/NAME.md`
+        assert (folder / f"{name}.md").read_text(encoding="utf-8") == page_of(open_venue(name).info)

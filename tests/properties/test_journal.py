@@ -12,13 +12,30 @@ from typing import Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btx.model.instrument import Instrument
-from btx.model.journal import Event, Intent, Note, Record, RunEnded, RunStarted, Sent, UnknownRecord
+from btx.model.instrument import Instrument, PriceBand
+from btx.model.journal import (
+    Delivered,
+    Event,
+    GroupState,
+    Halted,
+    Intent,
+    Note,
+    Record,
+    Resumed,
+    RunEnded,
+    RunStarted,
+    Sent,
+    Snapshot,
+    StrategyState,
+    UnknownRecord,
+)
 from btx.model.order import (
     CancelRequested,
     CancelResult,
     Fill,
+    Group,
     Leg,
+    Member,
     Offset,
     OrderEvent,
     OrderReport,
@@ -77,15 +94,23 @@ def every_field(kind: type[T], /, **fields: st.SearchStrategy[Any]) -> st.Search
 
 
 grids = dict.fromkeys(("tick_size", "step_size", "min_quantity", "multiplier"), positive)
+prices = dict.fromkeys(("price", "trigger_price", "display_quantity", "trail_amount"), st.none() | positive)
 requests = every_field(
     OrderRequest,
-    instrument=every_field(Instrument, **grids),
+    instrument=every_field(Instrument, price_band=st.none() | every_field(PriceBand), **grids),
     quantity=positive,
-    price=st.none() | positive,
-    trigger_price=st.none() | positive,
+    trail_bps=st.none() | st.integers(min_value=1),
+    **prices,
     params=st.dictionaries(keys.filter(lambda key: isinstance(key, str)), values, max_size=3),
 )
 legs = every_field(Leg, request=requests, quantity=positive)
+members = every_field(Member, request=requests)
+groups = every_field(
+    Group,
+    entry=st.none() | members,
+    members=st.lists(members, max_size=2).map(tuple),
+    withdrawn=st.lists(texts, max_size=2).map(tuple),
+)
 events: st.SearchStrategy[OrderEvent] = st.one_of(
     every_field(Fill, price=positive, quantity=positive),
     *(every_field(kind) for kind in (OrderReport, PlaceRefused, OutcomeUnknown, CancelRequested, CancelResult)),
@@ -93,7 +118,9 @@ events: st.SearchStrategy[OrderEvent] = st.one_of(
 records: st.SearchStrategy[Record] = st.one_of(
     every_field(Intent, leg=legs),
     st.builds(Event, order_event=events),
-    *(every_field(kind) for kind in (Sent, RunStarted, RunEnded, Note)),
+    every_field(GroupState, group=groups),
+    every_field(Snapshot, balances=st.dictionaries(texts, finite, max_size=3)),
+    *(every_field(kind) for kind in (Sent, Delivered, Halted, Resumed, StrategyState, RunStarted, RunEnded, Note)),
     every_field(UnknownRecord, kind=texts.map("x-{}".format)),
 )
 

@@ -1,14 +1,19 @@
 """Positions: nothing is made or lost by booking, and the float mirror is flat when the book is."""
 
+import decimal
 import math
 import random
 from decimal import Decimal
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from btx.rules.positions import FloatMirror, Position, apply_fill, split_dust
+from btx.model.order import Side
+from btx.rules.positions import FloatMirror, Position, apply_fill, balance_changes, base_change, split_dust
+from tests.values import BTC, fill
 
+EXACT = decimal.Context(prec=60)  # what is added up here needs more digits than the 28 one has by default
 STEPS = [Decimal(1).scaleb(-digits) for digits in range(1, 9)]
 executions = st.lists(
     st.tuples(
@@ -21,18 +26,48 @@ executions = st.lists(
 
 
 @given(fills=executions, step=st.sampled_from(STEPS))
+@example(fills=[(700_000, 10**8 - 1), (-300_001, 9 * 10**7 + 7), (-1, 33_333_333)], step=Decimal("0.1"))
 def test_what_was_realised_is_what_was_received_less_what_was_paid(fills: list[tuple[int, int]], step: Decimal) -> None:
     position, cash, realised = Position(), Decimal(0), Decimal(0)
 
-    for steps, ticks in fills:
-        quantity, price = steps * step, ticks * Decimal("0.01")
-        booked = apply_fill(position, signed_quantity=quantity, price=price)
-        assert booked.opened + booked.closed == quantity
-        assert booked.position.quantity == position.quantity + quantity
-        position, realised, cash = booked.position, realised + booked.realised, cash - quantity * price
+    with decimal.localcontext(EXACT):
+        for steps, ticks in fills:
+            quantity, price = steps * step, ticks * Decimal("0.01")
+            booked = apply_fill(position, signed_quantity=quantity, price=price)
+            assert booked.opened + booked.closed == quantity
+            assert booked.position.quantity == position.quantity + quantity
+            position, realised, cash = booked.position, realised + booked.realised, cash - quantity * price
 
-    assert realised - position.cost == cash
+        assert realised - position.cost == cash
     assert (position.cost == 0) == (position.quantity == 0)
+
+
+@pytest.mark.parametrize("digits", [1, 5, 28])
+@given(fills=executions, step=st.sampled_from(STEPS))
+def test_how_many_digits_the_caller_computes_with_does_not_matter(
+    fills: list[tuple[int, int]], step: Decimal, digits: int
+) -> None:
+    with decimal.localcontext(EXACT):
+        asked = [(steps * step, ticks * Decimal("0.01")) for steps, ticks in fills]
+        told = [
+            fill(str(number), abs(quantity), side=Side.BUY if quantity > 0 else Side.SELL, price=price)
+            for number, (quantity, price) in enumerate(asked)
+        ]
+
+    def booked() -> list[object]:
+        position, mirror, results = Position(), FloatMirror(step_size=step), []
+        for (quantity, price), one in zip(asked, told, strict=True):
+            results.append(after := apply_fill(position, signed_quantity=quantity, price=price))
+            position, mirror = after.position, mirror.add(quantity).mirror
+            results += [mirror, base_change(one, base="BTC"), balance_changes(one, instrument=BTC)]
+        return results
+
+    with decimal.localcontext(EXACT):
+        exact = booked()
+    with decimal.localcontext(decimal.Context(prec=digits)):
+        rounded = booked()
+
+    assert rounded == exact
 
 
 @given(fills=executions, step=st.sampled_from(STEPS))

@@ -1,5 +1,6 @@
 """The btx command: what is wrong is one sentence on stderr and an exit code, never a traceback."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_what_btx_refuses_is_one_sentence(
         ["sim", "acme", "--lockstep", "--speed", "5"],
         ["demo", "--span", "0"],
         ["demo", "--span", "1M"],
+        ["venues", "--markdown"],
     ],
 )
 def test_what_the_command_line_does_not_know_is_a_usage_error(
@@ -152,6 +154,19 @@ def test_venues_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert run(monkeypatch, "venues") == 0
 
     assert capsys.readouterr().out == "no adapter is installed: pip install btx-binance\n"
+
+
+def test_venues_tells_what_one_of_them_does_for_a_strategy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "venues", "binance") == 0
+
+    out = capsys.readouterr().out
+    assert out.startswith("Binance spot\n")
+    assert re.search(r"^ limit order +native *$", out, flags=re.MULTILINE)
+    assert "emulated: btx does it while your process runs" in out
+    assert run(monkeypatch, "venues", "binance", "--markdown") == 0
+    assert capsys.readouterr().out.startswith("# Binance: what it does for a strategy\n")
 
 
 def test_an_extension_adds_commands(

@@ -13,11 +13,14 @@ import pytest
 
 import btx
 from btx import compose
-from btx.errors import BtxError, ConfigError, MissingSecretError, UnknownVenueError
+from btx.errors import BtxError, ConfigError, MissingSecretError, TransportError, UnknownVenueError
 from btx.model.time import NS_PER_HOUR
-from btx.model.venue import Environment, Scenario
+from btx.model.venue import Endpoints, Environment, Scenario
+from btx.sim.faults import Fault, FaultScript, Kind, Where, script_from_json, script_to_json
+from btx.sim.server import serve_control
+from btx.sim.world import World
 from tests.distributions import VENUE, Install, install
-from tests.values import request
+from tests.unit.sim.toys import LISTINGS
 
 __all__ = ("install",)  # a fixture is asked for by its name
 
@@ -117,16 +120,14 @@ def test_an_extension_may_give_the_keys(install: Install) -> None:
 
 
 @pytest.mark.parametrize("how", ["argument", "variable"])
-def test_live_is_entered_on_purpose_and_refuses_orders_until_there_is_a_journal(
-    how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_live_is_entered_on_purpose(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if how == "variable":
         monkeypatch.setenv("BTX_LIVE", "1")
 
     store = btx.load("acme", env="live", confirm=how == "argument", **KEYS)
 
-    with pytest.raises(BtxError, match="orders in 'live' wait until a restart recovers them from the journal"):
-        store.session.submit(request())
+    assert store.session.environment is Environment.LIVE
+    assert store.session.orders_refused() is None
 
 
 def test_the_same_account_is_the_same_store_and_another_is_another() -> None:
@@ -225,6 +226,50 @@ def test_a_world_can_be_said_in_words(tmp_path: Path) -> None:
     assert (replayed.speed, replayed.until_ns, replayed.warmup_ns) == (None, None, 24 * NS_PER_HOUR)
 
 
+def test_what_goes_wrong_is_said_as_a_script_as_text_or_as_a_list() -> None:
+    script = FaultScript(faults=(Fault(kind=Kind.LOSE, where=Where.PLACE, at=2),))
+
+    worlds = [
+        btx.scenario(faults=script),
+        btx.scenario(faults=script_to_json(script)),
+        btx.scenario(faults=[{"kind": "lose", "where": "place", "at": 2}]),
+    ]
+
+    assert {script_from_json(world.faults) for world in worlds} == {script}
+    assert btx.load("acme", scenario=worlds[0])._world == "synthetic market, seed 1, lockstep, with faults"
+
+
+def test_a_session_goes_on_in_a_world_that_runs_already() -> None:
+    """The simulator is not this process's child: it is asked where it listens, and left alone at the end."""
+
+    async def scenario() -> tuple[Endpoints | None, str]:
+        world = World(Scenario(), LISTINGS)
+
+        def describe(control: str) -> Endpoints:
+            return Endpoints(
+                rest="a", stream="b", trading_stream="c", control=control, accounts=world.accounts, clock=world.clock
+            )
+
+        async with world, serve_control(world, describe) as address, AsyncExitStack() as resources:
+            world.advance()
+            played = btx.scenario(attach=address)
+            assert btx.load("acme", scenario=played)._world == f"the simulator at {address}"
+            endpoints = await compose._simulated("acme", played)(resources)
+            assert endpoints is not None
+            assert endpoints.clock.market_origin_ns == world.market_ns() > world.clock.market_origin_ns
+            return endpoints, address
+
+    endpoints, address = asyncio.run(scenario())
+
+    assert endpoints is not None
+    assert endpoints.control == address
+
+
+def test_a_world_that_does_not_run_is_told() -> None:
+    with pytest.raises(TransportError, match="does not answer"):
+        asyncio.run(compose._attached("ws://127.0.0.1:1/"))
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -234,6 +279,10 @@ def test_a_world_can_be_said_in_words(tmp_path: Path) -> None:
         ({"data": {"BTC/USDT": "nowhere.csv"}}, "there is no file nowhere.csv"),
         ({"balances": {"USDT": "much"}}, "write numbers"),
         ({"balances": {"USDT": "-1"}}, "nobody owns less than nothing"),
+        ({"faults": "drop"}, "^no script of faults: "),
+        ({"faults": [{"kind": "drop", "where": "market_stream"}]}, "drop cannot happen in market_stream"),
+        ({"attach": "ws://127.0.0.1:1/", "seed": 2}, "leave everything else out"),
+        ({"attach": "4711"}, "^attach='4711': write the control address of a simulator"),
     ],
 )
 def test_a_world_that_cannot_be_is_one_sentence(settings: dict[str, Any], sentence: str) -> None:

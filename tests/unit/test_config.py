@@ -1,11 +1,15 @@
 import pickle
+import re
 import traceback
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from btx.config import Secret, Settings, resolve_secret
+from btx.config import Secret, Settings, limits, resolve_secret, webhook_address
 from btx.errors import ConfigError, MissingSecretError
+from btx.rules.risk import NO_LIMITS, Limits
 
 TEXT = "s3cr3t"
 
@@ -93,3 +97,66 @@ def test_a_file_that_cannot_be_read_is_an_error_that_says_why(tmp_path: Path, mo
 
 def test_any_other_text_is_the_secret_itself() -> None:
     assert resolve_secret("plain:text").reveal() == "plain:text"
+
+
+def test_limits_in_words() -> None:
+    assert limits() == Limits()
+    assert limits(
+        order=("25%", 5000), position="2500.5", collar="50bps", daily_loss=None, orders_per_minute=5
+    ) == Limits(
+        order_share=Decimal("0.25"),
+        order_notional=Decimal(5000),
+        position_share=None,
+        position_notional=Decimal("2500.5"),
+        collar_bps=50,
+        daily_loss_share=None,
+        orders_per_minute=5,
+    )
+    nothing = limits(order=None, position=None, collar=None, daily_loss=None, orders_per_minute=None)
+    assert nothing == NO_LIMITS
+    assert limits(collar="0.5%").collar_bps == 50
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"order": "much"}, "order='much': write '25%' of the equity, 5000 in cash, or both in a tuple, or None"),
+        ({"order": "-5%"}, "order='-5%': write a share of the equity like '5%'"),
+        ({"order": "nan"}, "order='nan': write"),
+        ({"position": 0}, "position=0: write"),
+        ({"position": True}, "position=True: write"),
+        ({"daily_loss": 5}, "daily_loss=5: write a share of the equity like '5%', or None for no limit"),
+        ({"collar": 5}, "collar=5: write '2%' or '50bps', or None for no limit"),
+        ({"collar": "5"}, "collar='5': write '2%' or '50bps'"),
+        ({"collar": "0.001%"}, "collar='0.001%': whole basis points are counted"),
+        ({"orders_per_minute": 0}, "orders_per_minute=0: write a whole number"),
+        ({"orders_per_minute": True}, "orders_per_minute=True: write a whole number"),
+        ({"orders_per_minute": "5"}, "orders_per_minute='5': write a whole number"),
+        ({"daily": "5%"}, "there is no limit daily=: did you mean daily_loss=?"),
+        ({"xyz": "5%"}, "there is no limit xyz=: choose of order, position, collar, daily_loss, orders_per_minute"),
+    ],
+)
+def test_a_limit_that_says_nothing_is_one_sentence(words: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}"):
+        limits(**words)
+
+
+@pytest.mark.parametrize("address", ["hooks.example.com/T0KEN", "ftp://example.com/T0KEN", "https:///T0KEN"])
+def test_a_webhook_that_is_no_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    with pytest.raises(ConfigError, match=r"^webhook= is no address: write https://\.\.\.$") as raised:
+        webhook_address(address)
+    assert "T0KEN" not in str(raised.value)
+
+    monkeypatch.setenv("BTX_WEBHOOK", address)
+    with pytest.raises(ConfigError, match=r"^BTX_WEBHOOK is no address"):
+        webhook_address(None)
+
+
+def test_a_webhook_is_named_or_in_the_environment_or_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BTX_WEBHOOK", raising=False)
+    assert not webhook_address(None)
+
+    monkeypatch.setenv("BTX_WEBHOOK", "https://example.com/a")
+    assert webhook_address(None).reveal() == "https://example.com/a"
+    assert webhook_address("http://127.0.0.1:1/b").reveal() == "http://127.0.0.1:1/b"
+    assert webhook_address("env:BTX_WEBHOOK").reveal() == "https://example.com/a"

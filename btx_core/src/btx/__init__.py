@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from btx.hookspecs import hookimpl
 from btx.model.venue import Scenario
+from btx.rules.risk import Limits
 
 if TYPE_CHECKING:
     from btx.bt.broker import LiveBroker
     from btx.bt.store import LiveStore
 
-__all__ = ("Scenario", "__version__", "broker", "hookimpl", "load", "scenario", "venues")
+__all__ = ("Limits", "Scenario", "__version__", "broker", "hookimpl", "limits", "load", "scenario", "venues")
 
 
 def load(name: str, **settings: Any) -> "LiveStore":
@@ -43,6 +44,17 @@ def broker(*stores: "LiveStore", currency: str | None = None) -> "LiveBroker":
     from btx.bt.broker import broker as join
 
     return join(*stores, currency=currency)
+
+
+def limits(**words: Any) -> Limits:
+    """Return what an order must keep before it leaves, in words; see :func:`btx.config.limits`.
+
+    Raises:
+        ConfigError: a word is unknown, or says nothing.
+    """
+    from btx.config import limits as make
+
+    return make(**words)
 
 
 def scenario(**settings: Any) -> Scenario:

@@ -11,7 +11,7 @@ from btx import __version__, venues
 from btx.errors import BtxError, ConfigError
 from btx.model.time import NS_PER_DAY, parse_duration
 
-__all__ = ("cli", "demo", "explain", "list_venues", "main", "orders", "sim")
+__all__ = ("chaos", "cli", "demo", "explain", "list_venues", "main", "orders", "panic", "resume", "sim")
 
 _SYNTHETIC_WARMUP_NS = 3 * NS_PER_DAY
 
@@ -80,12 +80,35 @@ def demo(venue: str, files: tuple[str, ...], span: int | None, seed: int, pictur
     sys.exit(run_demo(venue=venue, files=files, span_ns=span, seed=seed, picture=picture, report=report))
 
 
+@cli.command()
+@click.argument("strategy", metavar="FILE.py[:CLASS]")
+@click.option("--seed", default=1, show_default=True, help="The first schedule; run N has seed + N.")
+@click.option("--runs", default=20, show_default=True, type=click.IntRange(min=1), help="How many schedules to play.")
+@click.option("--minutes", default=40, show_default=True, type=click.IntRange(min=5), help="Market minutes of a run.")
+@click.option("--venue", default="binance", show_default=True, help="The adapter to trade on.")
+@click.option("--symbol", "symbols", multiple=True, default=("BTC/USDT",), show_default=True, help="Repeatable.")
+def chaos(strategy: str, seed: int, runs: int, minutes: int, venue: str, symbols: tuple[str, ...]) -> None:
+    """Run your own STRATEGY under seeded faults and kill -9, compare all books, and shrink what fails."""
+    from btx.tools.chaos import Job, run_chaos
+
+    job = Job(strategy=strategy, venue=venue, symbols=symbols, minutes=minutes)
+    sys.exit(run_chaos(job, seed=seed, runs=runs))
+
+
 @cli.command("venues")
-def list_venues() -> None:
-    """List the installed adapters."""
+@click.argument("name", required=False)
+@click.option("--markdown", is_flag=True, help="Print NAME's table as a page of the documentation.")
+def list_venues(name: str | None, *, markdown: bool) -> None:
+    """List the installed adapters, or what the venue NAME does for a strategy."""
+    if name is not None:
+        from btx.tools.venues import run_venue
+
+        sys.exit(run_venue(name, markdown=markdown))
+    if markdown:
+        raise click.UsageError("--markdown prints one venue: name it")
     found = venues()
-    for name, distribution in found.items():
-        click.echo(f"{name}  {distribution}")
+    for adapter, distribution in found.items():
+        click.echo(f"{adapter}  {distribution}")
     if not found:
         click.echo("no adapter is installed: pip install btx-binance")
 
@@ -107,6 +130,65 @@ def explain(order: str, journal: str | None) -> None:
     from btx.tools.orders import run_explain
 
     sys.exit(run_explain(order, journal))
+
+
+_ENV = click.option("--env", default="sim", show_default=True, help="sim, testnet or live; keys as for btx.load.")
+_MARKET = click.option("--market", help="spot, ...; the adapter's first when not given.")
+_WORLD = click.option("--world", help="Of env=sim: the name the world is kept under; the only one when not given.")
+
+
+@cli.command()
+@click.argument("venue")
+@_ENV
+@_MARKET
+@_WORLD
+@click.option("--flatten", is_flag=True, help="Cancel every order, and sell what is held at the market.")
+@click.option("--all", "everything", is_flag=True, help="Cancel orders that only reduce what is held, too.")
+@click.option("--symbol", "symbols", multiple=True, help="Only this instrument, like BTC/USDT; repeatable.")
+@click.option("--reason", default="btx panic", show_default=True, help="What the halt says.")
+@click.option("--yes", is_flag=True, help="Flatten in env=live without asking.")
+def panic(
+    venue: str,
+    env: str,
+    market: str | None,
+    world: str | None,
+    flatten: bool,
+    everything: bool,
+    symbols: tuple[str, ...],
+    reason: str,
+    yes: bool,
+) -> None:
+    """Halt an account of VENUE and cancel its open orders, whoever trades on it: exit code 0 when all is confirmed."""
+    from btx.tools.panic import run_panic
+
+    if flatten and env == "live" and not yes:
+        click.confirm(f"Sell what this account at {venue} holds, for real, at the market?", abort=True)
+    sys.exit(
+        run_panic(
+            venue,
+            env=env,
+            market=market,
+            world=world,
+            flatten=flatten,
+            everything=everything,
+            symbols=symbols,
+            reason=reason,
+        )
+    )
+
+
+@cli.command()
+@click.argument("venue")
+@_ENV
+@_MARKET
+@_WORLD
+@click.option("--yes", is_flag=True, help="Do not ask: you have looked.")
+def resume(venue: str, env: str, market: str | None, world: str | None, yes: bool) -> None:
+    """Show why an account of VENUE is halted, and let it trade again."""
+    from btx.tools.panic import run_resume
+
+    agreed = (lambda _question: True) if yes else click.confirm
+    sys.exit(run_resume(venue, env=env, market=market, world=world, agreed=agreed))
 
 
 @cli.command()
@@ -153,7 +235,8 @@ def sim(
     """Serve VENUE's own protocol on 127.0.0.1, for any program in any language."""
     from btx.compose import open_venue
     from btx.model.venue import Scenario
-    from btx.sim.server import run_server, scenario_from_json
+    from btx.sim.server import run_server
+    from btx.sim.texts import scenario_from_json
     from btx.tools.files import kline_files
 
     adapter = open_venue(venue)

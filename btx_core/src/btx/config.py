@@ -1,14 +1,21 @@
-"""Settings and secrets: where keys come from, and that they are never printed."""
+"""Settings and secrets: where keys come from, and that they are never printed; limits in words."""
 
+import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import attrs
 
 from btx.errors import ConfigError, MissingSecretError
+from btx.rules.risk import NO_LIMITS, Limits
 
-__all__ = ("Secret", "Settings", "home", "resolve_secret")
+__all__ = ("Amount", "Secret", "Settings", "home", "limits", "resolve_secret", "webhook_address")
+
+Amount = str | int | float | Decimal
+"""A share of the equity like ``"25%"``, or a number of the currency cash is counted in."""
 
 
 class Secret:
@@ -50,6 +57,8 @@ class Settings:
     currency: str = "USDT"  # what cash is counted in
     receive_window_ms: int = 5000
     options: Mapping[str, str] = attrs.field(factory=dict)
+    limits: Limits = NO_LIMITS  # of btx.load: Limits()
+    webhook: Secret = attrs.field(factory=lambda: Secret(""))  # its address is a secret; empty: none
 
 
 def home() -> Path:
@@ -78,3 +87,112 @@ def resolve_secret(reference: str) -> Secret:
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     return Secret(reference)
+
+
+def webhook_address(reference: str | None) -> Secret:
+    """Return where alerts go: a reference as for :func:`resolve_secret`, or else ``BTX_WEBHOOK``; empty for nowhere.
+
+    Raises:
+        MissingSecretError: the variable or the file is not there.
+        ConfigError: what it says is no http address; the message does not show it.
+    """
+    address = resolve_secret(reference) if reference is not None else Secret(os.environ.get("BTX_WEBHOOK", ""))
+    if address:
+        parts = urlsplit(address.reveal())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            where = "webhook=" if reference is not None else "BTX_WEBHOOK"
+            raise ConfigError(f"{where} is no address: write https://...")
+    return address
+
+
+def limits(
+    *,
+    order: Amount | Sequence[Amount] | None = "100%",
+    position: Amount | Sequence[Amount] | None = "100%",
+    collar: str | None = "5%",
+    daily_loss: str | None = "5%",
+    orders_per_minute: int | None = 60,
+    **unknown: object,
+) -> Limits:
+    """Return what an order must keep before it leaves, in words; None switches one off.
+
+    Args:
+        order: the largest order: ``"25%"`` of the equity, ``5000`` units of the currency
+            cash is counted in, or both: ``("25%", 5000)``.
+        position: the largest position of one instrument, likewise; open orders count.
+        collar: how much worse than the last price an order may pay: ``"2%"`` or ``"50bps"``.
+        daily_loss: the share of the day's starting equity whose loss halts trading: ``"5%"``.
+        orders_per_minute: how many orders may leave within a minute of market time.
+        unknown: nothing.
+
+    Raises:
+        ConfigError: a word is unknown, or says nothing.
+    """
+    for name in unknown:
+        near = difflib.get_close_matches(name, _WORDS, n=1, cutoff=0.4)
+        raise ConfigError(f"there is no limit {name}=: {f'did you mean {near[0]}=?' if near else _CHOICE}")
+    order_share, order_notional = _caps("order", order)
+    position_share, position_notional = _caps("position", position)
+    return Limits(
+        order_share=order_share,
+        order_notional=order_notional,
+        position_share=position_share,
+        position_notional=position_notional,
+        collar_bps=_bps("collar", collar),
+        daily_loss_share=_share("daily_loss", daily_loss),
+        orders_per_minute=_count("orders_per_minute", orders_per_minute),
+    )
+
+
+_WORDS = ("order", "position", "collar", "daily_loss", "orders_per_minute")
+_CHOICE = f"choose of {', '.join(_WORDS)}"
+
+
+def _caps(name: str, value: Amount | Sequence[Amount] | None) -> tuple[Decimal | None, Decimal | None]:
+    share = notional = None
+    given = () if value is None else (value,) if isinstance(value, str | int | float | Decimal) else tuple(value)
+    for each in given:
+        if isinstance(each, str) and each.strip().endswith("%"):
+            share = _share(name, each)
+        else:
+            notional = _positive(name, each, str(each), hint="'25%' of the equity, 5000 in cash, or both in a tuple")
+    return share, notional
+
+
+def _share(name: str, text: object) -> Decimal | None:
+    if text is None:
+        return None
+    hint = "a share of the equity like '5%'"
+    if not isinstance(text, str) or not text.strip().endswith("%"):
+        raise ConfigError(f"{name}={text!r}: write {hint}, or None for no limit")
+    return _positive(name, text, text.strip().removesuffix("%"), hint=hint) / 100
+
+
+def _bps(name: str, text: object) -> int | None:
+    if text is None:
+        return None
+    hint = "'2%' or '50bps'"
+    bare = text.strip() if isinstance(text, str) else ""
+    unit = next((unit for unit in ("bps", "%") if bare.endswith(unit)), None)
+    if unit is None:
+        raise ConfigError(f"{name}={text!r}: write {hint}, or None for no limit")
+    number = _positive(name, text, bare.removesuffix(unit), hint=hint) * (1 if unit == "bps" else 100)
+    if number != int(number):
+        raise ConfigError(f"{name}={text!r}: whole basis points are counted, write {hint}")
+    return int(number)
+
+
+def _count(name: str, value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ConfigError(f"{name}={value!r}: write a whole number, or None for no limit")
+
+
+def _positive(name: str, value: object, digits: str, *, hint: str) -> Decimal:
+    try:
+        number = Decimal(digits.strip())
+    except ArithmeticError:
+        number = Decimal(0)
+    if isinstance(value, bool) or not number.is_finite() or number <= 0:
+        raise ConfigError(f"{name}={value!r}: write {hint}, or None for no limit")
+    return number

@@ -15,7 +15,8 @@
     │   │   └── FilterError          a price, size or notional rule of the venue
     │   ├── OrderNotFoundError       the venue knows no such (open) order
     │   ├── NotSupportedError
-    │   ├── AuthenticationError      a human must act: keys, permissions, clock
+    │   ├── AuthenticationError      a human must act: keys, permissions
+    │   │   └── ClockError           the request's time stamp: read the venue's clock, then retry
     │   └── RateLimitedError         may retry after ``retry_after_s``
     ├── TransportError               nothing was done; may retry
     │   └── OutcomeUnknownError      it may have been done: ask the venue, never send again
@@ -35,6 +36,7 @@ Three questions, three answers: *may I retry* (``TransportError`` but not
 __all__ = (
     "AuthenticationError",
     "BtxError",
+    "ClockError",
     "ConfigError",
     "DataError",
     "FilterError",
@@ -119,12 +121,21 @@ class AuthenticationError(VenueError):
     """Key, signature, permission, address or clock is not accepted; retrying does not help."""
 
 
-class RateLimitedError(VenueError):
-    """Too many requests; the venue will listen again after ``retry_after_s`` seconds."""
+class ClockError(AuthenticationError):
+    """The time stamp of the request is outside the venue's receive window; nothing was done."""
 
-    def __init__(self, message: str, *, retry_after_s: float, code: int | str | None = None) -> None:
+
+class RateLimitedError(VenueError):
+    """Too many requests; the venue will listen again after ``retry_after_s`` seconds.
+
+    ``scope`` says to whom it does not listen: the whole address (``ip``), or to
+    what counts against the limits of the account (``account``).
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float, code: int | str | None = None, scope: str = "ip") -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
+        self.scope = scope
 
 
 class TransportError(BtxError):
@@ -148,7 +159,14 @@ class SequenceError(DataError):
 
 
 class RiskVetoError(BtxError):
-    """A rule or an extension refused the order before anything was sent."""
+    """A rule or an extension refused the order before anything was sent.
+
+    ``lacks_funds``: the money for it is not there, so no rule would let it pass.
+    """
+
+    def __init__(self, message: str, *, lacks_funds: bool = False) -> None:
+        super().__init__(message)
+        self.lacks_funds = lacks_funds
 
 
 class JournalError(BtxError):

@@ -17,7 +17,7 @@ from btx.model.account import AccountSnapshot, BalanceUpdate
 from btx.model.instrument import Instrument
 from btx.model.journal import Record
 from btx.model.market import Bar, BookDelta, BookSnapshot, Quote, Trade
-from btx.model.order import Fill, Leg, Order, OrderReport, Receipt
+from btx.model.order import Fill, Leg, Order, OrderList, OrderReport, Receipt
 from btx.model.time import Interval
 from btx.model.venue import Endpoints, Environment, StreamStatus, Subscription
 
@@ -43,6 +43,8 @@ class Context:
 
     ``resources`` lives as long as the session: enter the one SDK session all
     ports of a venue share there.  ``shared`` lets those ports find each other.
+    ``observe(limit, units)`` is told what the venue itself counts of a rate
+    limit (a name of ``VenueInfo.limits``), whenever an answer says so.
     """
 
     settings: Settings
@@ -52,6 +54,7 @@ class Context:
     clock: Clock
     resources: AsyncExitStack
     shared: dict[str, Any] = attrs.field(factory=dict)
+    observe: Callable[[str, int], None] = lambda _limit, _units: None
 
 
 class Store(Protocol):
@@ -88,8 +91,31 @@ class Broker(Protocol):
             TransportError: it certainly never left.
         """
 
+    async def place_list(self, *, order_list: OrderList) -> Receipt:
+        """Hand an order list over; called for kinds in ``Capabilities.order_lists`` only.
+
+        Raises: as :meth:`place`; a refusal means that none of its legs was taken.
+        """
+
+    async def replace(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:
+        """Cancel ``leg`` and place ``new`` in its stead, in one request; where ``Capabilities.replace`` says so.
+
+        Nothing may happen if ``leg`` has filled in part or ended meanwhile.
+
+        Raises:
+            OrderRejectedError: ``new`` was certainly not placed; ask what became of ``leg``.
+            OutcomeUnknownError: either may be so; both are settled by ``query``.
+            TransportError: it certainly never left.
+        """
+
+    async def cancel_all(self, *, instrument: Instrument) -> None:
+        """Ask the venue to cancel every open order of an instrument, whoever placed it; see ``Capabilities``.
+
+        Raises: as :meth:`cancel`; OrderNotFoundError when there was none.
+        """
+
     async def cancel(self, *, leg: Leg, venue_order_id: str | None) -> None:
-        """Ask the venue to cancel.
+        """Ask the venue to cancel; of an order list one leg takes the others with it.
 
         Raises:
             OrderNotFoundError: it is not open (any more).
@@ -104,7 +130,10 @@ class Broker(Protocol):
         """
 
     async def open_orders(self, *, instruments: Collection[Instrument]) -> tuple[OrderReport, ...]:
-        """Return all orders that rest now in these instruments."""
+        """Return all orders that rest now in these instruments, whoever placed them, described as far as known."""
+
+    async def fills(self, *, instrument: Instrument, start_ns: int) -> tuple[Fill, ...]:
+        """Return every fill of the account in an instrument from ``start_ns`` on (market time), oldest first."""
 
 
 class Feed(Protocol):

@@ -147,6 +147,38 @@ def test_a_kline_closes_at_the_millisecond_after_its_last() -> None:
     )
 
 
+def test_a_price_band_is_of_each_side_or_the_same_for_both() -> None:
+    by_side = {
+        "bidMultiplierUp": "5", "bidMultiplierDown": "0.2", "askMultiplierUp": "4", "askMultiplierDown": "0.3",
+        "avgPriceMins": 5,
+    }  # fmt: skip
+    both = {"multiplierUp": "1.3", "multiplierDown": "0.7", "avgPriceMins": 0}
+
+    read = [
+        codec.instrument(_row(filters=filters)).price_band
+        for filters in ({"PERCENT_PRICE_BY_SIDE": by_side}, {"PERCENT_PRICE": both}, {})
+    ]
+
+    bands = [each and (each.bid_up, each.bid_down, each.ask_up, each.ask_down, each.minutes) for each in read]
+    up, down = Decimal("1.3"), Decimal("0.7")
+    assert bands == [(5, Decimal("0.2"), 4, Decimal("0.3"), 5), (up, down, up, down, 0), None]
+
+
+def test_how_many_orders_may_rest_is_known_where_the_venue_says_so() -> None:
+    filters = {
+        "MAX_NUM_ORDERS": {"maxNumOrders": 200},
+        "MAX_NUM_ALGO_ORDERS": {"maxNumAlgoOrders": 5},
+        "MAX_NUM_ICEBERG_ORDERS": {"maxNumIcebergOrders": 3},
+        "ICEBERG_PARTS": {"limit": 10},
+        "MAX_POSITION": {"maxPosition": "10.00000000"},
+    }
+    read, without = codec.instrument(_row(filters=filters)), codec.instrument(_row())
+
+    assert (read.max_orders, read.max_conditional_orders, read.max_iceberg_orders) == (200, 5, 3)
+    assert (read.max_iceberg_parts, read.max_position) == (10, Decimal(10))
+    assert (without.max_orders, without.max_conditional_orders, without.max_position) == (None, None, None)
+
+
 def test_a_trade_whose_buyer_rested_was_a_sale() -> None:
     row = {"a": 26129, "p": "0.01633102", "q": "4.70443515", "f": 1, "l": 1, "T": 1498793709153, "m": True}
 
@@ -161,6 +193,46 @@ def test_a_report_without_a_trade_has_no_fill() -> None:
     assert (report.client_order_id, report.venue_order_id, report.sequence) == ("mine", "4293153", 8641984)
     assert (report.status, report.filled, report.reason) == (Status.NEW, Decimal(0), "")
     assert (report.price, report.trigger_price, report.order_type) == (Decimal("0.1026441"), None, OrderType.LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "trails", "expected"),
+    [
+        ("LIMIT_MAKER", False, OrderType.LIMIT),
+        ("STOP_LOSS", False, OrderType.STOP_MARKET),
+        ("STOP_LOSS_LIMIT", False, OrderType.STOP_LIMIT),
+        ("TAKE_PROFIT", False, OrderType.TAKE_PROFIT_MARKET),
+        ("TAKE_PROFIT_LIMIT", False, OrderType.TAKE_PROFIT_LIMIT),
+        ("STOP_LOSS", True, OrderType.TRAILING_STOP),
+        ("STOP_LOSS_LIMIT", True, OrderType.TRAILING_STOP),
+        ("TAKE_PROFIT_LIMIT", True, None),
+        ("SOMETHING_NEW", False, None),
+    ],
+)
+def test_an_order_that_trails_is_told_from_one_that_waits(name: str, trails: bool, expected: OrderType | None) -> None:
+    row = {
+        "orderId": 1, "clientOrderId": "x", "price": "0.00", "origQty": "1.00", "executedQty": "0.00", "status": "NEW",
+        "type": name, "side": "SELL", "stopPrice": "0.00", "updateTime": 2, **({"trailingDelta": 10} if trails else {}),
+    }  # fmt: skip
+    event = {**_REPORT, "o": name, **({"d": 10} if trails else {})}
+
+    (pushed,) = codec.execution_report(event, symbol="ETH/BTC")
+
+    assert codec.order_report(row, symbol="A/B").order_type is expected
+    assert isinstance(pushed, OrderReport)
+    assert pushed.order_type is expected
+
+
+def test_a_dormant_exit_is_pending_until_its_entry_wakes_it() -> None:
+    order = new_order(_leg_of(_REPORT | {"s": "ETHBTC", "c": "mine", "S": "BUY"}))
+    seen = []
+
+    for status in ("PENDING_NEW", "NEW", "PENDING_NEW", "CANCELED"):
+        (report,) = codec.execution_report({**_REPORT, "X": status}, symbol="ETH/USDT")
+        order = apply(order, report)
+        seen.append(order.status)
+
+    assert seen == [Status.PENDING_NEW, Status.NEW, Status.NEW, Status.CANCELED]
 
 
 def test_a_cancel_is_of_the_original_order_not_of_the_request() -> None:
@@ -193,7 +265,7 @@ def test_a_fill_comes_before_the_state_it_leads_to() -> None:
     [
         ("EXPIRED_IN_MATCH", "NONE", Status.EXPIRED, "self-trade prevention"),
         ("REJECTED", "INSUFFICIENT_BALANCE", Status.REJECTED, "INSUFFICIENT_BALANCE"),
-        ("PENDING_NEW", "NONE", Status.NEW, ""),
+        ("PENDING_NEW", "NONE", Status.PENDING_NEW, ""),
     ],
 )
 def test_every_documented_status_has_one_meaning(status: str, reject: str, expected: Status, reason: str) -> None:

@@ -11,6 +11,7 @@ from btx.bridges.ccxt import Operation
 from btx.errors import (
     AuthenticationError,
     BtxError,
+    ClockError,
     FilterError,
     InsufficientFundsError,
     MissingSecretError,
@@ -70,15 +71,17 @@ async def _failure(handler: object, operation: Operation, clock: ManualClock | N
         (CANCEL, 400, -1007, "Timeout waiting for response from backend server.", OutcomeUnknownError),
         (READ, 400, -1007, "Timeout waiting for response from backend server.", TransportError),
         (PLACE, 400, -1001, "Internal error; unable to process your request. Please try again.", OutcomeUnknownError),
-        (PLACE, 503, -1008, "Server is currently overloaded with other requests.", RateLimitedError),
+        (PLACE, 503, -1008, "Server is currently overloaded with other requests.", TransportError),
         (PLACE, 429, -1003, "Too much request weight used.", RateLimitedError),
         (PLACE, 429, -1015, "Too many new orders; current limit is 100 orders per 10 SECOND.", RateLimitedError),
         (PLACE, 400, -1016, "This service is no longer available.", TransportError),
         (PLACE, 400, -1020, "This operation is not supported.", NotSupportedError),
+        (PLACE, 400, -1010, "Account has insufficient balance for requested action.", InsufficientFundsError),
         (CANCEL, 400, -2011, "Unknown order sent.", OrderNotFoundError),
         (CANCEL, 400, -2011, "Order was not canceled due to cancel restrictions.", OrderRejectedError),
         (READ, 400, -2013, "Order does not exist.", OrderNotFoundError),
-        (READ, 400, -1021, "Timestamp for this request is outside of the recvWindow.", AuthenticationError),
+        (READ, 400, -1021, "Timestamp for this request is outside of the recvWindow.", ClockError),
+        (PLACE, 400, -1021, "Timestamp for this request was 1000ms ahead of the server's time.", ClockError),
         (READ, 400, -1022, "Signature for this request is not valid.", AuthenticationError),
         (READ, 401, -2014, "API-key format invalid.", AuthenticationError),
         (PLACE, 401, -2015, "Invalid API-key, IP, or permissions for action.", AuthenticationError),
@@ -92,6 +95,94 @@ def test_a_code_says_whether_to_retry_reconcile_or_call_a_human(
     assert type(error) is expected
     assert message in str(error)
     assert str(code) in str(error)
+
+
+_DONE = {"symbol": "BTCUSDT", "origClientOrderId": "run1-1", "orderId": 9, "status": "CANCELED"}
+_GONE = {"code": -2011, "msg": "Unknown order sent."}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "old", "new", "expected"),
+    [
+        (409, -2021, _DONE, {"code": -2010, "msg": "Order would immediately match and take."}, OrderRejectedError),
+        (
+            409,
+            -2021,
+            _DONE,
+            {"code": -2010, "msg": "Account has insufficient balance for requested action."},
+            InsufficientFundsError,
+        ),
+        (409, -2021, _DONE, {"code": -1013, "msg": "Filter failure: NOTIONAL"}, FilterError),
+        (409, -2021, _DONE, {"code": -2010, "msg": "Duplicate order sent."}, OutcomeUnknownError),
+        (
+            409,
+            -2021,
+            _DONE,
+            {"code": -1007, "msg": "Timeout waiting for response from backend server. Send status unknown; "},
+            OutcomeUnknownError,
+        ),
+        (400, -2022, _GONE, None, OrderRejectedError),
+        (
+            400,
+            -2022,
+            {"code": -2011, "msg": "Order was not canceled due to cancel restrictions."},
+            None,
+            OrderRejectedError,
+        ),
+        (
+            400,
+            -2022,
+            {"code": -1006, "msg": "An unexpected response was received. Execution status unknown."},
+            None,
+            OutcomeUnknownError,
+        ),
+    ],
+)
+def test_a_replacement_that_failed_is_judged_by_its_parts(
+    status: int, code: int, old: object, new: object, expected: type[BtxError]
+) -> None:
+    outcome = "SUCCESS" if old is _DONE else "FAILURE"
+    body = {
+        "code": code,
+        "msg": "Order cancel-replace failed.",
+        "data": {
+            "cancelResult": outcome,
+            "newOrderResult": "FAILURE" if new else "NOT_ATTEMPTED",
+            "cancelResponse": old,
+            "newOrderResponse": new,
+        },
+    }
+
+    async def replace() -> BtxError:
+        routes = {"POST /api/v3/order/cancelReplace": answer(body, status=status)}
+        async with serve(routes) as where, connected(where) as context:
+            with pytest.raises(BtxError) as caught:
+                await BinanceBroker(context).replace(leg=leg(), venue_order_id=None, new=leg())
+        return caught.value
+
+    error = asyncio.run(replace())
+
+    assert type(error) is expected
+    failed = new or old
+    assert isinstance(failed, dict)
+    assert failed["msg"] in str(error)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, [], {"orderListId": -1}, {"newOrderResponse": None}, {"newOrderResponse": [1]}, ["taken"]]
+)
+def test_an_answer_that_does_not_say_what_was_taken_leaves_an_order_unknown(body: object) -> None:
+    async def place() -> list[BtxError]:
+        errors = []
+        async with serve({"* /{path:.*}": answer(body)}) as where, connected(where) as context:
+            broker = BinanceBroker(context)
+            for request in (broker.place(leg=leg()), broker.replace(leg=leg(), venue_order_id="9", new=leg())):
+                with pytest.raises(BtxError) as caught:
+                    await request
+                errors.append(caught.value)
+        return errors
+
+    assert [type(error) for error in asyncio.run(place())] == [OutcomeUnknownError] * 2
 
 
 @pytest.mark.parametrize(

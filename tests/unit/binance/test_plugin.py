@@ -12,7 +12,7 @@ import pytest
 from btx import hookspecs
 from btx.errors import ConfigError
 from btx.hookspecs import API
-from btx.model.order import OrderType
+from btx.model.order import ListKind, OrderType, TimeInForce
 from btx.model.venue import Channel, Environment
 from btx_binance import plugin
 from btx_binance.config import require_keys
@@ -46,7 +46,10 @@ def test_the_visiting_card_says_what_works() -> None:
     spot = info.capabilities["spot"]
     assert (info.api, info.markets) == (API, ("spot",))
     assert info.environments == {Environment.SIM, Environment.TESTNET, Environment.LIVE}
-    assert spot.order_types == {OrderType.MARKET, OrderType.LIMIT}
+    assert spot.order_types == set(OrderType)
+    assert spot.times_in_force == {TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}
+    assert (spot.post_only, spot.iceberg, spot.replace, spot.cancel_all) == (True, True, True, True)
+    assert (spot.trailing_bps, spot.order_lists) == ((10, 2000), set(ListKind))
     assert [str(interval) for interval in spot.intervals][::14] == ["1m", "1M"]
     assert spot.channels == set(Channel)
     assert info.client_id.max_len == 36
@@ -58,6 +61,13 @@ def test_every_cost_counts_against_a_limit_there_is() -> None:
     names = {limit.name for limit in LIMITS}
 
     assert {name for cost in COSTS.values() for name in cost} == names
+
+
+@pytest.mark.parametrize(
+    ("operation", "orders"), [("place", 1), ("place_oco", 2), ("place_oto", 2), ("place_otoco", 3)]
+)
+def test_a_list_counts_as_many_orders_as_it_has(operation: str, orders: int) -> None:
+    assert COSTS[operation] == {"weight": 1, "orders_10s": orders, "orders_day": orders}
 
 
 def test_fees_are_the_regular_tiers_with_their_source() -> None:

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import attrs
 import pytest
 from aiohttp import web
 
 from btx.errors import BtxError, ConfigError, DataError, NotSupportedError, UnknownSymbolError
-from btx.model.order import Fill, OrderReport, OrderType, Side, Status, TimeInForce
+from btx.model.order import Fill, ListKind, OrderList, OrderReport, OrderType, Side, Status, TimeInForce
 from btx.model.time import Interval
 from btx.model.venue import Environment
 from btx.ports import Context
@@ -102,6 +103,32 @@ def test_a_limit_order_leaves_with_exact_decimals_our_id_and_an_acknowledgement_
         ({"post_only": True}, {"type": "LIMIT_MAKER", "price": "61837.64"}),
         ({"time_in_force": TimeInForce.FOK}, {"type": "LIMIT", "timeInForce": "FOK"}),
         ({"params": {"selfTradePreventionMode": "NONE"}}, {"selfTradePreventionMode": "NONE"}),
+        ({"display_quantity": Decimal("0.00004")}, {"type": "LIMIT", "icebergQty": "0.00004"}),
+        ({"display_quantity": Decimal("0.00004"), "post_only": True}, {"type": "LIMIT_MAKER", "icebergQty": "0.00004"}),
+        (
+            {"order_type": OrderType.STOP_MARKET, "price": None, "trigger_price": Decimal("6E+4")},
+            {"type": "STOP_LOSS", "stopPrice": "60000"},
+        ),
+        (
+            {"order_type": OrderType.STOP_LIMIT, "trigger_price": Decimal(60000)},
+            {"type": "STOP_LOSS_LIMIT", "stopPrice": "60000", "price": "61837.64"},
+        ),
+        (
+            {"order_type": OrderType.TAKE_PROFIT_MARKET, "price": None, "trigger_price": Decimal(60000)},
+            {"type": "TAKE_PROFIT", "stopPrice": "60000"},
+        ),
+        (
+            {"order_type": OrderType.TAKE_PROFIT_LIMIT, "trigger_price": Decimal(1), "time_in_force": TimeInForce.IOC},
+            {"type": "TAKE_PROFIT_LIMIT", "stopPrice": "1", "price": "61837.64", "timeInForce": "IOC"},
+        ),
+        (
+            {"order_type": OrderType.TRAILING_STOP, "price": None, "trail_bps": 150},
+            {"type": "STOP_LOSS", "trailingDelta": "150"},
+        ),
+        (
+            {"order_type": OrderType.TRAILING_STOP, "trail_bps": 150},
+            {"type": "STOP_LOSS_LIMIT", "trailingDelta": "150", "price": "61837.64"},
+        ),
     ],
 )
 def test_each_kind_of_order_has_its_documented_parameters(changes: Any, expected: dict[str, str]) -> None:
@@ -109,15 +136,40 @@ def test_each_kind_of_order_has_its_documented_parameters(changes: Any, expected
 
     _run(venue, lambda context: BinanceBroker(context).place(leg=leg(**changes)))
 
-    assert expected.items() <= venue.fields().items()
-    assert ("timeInForce" in venue.fields()) == (venue.fields()["type"] == "LIMIT")
+    sent = venue.fields()
+    assert expected.items() <= sent.items()
+    assert ("timeInForce" in sent) == (sent["type"] in {"LIMIT", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"})
+    for name in ("stopPrice", "icebergQty", "trailingDelta"):
+        assert (name in sent) == (name in expected)
+    assert ("price" in sent) == (changes.get("price", 1) is not None)
+
+
+def test_a_trailing_stop_follows_from_the_next_trade_on_wherever_it_stands_now() -> None:
+    venue = Venue({"POST /api/v3/order": {"orderId": 1}})
+    stop = leg(order_type=OrderType.TRAILING_STOP, price=None, trail_bps=150, trigger_price=Decimal(60000))
+
+    _run(venue, lambda context: BinanceBroker(context).place(leg=stop))
+
+    # With a stopPrice the venue would begin to follow there, a whole trail too late.
+    assert "stopPrice" not in venue.fields()
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"order_type": OrderType.STOP_LIMIT, "trigger_price": Decimal(1)},
-        {"order_type": OrderType.MARKET, "post_only": True},
+        {"order_type": OrderType.STOP_LIMIT},
+        {"order_type": OrderType.TAKE_PROFIT_MARKET, "price": None},
+        {"order_type": OrderType.STOP_MARKET, "trigger_price": Decimal(1)},
+        {"order_type": OrderType.TRAILING_STOP, "price": None, "trail_amount": Decimal(5)},
+        {"order_type": OrderType.MARKET, "price": None, "display_quantity": Decimal(1)},
+        {
+            "order_type": OrderType.STOP_MARKET,
+            "price": None,
+            "trigger_price": Decimal(1),
+            "display_quantity": Decimal(1),
+        },
+        {"display_quantity": Decimal(1), "time_in_force": TimeInForce.IOC},
+        {"order_type": OrderType.MARKET, "price": None, "post_only": True},
         {"post_only": True, "time_in_force": TimeInForce.IOC},
         {"time_in_force": TimeInForce.DAY},
         {"price": None},
@@ -149,6 +201,204 @@ def test_a_signed_call_carries_the_corrected_wire_time_the_key_and_a_right_signa
     assert signature == hmac.new(SECRET.encode(), body.encode(), hashlib.sha256).hexdigest()
 
 
+# --- order lists ------------------------------------------------------------------------------------------
+
+_STOP = {"order_type": OrderType.STOP_MARKET, "price": None, "trigger_price": Decimal(90)}
+_LIST = {"orderListId": 7, "contingencyType": "OCO", "listStatusType": "EXEC_STARTED", "orders": []}
+
+
+def _listed(kind: ListKind, *legs: dict[str, Any]) -> OrderList:
+    made = [
+        attrs.evolve(leg(**{"quantity": Decimal(2), **changes}), client_order_id=f"c{index}", list_id="l1")
+        for index, changes in enumerate(legs)
+    ]
+    return OrderList(list_id="l1", kind=kind, legs=tuple(made))
+
+
+def _place_list(venue: Venue, order_list: OrderList) -> dict[str, str]:
+    receipt = _run(venue, lambda context: BinanceBroker(context).place_list(order_list=order_list))
+    assert receipt.venue_order_id == "7"
+    return venue.fields()
+
+
+_PAIR: dict[str, str] = {"symbol": "BTCUSDT", "listClientOrderId": "l1", "newOrderRespType": "ACK"}
+_OCO: dict[str, str] = {**_PAIR, "quantity": "2"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (
+            {"side": Side.SELL, "price": Decimal(110)},
+            {"side": Side.SELL, **_STOP},
+            {
+                "side": "SELL",
+                "aboveType": "LIMIT_MAKER",
+                "abovePrice": "110",
+                "aboveClientOrderId": "c0",
+                "belowType": "STOP_LOSS",
+                "belowStopPrice": "90",
+                "belowClientOrderId": "c1",
+            },
+        ),
+        (
+            {"price": Decimal(90), "display_quantity": Decimal(1)},
+            {"order_type": OrderType.STOP_LIMIT, "price": Decimal(112), "trigger_price": Decimal(110)},
+            {
+                "side": "BUY",
+                "aboveType": "STOP_LOSS_LIMIT",
+                "abovePrice": "112",
+                "aboveStopPrice": "110",
+                "aboveTimeInForce": "GTC",
+                "aboveClientOrderId": "c1",
+                "belowType": "LIMIT_MAKER",
+                "belowPrice": "90",
+                "belowIcebergQty": "1",
+                "belowClientOrderId": "c0",
+            },
+        ),
+        (
+            {
+                "side": Side.SELL,
+                "order_type": OrderType.TAKE_PROFIT_MARKET,
+                "price": None,
+                "trigger_price": Decimal(110),
+            },
+            {"side": Side.SELL, "order_type": OrderType.TRAILING_STOP, "price": None, "trail_bps": 100},
+            {
+                "side": "SELL",
+                "aboveType": "TAKE_PROFIT",
+                "aboveStopPrice": "110",
+                "aboveClientOrderId": "c0",
+                "belowType": "STOP_LOSS",
+                "belowTrailingDelta": "100",
+                "belowClientOrderId": "c1",
+            },
+        ),
+        (
+            {"price": Decimal(90), "params": {"selfTradePreventionMode": "NONE", "strategyId": 5}},
+            {"order_type": OrderType.TRAILING_STOP, "price": None, "trail_bps": 100},
+            {
+                "side": "BUY",
+                "selfTradePreventionMode": "NONE",
+                "aboveType": "STOP_LOSS",
+                "aboveTrailingDelta": "100",
+                "aboveClientOrderId": "c1",
+                "belowType": "LIMIT_MAKER",
+                "belowPrice": "90",
+                "belowStrategyId": "5",
+                "belowClientOrderId": "c0",
+            },
+        ),
+    ],
+)
+def test_the_orders_of_a_pair_are_named_by_where_they_lie(
+    first: dict[str, Any], second: dict[str, Any], expected: dict[str, str]
+) -> None:
+    venue = Venue({"POST /api/v3/orderList/oco": _LIST})
+
+    assert _place_list(venue, _listed(ListKind.OCO, first, second)) == _OCO | expected
+
+
+def test_an_entry_triggers_one_exit() -> None:
+    venue = Venue({"POST /api/v3/orderList/oto": _LIST})
+    exit_ = {"side": Side.SELL, "order_type": OrderType.LIMIT, "price": Decimal(110), "quantity": Decimal("1.5")}
+
+    assert _place_list(venue, _listed(ListKind.OTO, {"price": Decimal(100)}, exit_)) == _PAIR | {
+        "workingType": "LIMIT",
+        "workingSide": "BUY",
+        "workingPrice": "100",
+        "workingQuantity": "2",
+        "workingTimeInForce": "GTC",
+        "workingClientOrderId": "c0",
+        "pendingType": "LIMIT",
+        "pendingSide": "SELL",
+        "pendingPrice": "110",
+        "pendingQuantity": "1.5",
+        "pendingTimeInForce": "GTC",
+        "pendingClientOrderId": "c1",
+    }
+
+
+def test_an_entry_triggers_a_pair_of_exits() -> None:
+    venue = Venue({"POST /api/v3/orderList/otoco": _LIST})
+    up, down = {"side": Side.SELL, "price": Decimal(110)}, {"side": Side.SELL, **_STOP}
+    entry = {"price": Decimal(100), "post_only": True}
+
+    assert _place_list(venue, _listed(ListKind.OTOCO, entry, up, down)) == _PAIR | {
+        "workingType": "LIMIT_MAKER",
+        "workingSide": "BUY",
+        "workingPrice": "100",
+        "workingQuantity": "2",
+        "workingClientOrderId": "c0",
+        "pendingSide": "SELL",
+        "pendingQuantity": "2",
+        "pendingAboveType": "LIMIT_MAKER",
+        "pendingAbovePrice": "110",
+        "pendingAboveClientOrderId": "c1",
+        "pendingBelowType": "STOP_LOSS",
+        "pendingBelowStopPrice": "90",
+        "pendingBelowClientOrderId": "c2",
+    }
+
+
+@pytest.mark.parametrize(
+    "order_list",
+    [
+        _listed(ListKind.OTO, {"order_type": OrderType.MARKET, "price": None}, {"side": Side.SELL, **_STOP}),
+        _listed(ListKind.OCO, {"side": Side.SELL, "order_type": OrderType.MARKET, "price": None}, {"side": Side.SELL}),
+        _listed(ListKind.OCO, {"side": Side.SELL, "time_in_force": TimeInForce.IOC}, {"side": Side.SELL, **_STOP}),
+        _listed(ListKind.OCO, {"side": Side.BUY}, {"side": Side.SELL, **_STOP}),
+        _listed(ListKind.OCO, {"side": Side.SELL, "quantity": Decimal(1)}, {"side": Side.SELL, **_STOP}),
+    ],
+)
+def test_a_list_the_venue_does_not_know_is_said_before_anything_is_sent(order_list: OrderList) -> None:
+    venue = Venue({})
+
+    error = _raises(venue, lambda context: BinanceBroker(context).place_list(order_list=order_list))
+
+    assert isinstance(error, NotSupportedError)
+    assert venue.requests == []
+
+
+# --- changes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("venue_order_id", "named"), [("9", {"cancelOrderId": "9"}), (None, {"cancelOrigClientOrderId": "run1-1"})]
+)
+def test_a_replacement_is_placed_only_for_an_untouched_order(venue_order_id: str | None, named: dict[str, str]) -> None:
+    done = {"cancelResult": "SUCCESS", "newOrderResult": "SUCCESS", "newOrderResponse": {"orderId": 10}}
+    venue = Venue({"POST /api/v3/order/cancelReplace": done})
+    new = attrs.evolve(leg(price=Decimal(61000), quantity=Decimal("0.00012")), client_order_id="run1-2")
+
+    receipt = _run(
+        venue, lambda context: BinanceBroker(context).replace(leg=leg(), venue_order_id=venue_order_id, new=new)
+    )
+
+    assert receipt.venue_order_id == "10"
+    assert venue.fields() == named | {
+        "symbol": "BTCUSDT",
+        "side": "BUY",
+        "type": "LIMIT",
+        "timeInForce": "GTC",
+        "quantity": "0.00012",
+        "price": "61000",
+        "newClientOrderId": "run1-2",
+        "newOrderRespType": "ACK",
+        "cancelReplaceMode": "STOP_ON_FAILURE",
+        "cancelRestrictions": "ONLY_NEW",
+    }
+
+
+def test_all_orders_of_an_instrument_are_cancelled_by_its_name() -> None:
+    venue = Venue({"DELETE /api/v3/openOrders": [{"symbol": "BTCUSDT", "status": "CANCELED"}]})
+
+    _run(venue, lambda context: BinanceBroker(context).cancel_all(instrument=instrument()))
+
+    assert venue.fields() == {"symbol": "BTCUSDT"}
+
+
 def test_a_cancel_names_the_venues_id_when_it_is_known() -> None:
     venue = Venue({"DELETE /api/v3/order": {}})
 
@@ -164,7 +414,7 @@ def test_a_cancel_names_the_venues_id_when_it_is_known() -> None:
 
 def test_a_query_returns_the_state_and_every_page_of_its_fills() -> None:
     def my_trades(fields: dict[str, str]) -> list[dict[str, Any]]:
-        first = int(fields.get("fromId", 1))
+        first = max(int(fields["fromId"]), 1)
         return [
             {
                 "symbol": "BTCUSDT", "id": trade_id, "orderId": 28, "price": "0.10", "qty": "0.0005",
@@ -187,7 +437,132 @@ def test_a_query_returns_the_state_and_every_page_of_its_fills() -> None:
     assert [fill.fill_id for fill in fills if isinstance(fill, Fill)] == [str(each) for each in range(1, 1501)]
     assert {fill.client_order_id for fill in fills} == {"run1-1"}
     assert venue.fields(0) == {"symbol": "BTCUSDT", "origClientOrderId": "run1-1"}
-    assert venue.fields(1) == {"symbol": "BTCUSDT", "orderId": "28", "limit": "1000"}
+    assert venue.fields(1) == {"symbol": "BTCUSDT", "orderId": "28", "limit": "1000", "fromId": "0"}
+
+
+class Fills:
+    """An account's fills, one every ``pace_s`` from the ``first`` on, as myTrades pages them.
+
+    ``cuts``: which end of a range of time that is too long for a page is left
+    out, for the documentation does not say.
+    """
+
+    def __init__(self, count: int, *, first: int = 1, hides: bool = False, cuts: str = "old", pace_s: int = 1) -> None:
+        self.rows = [{**_fill_row(number), "time": number * pace_s * 1000} for number in range(first, first + count)]
+        self._hides = hides
+        self._cuts = cuts
+
+    def page(self, fields: dict[str, str]) -> list[dict[str, Any]]:
+        start, end = int(fields.get("startTime", 0)), int(fields.get("endTime", 10**15))
+        assert ("fromId" in fields) + ("startTime" in fields) <= 1
+        assert "startTime" not in fields or end - start <= 86_400_000
+        if self._hides and "startTime" in fields:
+            return []
+        found = [row for row in self.rows if start <= row["time"] <= end and row["id"] >= int(fields.get("fromId", 0))]
+        from_front = "fromId" in fields or ("startTime" in fields and self._cuts == "new")
+        return found[:1000] if from_front else found[-1000:]
+
+
+def _fill_row(number: int) -> dict[str, Any]:
+    return {
+        "symbol": "BTCUSDT", "id": number, "orderId": 28, "price": "0.10", "qty": "0.0005", "isMaker": number % 2 == 0,
+        "commission": "0.0000005", "commissionAsset": "BTC", "time": number * 1000, "isBuyer": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "start_s", "expected", "asked"),
+    [
+        (5, 3, range(3, 6), [{}]),
+        (0, 3, range(0), [{}]),
+        (1500, 1000, range(1000, 1501), [{}]),
+    ],
+)
+def test_fills_since_a_time_are_mostly_the_newest_page(
+    count: int, start_s: int, expected: range, asked: list[dict[str, str]]
+) -> None:
+    venue = Venue({"GET /api/v3/myTrades": Fills(count).page})
+
+    fills = _run(venue, lambda context: BinanceBroker(context).fills(instrument=instrument(), start_ns=start_s * 10**9))
+
+    assert [int(fill.fill_id) for fill in fills] == list(expected)
+    assert {(fill.client_order_id, fill.venue_order_id) for fill in fills} <= {("", "28")}
+    always = {"symbol": "BTCUSDT", "limit": "1000"}
+    assert [venue.fields(index) for index in range(len(venue.requests))] == [always | each for each in asked]
+
+
+@pytest.mark.parametrize("cuts", ["old", "new"])
+@pytest.mark.parametrize(
+    ("pace_s", "start_s", "first"),
+    [
+        (1, 300, 300),  # all of one day
+        (1, 0, 1),
+        (0, 0, 1),  # all of one millisecond
+        (200, 100 * 200, 100),  # over days
+        (200, 3 * 86_400, 1296),  # fewer in each day than a page has
+        (4000, 7, 1),  # over months
+    ],
+)
+def test_no_fill_is_missed_whichever_end_of_a_long_range_the_venue_leaves_out(
+    cuts: str, pace_s: int, start_s: int, first: int
+) -> None:
+    venue = Venue({"GET /api/v3/myTrades": Fills(2500, cuts=cuts, pace_s=pace_s).page})
+
+    fills = _run(venue, lambda context: BinanceBroker(context).fills(instrument=instrument(), start_ns=start_s * 10**9))
+
+    assert [int(fill.fill_id) for fill in fills] == list(range(first, 2501))
+    assert len(venue.requests) < 12
+
+
+def test_fills_the_venue_has_and_does_not_list_are_an_error_and_never_none() -> None:
+    venue = Venue({"GET /api/v3/myTrades": Fills(1200, first=100, hides=True).page})
+
+    error = _raises(venue, lambda context: BinanceBroker(context).fills(instrument=instrument(), start_ns=10**9))
+
+    assert isinstance(error, DataError)
+
+
+@pytest.mark.parametrize(
+    ("path", "row"),
+    [("GET /api/v3/openOrders", {"symbol": "BTCUSDT"}), ("GET /api/v3/openOrders", {}), ("GET /api/v3/myTrades", {})],
+)
+def test_a_row_that_cannot_be_read_is_a_data_error(path: str, row: dict[str, Any]) -> None:
+    venue = Venue({path: [row], "GET /api/v3/order": {**_ORDER, "executedQty": "0.75"}})
+
+    async def ask(context: Context) -> Any:
+        broker = BinanceBroker(context)
+        if path.endswith("myTrades"):
+            return await broker.query(leg=leg())
+        return await broker.open_orders(instruments=[instrument()])
+
+    assert isinstance(_raises(venue, ask), DataError)
+
+
+def test_what_the_venue_counts_of_its_limits_is_told_with_every_answer() -> None:
+    told: list[tuple[str, int]] = []
+    headers = {
+        "X-MBX-USED-WEIGHT-1M": "42",
+        "x-mbx-order-count-10s": "3",
+        "X-MBX-ORDER-COUNT-1D": "17",
+        "X-MBX-USED-WEIGHT": "42",
+        "X-SAPI-USED-IP-WEIGHT-1M": "5",
+    }
+    refusal = {"code": -2010, "msg": "Market is closed."}
+
+    async def run() -> None:
+        handlers = {
+            "POST /api/v3/order": answer(refusal, status=400, headers=headers),
+            "GET /api/v3/time": answer({"serverTime": 1}, headers={"X-MBX-USED-WEIGHT-1M": "many"}),
+        }
+        async with serve(handlers) as where, connected(where) as context:
+            listening = attrs.evolve(context, observe=lambda limit, units: told.append((limit, units)))
+            with pytest.raises(BtxError):
+                await BinanceBroker(listening).place(leg=leg())
+            await BinanceStore(listening).server_time_ns()
+
+    asyncio.run(run())
+
+    assert sorted(told) == [("orders_10s", 3), ("orders_day", 17), ("weight", 42)]
 
 
 def test_a_query_of_an_order_without_a_fill_asks_for_none() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from aiohttp import web
 
@@ -137,6 +138,33 @@ def test_the_account_subscribes_with_a_signature_and_the_corrected_time() -> Non
     assert signature == hmac.new(SECRET.encode(), payload.encode(), hashlib.sha256).hexdigest()
     assert heard.states() == [StreamState.SUBSCRIBED]
     assert type(error) is TransportError
+
+
+def test_what_a_socket_says_of_the_limits_is_told() -> None:
+    told: list[tuple[str, int]] = []
+    limits = [
+        {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 70},
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100, "count": 2},
+        {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200000, "count": 9},
+        {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000, "count": 3},
+        {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000},
+    ]
+
+    async def script(connection: web.WebSocketResponse) -> None:
+        request = await connection.receive_json()
+        result = {"subscriptionId": 0}
+        await connection.send_json({"id": request["id"], "status": 200, "result": result, "rateLimits": limits})
+        await connection.close()
+
+    async def run() -> None:
+        async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
+            listening = attrs.evolve(context, observe=lambda limit, units: told.append((limit, units)))
+            with pytest.raises(TransportError):
+                await BinanceStream(listening).run(subscriptions=_ACCOUNT, sink=Heard())
+
+    asyncio.run(run())
+
+    assert told == [("weight", 70), ("orders_10s", 2), ("orders_day", 9)]
 
 
 def test_every_event_of_a_burst_is_heard_in_order_even_right_behind_the_acknowledgement() -> None:

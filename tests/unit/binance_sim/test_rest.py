@@ -25,7 +25,11 @@ REFUSED_ORDERS = [
     ({**LIMIT, "quantity": "1e5"}, -1100, "Illegal characters found in parameter 'quantity'"),
     ({**LIMIT, "quantity": "0"}, -1013, "Invalid quantity."),
     ({**LIMIT, "price": "0"}, -1013, "Invalid price."),
-    ({**LIMIT, "icebergQty": "0.5"}, -2010, "Iceberg orders are not supported for this symbol."),
+    ({**LIMIT, "icebergQty": "1.5"}, -2010, "IcebergQty exceeds QTY."),
+    ({**LIMIT, "icebergQty": "0.05"}, -1013, "Filter failure: ICEBERG_PARTS"),
+    ({**LIMIT, "icebergQty": "0.5", "timeInForce": "IOC"}, -2010, "Unsupported order combination"),
+    ({**MARKET, "icebergQty": "0.001"}, -1106, "Parameter 'icebergQty' sent when not required."),
+    ({**LIMIT, "trailingDelta": "100"}, -1106, "Parameter 'trailingDelta' sent when not required."),
     ({**LIMIT, "strategyType": "5"}, -1134, "strategyType was less than 1000000."),
     ({**LIMIT, "newOrderRespType": "SHORT"}, -1130, "Data sent for parameter 'newOrderRespType' is not valid."),
     (
@@ -42,8 +46,9 @@ REFUSED_ORDERS = [
         -1102,
         "Param 'quantity' or 'quoteOrderQty' must be sent, but both were empty/null!",
     ),
-    ({**STOP, "stopPrice": None}, -1102, "Mandatory parameter 'stopPrice' was not sent"),
-    ({**STOP, "stopPrice": None, "trailingDelta": "100"}, -2010, "Trailing stop orders are not supported"),
+    ({**STOP, "stopPrice": None}, -1102, "Param 'stopPrice' or 'trailingDelta' must be sent"),
+    ({**STOP, "stopPrice": None, "trailingDelta": "9"}, -1013, "Filter failure: TRAILING_DELTA"),
+    ({**STOP, "trailingDelta": "2001"}, -1013, "Filter failure: TRAILING_DELTA"),
     ({**STOP, "stopPrice": "150000"}, -2010, "Stop price would trigger immediately."),
     ({**LIMIT, "price": "90000.001"}, -1013, "Filter failure: PRICE_FILTER"),
     ({**LIMIT, "price": "1000"}, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
@@ -77,8 +82,6 @@ REFUSED_QUESTIONS = [
     ("DELETE", "/api/v3/openOrders", {}, -2011, "Unknown order sent."),
     ("GET", "/api/v3/myTrades", {"fromId": 1, "startTime": 1}, -1128, "Combination of optional parameters invalid."),
     ("GET", "/api/v3/allOrders", {"startTime": 1, "endTime": 90_000_000}, -1127, "More than 24 hours"),
-    ("POST", "/api/v3/orderList/oco", {"side": "SELL"}, -2010, "OCO orders are not supported for this symbol"),
-    ("POST", "/api/v3/order/cancelReplace", {"side": "SELL"}, -2010, "Order cancel-replace is not supported"),
 ]
 
 

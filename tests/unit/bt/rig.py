@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Any
@@ -16,16 +16,32 @@ from btx.bt.store import LiveStore
 from btx.config import Settings
 from btx.model.instrument import Instrument
 from btx.model.market import Bar
-from btx.model.order import Fill, Liquidity, OrderType, Side, Status, TimeInForce
+from btx.model.order import (
+    Fill,
+    Group,
+    GroupKind,
+    Leg,
+    Liquidity,
+    ListKind,
+    Member,
+    OrderRequest,
+    OrderType,
+    Side,
+    Status,
+    TimeInForce,
+)
 from btx.model.time import NS_PER_MINUTE, Interval
-from btx.model.venue import Endpoints, Environment, Subscription
+from btx.model.venue import Endpoints, Environment, Subscription, VenueInfo
 from btx.plugins import Venue, new_manager
 from btx.ports import Sink
 from btx.rules.backoff import Backoff
 from btx.runtime.link import Timing
+from btx.runtime.mailbox import GroupWritten, MemberEnded, OrderUpdate, Recovered
 from btx.runtime.session import Session
 from tests.toy_venue import FEES, INFO, ToyPlugin, ToyVenue
 from tests.values import BTC, MINUTE, bar
+
+Step = Callable[["Script"], object]
 
 DEADLINE_S = 20.0
 RECEIVED = "received"  # a fee in the coin that is received: bought coin, or money
@@ -37,11 +53,140 @@ _AT_ONCE = Backoff(base_s=0.001, cap_s=0.002)
 _QUICK = Timing(redial=_AT_ONCE, settle_pause_s=0.001, patience_s=0.05, grace_s=0.2, late_pause_s=0.001)
 _CAPABLE = attrs.evolve(
     INFO.capabilities["spot"],
+    order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
     times_in_force=frozenset({TimeInForce.GTC, TimeInForce.IOC}),
     intervals=(MINUTE, FIVE, HOUR, Interval.parse("1d"), Interval.parse("1w")),
     post_only=True,
 )
 _INFO = attrs.evolve(INFO, capabilities={"spot": _CAPABLE})
+RICH = attrs.evolve(
+    INFO,
+    capabilities={
+        "spot": attrs.evolve(
+            _CAPABLE,
+            order_types=frozenset(OrderType) - {OrderType.TRAILING_STOP},
+            iceberg=True,
+            order_lists=frozenset({ListKind.OCO, ListKind.OTOCO}),
+        )
+    },
+)
+
+
+class ByHand(Session):
+    """A session whose groups a test keeps by hand: it says when a leg is sent, and when a member is over."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.requests: list[OrderRequest] = []  # of single orders
+        self.groups: list[Group] = []
+        self.natives: list[bool] = []
+        self.cancelled: list[str] = []
+        self.amendments: list[tuple[str, OrderRequest]] = []
+        self.ties: list[tuple[str, str | None, str | None]] = []  # of late comers: owner id, oco_with, parent
+        self.told: list[tuple[str, str]] = []  # delivered
+        self.states: dict[str, str] = {}
+        self.left = Recovered()
+        self.toy: Any = None
+        self._numbers = itertools.count(1)
+
+    def submit(self, request: OrderRequest, *, oco_with: str | None = None, parent: str | None = None) -> str:
+        if oco_with is None and parent is None:
+            self.requests.append(request)
+            return super().submit(request)
+        owner_id = f"late{next(self._numbers)}"
+        self.ties.append((owner_id, oco_with, parent))
+        kind, head = (GroupKind.OCO, oco_with) if oco_with is not None else (GroupKind.BRACKET, parent)
+        tied = Member(member_id=str(head), request=request)
+        late = Member(member_id=owner_id, request=request)
+        self.write(
+            Group(group_id="g", kind=kind, members=(tied, late))
+            if kind is GroupKind.OCO
+            else Group(group_id="g", kind=kind, entry=tied, members=(late,))
+        )
+        return owner_id
+
+    def submit_group(
+        self,
+        kind: GroupKind,
+        *,
+        entry: OrderRequest | None,
+        members: Sequence[OrderRequest],
+        native_entry: bool = False,
+    ) -> Group:
+        number = next(self._numbers)
+        group = Group(
+            group_id=f"g{number}",
+            kind=kind,
+            entry=Member(member_id=f"entry{number}", request=entry) if entry is not None else None,
+            members=tuple(Member(member_id=f"m{number}{n}", request=each) for n, each in enumerate(members)),
+            native_entry=native_entry,
+        )
+        self.groups.append(group)
+        self.natives.append(native_entry)
+        if group.entry is not None:
+            self.send(group, group.entry.member_id)
+        return group
+
+    def write(self, group: Group) -> None:
+        """Say that a group is on disk."""
+        self.events.put(GroupWritten(group=group))
+
+    def send(self, group: Group, member_id: str, quantity: Any = None, leg_id: str | None = None) -> None:
+        """Let a leg of a member leave, of all it asks for if not said otherwise."""
+        member = group.member(member_id)
+        assert member is not None
+        self.send_leg(member_id, member.request, quantity=quantity, leg_id=leg_id, group_id=group.group_id)
+
+    def send_leg(
+        self,
+        member_id: str,
+        request: OrderRequest,
+        *,
+        quantity: Any = None,
+        leg_id: str | None = None,
+        group_id: str | None = None,
+    ) -> None:
+        leg = Leg(
+            client_order_id=leg_id or member_id,
+            request=request,
+            quantity=Decimal(quantity) if quantity is not None else request.quantity,
+            member_id=member_id,
+            group_id=group_id,
+        )
+
+        def submit(desk: Any, _: Any) -> None:
+            desk.submit(leg)
+            self.events.put(OrderUpdate(event=None, order=desk.orders[leg.client_order_id]))
+
+        self._call(submit)
+
+    def end(self, member_id: str, status: Status, reason: str = "", group_id: str = "g") -> None:
+        """Say that a member is over."""
+        self.events.put(MemberEnded(group_id=group_id, member_id=member_id, status=status, reason=reason))
+
+    def cancel(self, owner_id: str) -> None:
+        self.cancelled.append(owner_id)
+        super().cancel(owner_id)
+
+    def cancel_all(self, owner_ids: Collection[str]) -> None:
+        self.cancelled.extend(owner_ids)
+        super().cancel_all(owner_ids)
+
+    def amend(self, owner_id: str, request: OrderRequest) -> None:
+        self.amendments.append((owner_id, request))
+
+    def recovered(self) -> Recovered:
+        return self.left
+
+    def delivered(self, client_order_id: str, fill_id: str) -> None:
+        self.told.append((client_order_id, fill_id))
+
+    def save_state(self, name: str, text: str) -> None:
+        if not name.startswith("btx."):  # the session's own
+            self.states[name] = text
+
+    def load_state(self, name: str) -> str | None:
+        return self.states.get(name)
 
 
 class Toy(ToyVenue):
@@ -114,6 +259,7 @@ class Toy(ToyVenue):
         ):
             self.balances[name] = self.balances.get(name, Decimal(0)) + change
         self._tell(fill, self.report(order), self.balance_update())
+        self.follow(order)
 
 
 class Script(bt.Strategy):
@@ -179,9 +325,11 @@ class Script(bt.Strategy):
 class Rig:
     """One store on one toy venue, in one cerebro."""
 
-    def __init__(self, toy: Toy | None = None, *extensions: object, currency: str = "USDT", **cerebro: Any) -> None:
+    def __init__(self, toy: Toy | None = None, *extensions: object, **settings: Any) -> None:
         self.toy = toy or Toy()
-        self.store = store_on(self.toy, *extensions, currency=currency)
+        of_store = ("currency", "session", "info")
+        self.store = store_on(self.toy, *extensions, **{k: v for k, v in settings.items() if k in of_store})
+        cerebro = {k: v for k, v in settings.items() if k not in of_store}
         self.cerebro = bt.Cerebro(stdstats=False, **cerebro)
         self.broker: LiveBroker = self.store.getbroker()
         self.cerebro.setbroker(self.broker)
@@ -197,13 +345,90 @@ class Rig:
         return run(self.cerebro)
 
 
-def store_on(toy: Toy, *extensions: object, currency: str = "USDT", refusal: str | None = None) -> LiveStore:
+def acts(rig: Rig, *steps: Step) -> dict[str, Any]:
+    """Return a script: one step per live bar; the venue closes the next bar when all order news of a step is told.
+
+    A step that returns an order waits until that order is over, or as far as its ``until`` says.
+    """
+    toy = rig.toy
+    remaining: Iterator[Step] = iter(steps)
+    waiting: list[Any] = []
+
+    def go_on(strategy: Script) -> None:
+        toy.close(minute_of(strategy.data) + 1)
+
+    def on_next(strategy: Script) -> None:
+        if not strategy.data.is_live or not len(strategy.data):
+            return
+        step = next(remaining, None)
+        if step is None:
+            strategy.env.runstop()
+            return
+        order = step(strategy)
+        if order is not None and order.alive():
+            waiting.append(order.ref)
+        else:
+            go_on(strategy)
+
+    def on_order(strategy: Script, order: Any) -> None:
+        if waiting == [order.ref] and not order.alive():
+            waiting.clear()
+            go_on(strategy)
+
+    open_market(rig)
+    return {"on_next": on_next, "on_order": on_order}
+
+
+def open_market(rig: Rig) -> None:
+    """Let the first bar close as soon as the first data is live."""
+
+    def on_status(data: Any, status: int, *_: Any, **__: Any) -> None:
+        if status == data.LIVE and data is rig.cerebro.datas[0]:
+            rig.toy.close(100)
+
+    rig.cerebro.adddatacb(on_status)
+
+
+def play(rig: Rig, *steps: Step) -> Script:
+    return rig.play(**acts(rig, *steps))
+
+
+def fresh(toy: Toy | None = None, **settings: Any) -> Rig:
+    rig = Rig(toy, **settings)
+    rig.add()
+    return rig
+
+
+def agree(rig: Rig, strategy: Script) -> None:
+    """See that backtrader's cash, value and positions are those of the ledger, and the ledger the venue's."""
+    ledger = rig.broker.ledger()
+    assert {asset: total for asset, total in ledger.items() if total} == {
+        asset: total for asset, total in rig.toy.balances.items() if total
+    }
+    assert abs(Decimal(rig.broker.getcash()) - ledger["USDT"]) < Decimal("1e-9")
+    value = ledger["USDT"]
+    for data in strategy.datas:
+        held = ledger[data.instrument.base]
+        value += held * Decimal(repr(data.close[0]))
+        size = strategy.getposition(data).size
+        assert abs(Decimal(size) + rig.broker.getdust(data) - held) < Decimal("1e-9")
+    assert abs(Decimal(rig.broker.getvalue()) - value) < Decimal("1e-9")
+
+
+def store_on(
+    toy: Toy,
+    *extensions: object,
+    currency: str = "USDT",
+    refusal: str | None = None,
+    session: type[Session] = Session,
+    info: VenueInfo = _INFO,
+) -> LiveStore:
     manager = new_manager()
     for extension in extensions:
         manager.register(extension)
-    manager.register(ToyPlugin(toy, info=_INFO), name="venue toy")
-    session = Session(
-        venue=Venue(manager, _INFO),
+    manager.register(ToyPlugin(toy, info=info), name="venue toy")
+    made = session(
+        venue=Venue(manager, info),
         environment=Environment.SIM,
         market="spot",
         settings=Settings(currency=currency),
@@ -211,7 +436,9 @@ def store_on(toy: Toy, *extensions: object, currency: str = "USDT", refusal: str
         refusal=refusal,
         timing=_QUICK,
     )
-    return LiveStore(session)
+    if isinstance(made, ByHand):
+        made.toy = toy
+    return LiveStore(made)
 
 
 def run(cerebro: Any) -> Any:

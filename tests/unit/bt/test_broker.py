@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,88 +10,30 @@ import backtrader as bt
 import pytest
 
 from btx.bt.broker import broker as join
-from btx.bt.orders import ORDER_TYPES, STATUSES
+from btx.bt.orders import EXECTYPES, ORDER_TYPES, STATUSES
 from btx.errors import BtxError, ConfigError
 from btx.hookspecs import hookimpl
 from btx.model.account import Balance, BalanceUpdate
 from btx.model.order import Leg, OrderRequest, OrderType, Side, Status, TimeInForce, Veto
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from tests.toy_venue import Fault
-from tests.unit.bt.rig import CROSS, ETH, FIVE, RECEIVED, Rig, Script, Toy, minute_of, run, store_on
+from tests.unit.bt.rig import (
+    CROSS,
+    ETH,
+    FIVE,
+    RECEIVED,
+    Rig,
+    Script,
+    Toy,
+    acts,
+    agree,
+    fresh,
+    open_market,
+    play,
+    run,
+    store_on,
+)
 from tests.values import BTC
-
-Step = Callable[[Script], object]
-
-
-def acts(rig: Rig, *steps: Step) -> dict[str, Any]:
-    """Return a script: one step per live bar; the venue closes the next bar when all order news of a step is told.
-
-    A step that returns an order waits until that order is over, or as far as its ``until`` says.
-    """
-    toy = rig.toy
-    remaining: Iterator[Step] = iter(steps)
-    waiting: list[Any] = []
-
-    def go_on(strategy: Script) -> None:
-        toy.close(minute_of(strategy.data) + 1)
-
-    def on_next(strategy: Script) -> None:
-        if not strategy.data.is_live or not len(strategy.data):
-            return
-        step = next(remaining, None)
-        if step is None:
-            strategy.env.runstop()
-            return
-        order = step(strategy)
-        if order is not None and order.alive():
-            waiting.append(order.ref)
-        else:
-            go_on(strategy)
-
-    def on_order(strategy: Script, order: Any) -> None:
-        if waiting == [order.ref] and not order.alive():
-            waiting.clear()
-            go_on(strategy)
-
-    open_market(rig)
-    return {"on_next": on_next, "on_order": on_order}
-
-
-def open_market(rig: Rig) -> None:
-    """Let the first bar close as soon as the first data is live."""
-
-    def on_status(data: Any, status: int, *_: Any, **__: Any) -> None:
-        if status == data.LIVE and data is rig.cerebro.datas[0]:
-            rig.toy.close(100)
-
-    rig.cerebro.adddatacb(on_status)
-
-
-def play(rig: Rig, *steps: Step) -> Script:
-    return rig.play(**acts(rig, *steps))
-
-
-def fresh(**settings: Any) -> Rig:
-    rig = Rig(**settings)
-    rig.add()
-    return rig
-
-
-def agree(rig: Rig, strategy: Script) -> None:
-    """See that backtrader's cash, value and positions are those of the ledger, and the ledger the venue's."""
-    ledger = rig.broker.ledger()
-    assert {asset: total for asset, total in ledger.items() if total} == {
-        asset: total for asset, total in rig.toy.balances.items() if total
-    }
-    assert abs(Decimal(rig.broker.getcash()) - ledger["USDT"]) < Decimal("1e-9")
-    value = ledger["USDT"]
-    for data in strategy.datas:
-        held = ledger[data.instrument.base]
-        value += held * Decimal(repr(data.close[0]))
-        size = strategy.getposition(data).size
-        assert abs(Decimal(size) + rig.broker.getdust(data) - held) < Decimal("1e-9")
-    assert abs(Decimal(rig.broker.getvalue()) - value) < Decimal("1e-9")
-
 
 # --- a life of an order -------------------------------------------------------------------------------------
 
@@ -383,7 +324,8 @@ def test_an_expired_order_is_expired() -> None:
 
 def test_every_status_of_ours_has_a_word_of_backtraders() -> None:
     assert set(STATUSES) == set(Status)
-    assert set(ORDER_TYPES) == {bt.Order.Market, bt.Order.Limit}
+    assert set(EXECTYPES) == set(OrderType) == {*ORDER_TYPES.values(), *EXECTYPES}
+    assert {EXECTYPES[each] for each in OrderType} <= set(ORDER_TYPES)
 
 
 # --- what is refused before anything is sent ----------------------------------------------------------------
@@ -398,18 +340,16 @@ def test_every_status_of_ours_has_a_word_of_backtraders() -> None:
         ({"size": float("nan")}, r"no number"),
         (
             {"size": 1, "exectype": bt.Order.Stop, "price": 90},
-            "exectype Stop is not taken in this version: use bt.Order.M",
+            r"^exectype Stop is not taken here: use bt.Order.Market or bt.Order.Limit$",
         ),
         ({"size": 1, "exectype": bt.Order.StopTrail, "trailamount": 1.0}, "exectype StopTrail is not taken"),
         ({"size": 1, "exectype": bt.Order.Close}, "use bt.Order.Market or bt.Order.Limit"),
-        ({"size": 1, "time_in_force": "FOK"}, "time_in_force='FOK' is not taken here: use GTC or IOC"),
+        ({"size": 1, "time_in_force": "FOK"}, "time_in_force='FOK' is not taken here: use DAY or GTC or IOC"),
         ({"size": 1, "post_only": True}, "post_only=True is for limit orders"),
         ({"size": 1, "postonly": True}, r"^postonly= is no argument of an order: write post_only=$"),
         ({"size": 1, "timeInForce": "IOC"}, r"^timeInForce= is no argument of an order: write time_in_force=$"),
         ({"size": 1, "exec_type": bt.Order.Limit}, r"^exec_type= is no argument of an order: write exectype=$"),
-        ({"size": 1, "valid": 0}, "valid= is not in this version yet"),
         ({"size": 1, "exectype": bt.Order.Limit, "price": -5}, "price"),
-        ({"size": 1, "transmit": False}, "brackets and OCO"),
     ],
 )
 def test_a_bad_order_is_rejected_in_one_sentence_and_never_sent(asked: dict[str, Any], reason: str) -> None:

@@ -6,8 +6,9 @@ import attrs
 import pytest
 
 from btx.model.account import Balance
-from btx.model.venue import Scenario
-from tests.values import BTC
+from btx.model.journal import Intent
+from btx.model.venue import Environment, Scenario
+from tests.values import BTC, leg, request
 
 
 def test_a_balance_is_free_and_locked_together() -> None:
@@ -23,6 +24,12 @@ def test_a_grid_of_zero_is_refused(grid: str) -> None:
 def test_a_negative_minimum_is_refused() -> None:
     with pytest.raises(ValueError, match="min_quantity"):
         attrs.evolve(BTC, min_quantity=Decimal(-1))
+
+
+def test_an_intent_names_the_bar_it_stands_on() -> None:
+    signal = attrs.evolve(leg(), request=request(signal_ns=7))
+
+    assert Intent(leg=signal, environment=Environment.SIM, session="toy/sim/spot", run="a").signal_ns == 7
 
 
 def test_what_a_venue_does_not_limit_is_none() -> None:

@@ -4,8 +4,18 @@ from typing import Any
 import attrs
 import pytest
 
+from btx.model.instrument import PriceBand
 from btx.model.order import OrderType, Side
-from btx.rules.filters import check, check_quantity, step_of, to_grid_price, to_grid_quantity
+from btx.rules.filters import (
+    MarketView,
+    broken_rules,
+    check,
+    check_quantity,
+    nearest_order,
+    step_of,
+    to_grid_price,
+    to_grid_quantity,
+)
 from tests.values import BTC, d, request
 
 LOTS = attrs.evolve(
@@ -162,3 +172,112 @@ def test_zero_is_below_the_minimum_even_where_there_is_none() -> None:
 
     assert violation is not None
     assert violation.nearest == BTC.step_size
+
+
+BAND = PriceBand(bid_up=d("1.2"), bid_down=d("0.5"), ask_up=d(2), ask_down=d("0.8"), minutes=5)
+STRICT = attrs.evolve(
+    BTC,
+    price_band=BAND,
+    max_orders=3,
+    max_conditional_orders=2,
+    max_iceberg_orders=1,
+    max_iceberg_parts=10,
+    max_position=d(10),
+)
+VIEW = MarketView(
+    reference_price=d(100),
+    average_price=d(100),
+    open_orders=0,
+    open_conditional_orders=0,
+    open_iceberg_orders=0,
+    position=d(0),
+    open_buys=d(0),
+)
+STOP = {"order_type": OrderType.STOP_MARKET, "price": None, "trigger_price": d(90)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "known", "rule", "nearest"),
+    [
+        ({"price": d("120.01")}, {}, "price_band", {"price": d(120)}),
+        ({"price": d("49.99")}, {}, "price_band", {"price": d(50)}),
+        ({"price": d("200.01"), "side": Side.SELL}, {}, "price_band", {"price": d(200)}),
+        ({"price": d("79.99"), "side": Side.SELL}, {}, "price_band", {"price": d(80)}),
+        ({"price": d("120.01")}, {"average_price": d("100.0011")}, "price_band", {"price": d(120)}),
+        ({"display_quantity": d("0.59")}, {}, "max_iceberg_parts", {"display_quantity": d("0.6")}),
+        ({"display_quantity": d("0.600001")}, {}, "step_size", {"display_quantity": d("0.6")}),
+        ({}, {"open_orders": 3}, "max_orders", None),
+        (STOP, {"open_conditional_orders": 2}, "max_conditional_orders", None),
+        ({"display_quantity": d(6)}, {"open_iceberg_orders": 1}, "max_iceberg_orders", None),
+        ({}, {"position": d(3), "open_buys": d(2)}, "max_position", {"quantity": d(5)}),
+        ({}, {"position": d(8), "open_buys": d(2)}, "max_position", None),
+        ({"quantity": d("0.000001")}, {}, "min_quantity", {"quantity": d("0.05")}),  # two rules on the way
+    ],
+)
+def test_a_rule_that_looks_at_the_market_or_the_account_is_named_with_the_nearest_order(
+    changes: dict[str, Any], known: dict[str, Any], rule: str, nearest: dict[str, Any] | None
+) -> None:
+    asked, view = request(**{"instrument": STRICT} | changes), attrs.evolve(VIEW, **known)
+
+    violation = check(asked, view=view)
+
+    assert violation is not None
+    assert violation.rule == rule
+    assert violation.text.startswith("BTC/USDT: ")
+    assert violation.text.endswith(f"({rule})")
+    assert nearest_order(asked, view) == (attrs.evolve(asked, **nearest) if nearest is not None else None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        ({"price": d(120)}, {}),
+        ({"price": d(200), "side": Side.SELL}, {}),
+        (STOP | {"trigger_price": d(1)}, {}),
+        ({}, {"open_orders": 2}),
+        ({}, {"open_conditional_orders": 2}),
+        ({}, {"open_iceberg_orders": 1}),
+        ({"side": Side.SELL}, {"position": d(20)}),
+        ({"display_quantity": d("0.6")}, {}),
+    ],
+)
+def test_an_order_just_within_a_rule_passes(changes: dict[str, Any], known: dict[str, Any]) -> None:
+    asked, view = request(**{"instrument": STRICT} | changes), attrs.evolve(VIEW, **known)
+
+    assert check(asked, view=view) is None
+    assert nearest_order(asked, view) == asked
+
+
+@pytest.mark.parametrize("unknown", ["average_price", "open_orders", "open_iceberg_orders", "position", "open_buys"])
+def test_what_is_not_known_is_left_to_the_venue(unknown: str) -> None:
+    broken = {"average_price": d(10), "open_orders": 9, "open_iceberg_orders": 9, "position": d(90), "open_buys": d(90)}
+    view = attrs.evolve(VIEW, **(dict.fromkeys(broken) | {unknown: broken[unknown]}), reference_price=d(1))
+    asked = request(instrument=STRICT, display_quantity=d(6))
+
+    is_alone = unknown in {"position", "open_buys"}  # one of the two says nothing
+    assert [each.rule for each in broken_rules(asked, attrs.evolve(view, **{unknown: None}))] == []
+    assert len(list(broken_rules(asked, view))) == (0 if is_alone else 1)
+
+
+def test_a_band_of_no_minutes_is_around_the_last_price() -> None:
+    asked = request(instrument=attrs.evolve(BTC, price_band=attrs.evolve(BAND, minutes=0)))
+
+    violation = check(asked, view=MarketView(reference_price=d(10), average_price=d(100)))
+
+    assert violation is not None
+    assert "too far from the last price, 10, for a BUY: order at 12 or below" in violation.text
+
+
+def test_every_broken_rule_is_told_once() -> None:
+    asked = request(instrument=attrs.evolve(STRICT, is_trading=False), quantity=d("0.000001"), price=d("0.001"))
+
+    rules = [each.rule for each in broken_rules(asked, attrs.evolve(VIEW, open_orders=3))]
+
+    assert rules == ["is_trading", "min_quantity", "min_price", "price_band", "min_notional", "max_orders"]
+    assert nearest_order(asked, VIEW) is None
+
+
+def test_rules_that_contradict_each_other_have_no_nearest_order() -> None:
+    asked = request(instrument=attrs.evolve(BTC, max_quantity=d("0.01")), quantity=d("0.01"))
+
+    assert nearest_order(asked) is None

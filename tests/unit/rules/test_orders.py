@@ -267,3 +267,12 @@ def test_a_later_stamp_alone_is_no_news() -> None:
     assert after != before
     assert not is_news(before, after)
     assert is_news(new_order(leg()), before)
+
+
+def test_an_exit_that_its_entry_has_woken_is_never_pending_again() -> None:
+    dormant = apply(new_order(leg()), report(Status.PENDING_NEW, sequence=7))
+
+    woken = apply(dormant, report(Status.NEW))  # an answer to a query, which has no sequence
+
+    assert woken.status is Status.NEW
+    assert apply(woken, report(Status.PENDING_NEW, sequence=8)).status is Status.NEW

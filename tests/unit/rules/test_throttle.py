@@ -1,7 +1,23 @@
+import attrs
 import pytest
 
 from btx.model.time import NS_PER_S
-from btx.rules.throttle import Meter, observe, reserve, used
+from btx.rules.throttle import (
+    Meter,
+    Penalty,
+    Spent,
+    Tally,
+    next_step_ns,
+    observe,
+    punish,
+    reserve,
+    share,
+    spend,
+    take,
+    tally_wait_ns,
+    used,
+    wait_ns,
+)
 
 TWO_A_MINUTE = Meter(limit=2, window_ns=60 * NS_PER_S)
 
@@ -48,7 +64,7 @@ def test_what_is_a_window_old_is_forgotten() -> None:
     after, wait_s = reserve(meter, units=1, now_ns=60 * NS_PER_S)
 
     assert wait_s == 0.0
-    assert after.spent == ((60 * NS_PER_S, 1),)
+    assert tuple(after.spent) == ((60 * NS_PER_S, 1),)
 
 
 @pytest.mark.parametrize("units", [3, -1])
@@ -57,17 +73,176 @@ def test_what_no_wait_can_cure_is_an_error(units: int) -> None:
         reserve(TWO_A_MINUTE, units=units, now_ns=0)
 
 
-def test_the_venues_higher_count_is_adopted() -> None:
-    meter = observe(TWO_A_MINUTE, used_units=2, now_ns=NS_PER_S)
+def test_a_lower_limit_may_hold_for_now() -> None:
+    meter = take(TWO_A_MINUTE, units=1, now_ns=0)
 
-    _, wait_s = reserve(meter, units=1, now_ns=NS_PER_S)
+    assert wait_ns(meter, units=1, now_ns=1) == 0
+    assert wait_ns(meter, units=1, now_ns=1, limit=1) == 60 * NS_PER_S - 1
+    with pytest.raises(ValueError, match="the limit is 1"):
+        wait_ns(meter, units=2, now_ns=1, limit=1)
 
-    assert used(meter, now_ns=NS_PER_S) == 2
-    assert wait_s == 60.0
+
+# --- the sequence below the meter ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("used_units", [0, 2])
-def test_the_venues_lower_count_is_no_news(used_units: int) -> None:
-    meter, _ = reserve(TWO_A_MINUTE, units=2, now_ns=0)
+def spent(*entries: tuple[int, int]) -> Spent:
+    whole = Spent()
+    for time_ns, units in entries:
+        whole = whole.append(time_ns, units)
+    return whole
 
-    assert observe(meter, used_units=used_units, now_ns=0) is meter
+
+def test_a_sequence_is_a_value() -> None:
+    whole = spent((1, 5), (2, 6))
+
+    assert whole == spent((1, 5), (2, 6)) != spent((1, 5), (2, 7))
+    assert whole != "something else"
+    assert hash(whole) == hash(spent((1, 5), (2, 6)))
+    assert repr(whole) == "Spent([(1, 5), (2, 6)])"
+    assert len(whole) == 2
+
+
+def test_who_appends_changes_nobody_elses_sequence() -> None:
+    whole = spent((1, 5), (2, 6))
+
+    one, other = whole.append(3, 7), whole.append(4, 8)
+
+    assert tuple(whole) == ((1, 5), (2, 6))
+    assert tuple(one) == ((1, 5), (2, 6), (3, 7))
+    assert tuple(other) == ((1, 5), (2, 6), (4, 8))
+
+
+def test_what_is_forgotten_is_not_carried_along_for_ever() -> None:
+    whole = Spent()
+    for now_ns in range(1000):
+        whole = whole.since(now_ns - 10).append(now_ns, 1)
+
+    assert tuple(whole) == tuple((time_ns, 1) for time_ns in range(990, 1000))
+    assert whole.total() == 10
+    assert whole.total(994) == 5
+    assert whole.total(1) == 0
+
+
+# --- the venue's own count ---------------------------------------------------------------------------------
+
+HUNDRED = Meter(limit=100, window_ns=60 * NS_PER_S)
+TALLY = Tally(limit=100, window_ns=60 * NS_PER_S)
+
+
+def hear(tally: Tally, used_units: int, *, at_s: float, meter: Meter = HUNDRED, under_way: int = 0) -> Tally:
+    return observe(tally, meter=meter, used_units=used_units, under_way=under_way, now_ns=round(at_s * NS_PER_S))
+
+
+def wait_s(tally: Tally, units: int, *, at_s: float, meter: Meter = HUNDRED) -> float:
+    ns = tally_wait_ns(tally, meter=meter, units=units, limit=100, now_ns=round(at_s * NS_PER_S))
+    return ns / NS_PER_S
+
+
+def test_before_the_venue_says_a_count_nothing_waits_for_it() -> None:
+    assert wait_s(TALLY, 100, at_s=0) == 0.0
+    assert TALLY.others == 0
+
+
+def test_what_others_used_is_waited_for_until_the_venues_window_is_over() -> None:
+    tally = hear(TALLY, 95, at_s=5)
+
+    assert wait_s(tally, 5, at_s=5) == 0.0
+    assert wait_s(tally, 6, at_s=5) == 60.0
+    assert wait_s(tally, 6, at_s=65) == 0.0
+    assert wait_s(hear(tally, 3, at_s=20), 6, at_s=20) == 0.0
+
+
+def test_what_left_since_and_what_was_under_way_counts_too() -> None:
+    meter = take(HUNDRED, units=30, now_ns=0)
+    tally = spend(hear(TALLY, 60, at_s=1, meter=meter, under_way=10), units=25)
+
+    assert tally.units == 95
+    assert tally.foreign == 40
+
+
+def test_of_our_own_count_no_more_is_waited_for_than_our_own_window() -> None:
+    meter = take(HUNDRED, units=98, now_ns=0)
+    tally = hear(TALLY, 98, at_s=50, meter=meter)
+    measured = hear(spend(tally, units=0), 98, at_s=55, meter=meter)
+
+    assert measured.others == 0
+    assert wait_s(measured, 5, at_s=55, meter=meter) == 5.0  # not 60: what we sent at 0 is gone then
+    assert wait_s(measured, 5, at_s=60, meter=meter) == 0.0
+
+
+def test_a_count_that_falls_tells_when_the_venues_windows_begin() -> None:
+    tally = hear(hear(TALLY, 90, at_s=50), 4, at_s=63)
+    full = hear(tally, 100, at_s=100)
+
+    assert wait_s(full, 1, at_s=100) == 23.0
+
+    sooner = hear(hear(full, 2, at_s=121), 100, at_s=150)
+    as_foreseen = hear(hear(sooner, 2, at_s=185), 100, at_s=200)
+
+    assert wait_s(sooner, 1, at_s=150) == 31.0  # it began before 121, not at 123
+    assert wait_s(as_foreseen, 1, at_s=200) == 41.0  # and at 181, though it was heard of at 185 only
+
+
+def test_until_others_are_measured_they_are_left_what_was_guessed() -> None:
+    guessed = attrs.evolve(TALLY, guess=50)
+
+    assert guessed.others == 0
+    assert hear(guessed, 1, at_s=0).others == 50
+    assert hear(hear(guessed, 1, at_s=0), 2, at_s=2.9).others == 50
+    assert hear(hear(guessed, 1, at_s=0), 2, at_s=3).others == 20
+
+
+def test_others_are_measured_without_what_we_sent() -> None:
+    tally = hear(TALLY, 10, at_s=0, under_way=2)
+    tally = hear(spend(tally, units=20), 47, at_s=30)
+
+    assert tally.others == 30  # 15 in half a window
+    assert hear(tally, 47, at_s=59).others < 30
+    assert hear(tally, 9, at_s=61).others == 30  # the window began anew: measured anew, kept until then
+    assert hear(tally, 60, at_s=90).others == 30
+
+
+# --- after a refusal ------------------------------------------------------------------------------------------
+
+
+def test_after_a_refusal_there_is_silence_and_then_half_and_every_half_minute_more() -> None:
+    penalty = punish(Penalty(), retry_after_ns=10 * NS_PER_S, now_ns=0)
+
+    assert penalty.until_ns == 10 * NS_PER_S
+    assert [share(penalty, now_ns=at_s * NS_PER_S) for at_s in (10, 39, 40, 70, 100, 130, 10**6)] == [
+        0.5,
+        0.5,
+        0.625,
+        0.75,
+        0.875,
+        1.0,
+        1.0,
+    ]
+
+
+def test_refusals_of_what_had_left_before_cut_nothing_more() -> None:
+    penalty = punish(Penalty(), retry_after_ns=10 * NS_PER_S, now_ns=0)
+
+    again = punish(penalty, retry_after_ns=12 * NS_PER_S, now_ns=NS_PER_S)
+
+    assert again == Penalty(until_ns=13 * NS_PER_S, cut=0.5)
+    assert punish(again, retry_after_ns=0, now_ns=2 * NS_PER_S) == again
+
+
+def test_a_refusal_after_the_silence_halves_again_and_something_is_always_left() -> None:
+    penalty, shares = Penalty(), []
+    for at_s in range(1, 6):
+        penalty = punish(penalty, retry_after_ns=0, now_ns=at_s * NS_PER_S)
+        shares.append(penalty.cut)
+
+    assert shares == [0.5, 0.25, 0.125, 0.125, 0.125]
+
+
+def test_the_next_step_is_known() -> None:
+    penalty = punish(Penalty(), retry_after_ns=10 * NS_PER_S, now_ns=0)
+
+    assert next_step_ns(Penalty(), now_ns=0) is None
+    assert next_step_ns(penalty, now_ns=0) == 40 * NS_PER_S
+    assert next_step_ns(penalty, now_ns=15 * NS_PER_S) == 25 * NS_PER_S
+    assert next_step_ns(penalty, now_ns=40 * NS_PER_S) == 30 * NS_PER_S
+    assert next_step_ns(penalty, now_ns=130 * NS_PER_S) is None

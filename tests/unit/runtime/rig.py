@@ -8,10 +8,11 @@ from typing import Any
 from btx.model.order import Fill, Leg, OrderReport, OrderRequest
 from btx.model.venue import Channel, Subscription, VenueInfo
 from btx.rules.backoff import Backoff
+from btx.rules.breaker import Breaker
 from btx.runtime.bars import BarChannel, BarDesk
 from btx.runtime.guard import Guard
 from btx.runtime.link import Timing
-from btx.runtime.mailbox import Mailbox, Wakeup
+from btx.runtime.mailbox import Mailbox, OrderUpdate, Wakeup
 from btx.runtime.orders import OrderDesk
 from tests.toy_venue import DEADLINE_S, INFO, ToyVenue
 from tests.values import BTC, MINUTE, request
@@ -71,7 +72,7 @@ class ToyClock:
 
 
 def quick_guard(info: VenueInfo = INFO) -> Guard:
-    return Guard(info=info, backoff=AT_ONCE)
+    return Guard(info=info, backoff=AT_ONCE, breaker=Breaker(open_ns=1_000_000))
 
 
 class BarRig:
@@ -129,14 +130,21 @@ class OrderRig:
             "guard": quick_guard(),
             "receive_window_s": 5.0,
             "one_at_a_time": False,
-            "post": self.log.add,
+            "post": self._post,
             "note": lambda kind, text: (self.notes.append((kind, text)), self.log.touch()),
             "progressed": self.log.touch,
             "patience_s": 0.05,
             "settle_pause_s": 0.001,
             "grace_s": 0.05,
         }
+        self.submitted: list[str] = []  # client order ids whose intent is on disk, in the order they were told
         self.desk = OrderDesk(**(settings | changes))
+
+    def _post(self, item: Any) -> None:
+        if isinstance(item, OrderUpdate) and item.event is None:
+            self.submitted.append(item.order.client_order_id)
+        else:
+            self.log.add(item)
 
     def submit(self, client_order_id: str = "a1", **changes: Any) -> Leg:
         asked: OrderRequest = request(**changes)

@@ -1,9 +1,20 @@
-"""The guard: the venue's limits are kept, reads are tried again, and nothing else is."""
+"""The guard: the venue's limits are kept, the urgent goes first, reads are tried again, and nothing else is."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import attrs
 import pytest
 
-from btx.errors import OutcomeUnknownError, PluginError, RateLimitedError, TransportError, VenueError
+from btx.errors import (
+    ClockError,
+    OutcomeUnknownError,
+    PluginError,
+    RateLimitedError,
+    TransportError,
+    VenueError,
+)
 from btx.model.venue import RateLimit
 from btx.rules.backoff import Backoff
 from btx.runtime.guard import Guard
@@ -38,7 +49,7 @@ class ManualClock:
 class Request:
     """A request that fails as it is told to, then answers."""
 
-    def __init__(self, *errors: Exception) -> None:
+    def __init__(self, *errors: BaseException) -> None:
         self._errors = list(errors)
         self.sent = 0
 
@@ -63,7 +74,7 @@ def test_requests_wait_for_the_limit_they_count_against() -> None:
         for _ in range(3):
             await guard.acquire("place")
 
-        assert clock.sleeps == [10.0]
+        assert clock.sleeps == [11.0]  # and a tenth: one request may be under way longer than another
 
     run(scene())
 
@@ -73,14 +84,14 @@ def test_a_request_counts_where_it_leaves_and_not_where_its_first_limit_would_le
         clock = ManualClock()
         guard = guarded(clock)
         for _ in range(5):
-            await guard.acquire("cancel")  # the weight is used up until t = 60
+            await guard.acquire("cancel")  # the weight is used up until t = 61
 
         left_at = []
         for _ in range(3):
             await guard.acquire("place")
             left_at.append(clock.now_s)
 
-        assert left_at == [60.0, 60.0, 70.0]  # two per ten seconds, also when they leave late
+        assert left_at == [61.0, 61.0, 72.0]  # two per ten seconds, also when they leave late
 
     run(scene())
 
@@ -159,7 +170,430 @@ def test_every_try_counts_against_the_limits() -> None:
         await guard.read("bars", Request(TransportError("down")))
         await guard.acquire("bars")
 
-        assert clock.sleeps == [1.0, 59.0]
+        assert clock.sleeps == [1.0, 60.0]
+
+    run(scene())
+
+
+# --- who goes first ----------------------------------------------------------------------------------------
+
+HUNDRED = attrs.evolve(
+    INFO,
+    limits=(
+        RateLimit(name="weight", limit=100, window_s=60.0),
+        RateLimit(name="orders", limit=50, window_s=60.0, scope="account"),
+        RateLimit(name="unused", limit=1, window_s=1.0),
+    ),
+    costs={
+        "place": {"weight": 1, "orders": 1},
+        "cancel": {"weight": 1},
+        "query": {"weight": 1},
+        "bars": {"weight": 1, "orders": 0},
+    },
+)
+
+
+class SteppedClock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def now_ns(self) -> int:
+        return round(self.now_s * 1_000_000_000)
+
+    async def sleep(self, seconds: float) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.now_s + seconds, turn))
+        await turn
+
+    async def pass_s(self, seconds: float) -> None:
+        until_s = self.now_s + seconds
+        await settle()
+        while due := [at_s for at_s, turn in self._sleepers if at_s <= until_s and not turn.done()]:
+            self.now_s = max(self.now_s, min(due))
+            for at_s, turn in self._sleepers:
+                if at_s <= self.now_s and not turn.done():
+                    turn.set_result(None)
+            await settle()
+        self.now_s = until_s
+        await settle()
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Crowd:
+    """Requests that wait before one guard, and when they left."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = SteppedClock()
+        self.guard = Guard(info=HUNDRED, now_ns=self.clock.now_ns, sleep=self.clock.sleep, **settings)
+        self.left: list[tuple[str, float]] = []
+        self.refused: list[tuple[str, BaseException]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def ask(self, operation: str, times: int = 1) -> None:
+        for _ in range(times):
+            self._tasks.append(asyncio.create_task(self._acquire(operation)))
+        await settle()
+
+    async def spend(self, operation: str, times: int) -> None:
+        for _ in range(times):
+            await self.guard.acquire(operation)
+            self.guard.heard(operation)
+
+    async def _acquire(self, operation: str) -> None:
+        try:
+            await self.guard.acquire(operation)
+        except (TransportError, RateLimitedError) as error:
+            self.refused.append((operation, error))
+            return
+        self.left.append((operation, self.clock.now_s))
+        self.guard.heard(operation)
+
+    def names(self) -> list[str]:
+        return [operation for operation, _ in self.left]
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await settle()
+
+
+def crowded(use: Callable[[Crowd], Coroutine[Any, Any, None]], **settings: Any) -> None:
+    async def scene() -> None:
+        crowd = Crowd(**settings)
+        try:
+            await use(crowd)
+        finally:
+            await crowd.end()
+
+    run(scene())
+
+
+def test_orders_and_cancels_leave_while_data_waits_for_its_share() -> None:
+    async def use(crowd: Crowd) -> None:
+        for _ in range(45):
+            await crowd.ask("bars", 6)
+            await crowd.clock.pass_s(1)
+        data = crowd.names().count("bars")
+        await crowd.ask("query", 6)
+        await crowd.ask("place", 12)
+        await crowd.ask("cancel", 12)
+
+        assert data == 75
+        assert [crowd.names().count(each) for each in ("query", "place", "cancel")] == [5, 10, 10]
+
+    crowded(use)
+
+
+def test_data_does_not_take_everything_at_once_where_others_may_need_some() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.ask("bars", 20)
+        first = len(crowd.left)
+        await crowd.clock.pass_s(4)
+
+        assert (first, len(crowd.left)) == (6, 12)
+
+    crowded(use)
+
+
+def test_a_cancel_that_comes_last_goes_first() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.spend("cancel", 100)
+        for operation in ("bars", "query", "place", "cancel"):
+            await crowd.ask(operation)
+        await crowd.clock.pass_s(61)
+
+        assert crowd.left == [(each, 61.0) for each in ("cancel", "place", "query", "bars")]
+
+    crowded(use)
+
+
+def test_a_read_is_not_starved_by_orders_for_ever_nor_does_it_hold_back_a_cancel() -> None:
+    async def use(crowd: Crowd) -> None:
+        flood = attrs.evolve(HUNDRED, costs={**HUNDRED.costs, "place": {"weight": 1}})
+        crowd.guard = Guard(info=flood, now_ns=crowd.clock.now_ns, sleep=crowd.clock.sleep)
+        await crowd.ask("place", 90)  # all there is for orders
+        await crowd.clock.pass_s(1)
+        await crowd.ask("bars", 2)
+        await crowd.ask("place", 400)
+        turns = []
+        for _ in range(3):
+            crowd.left.clear()
+            await crowd.clock.pass_s(61)
+            await crowd.ask("cancel")
+            assert crowd.names()[-1] == "cancel"
+            turns.append((crowd.names().count("bars"), crowd.names().count("place")))
+
+        assert turns == [(0, 90), (1, 89), (1, 89)]  # one turn a minute
+
+    crowded(use)
+
+
+def test_who_gives_up_waiting_leaves_no_trace() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.spend("cancel", 100)
+        waiting = asyncio.create_task(crowd.guard.acquire("cancel"))
+        await settle()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await crowd.ask("cancel", 100)
+        await crowd.clock.pass_s(61)
+
+        assert len(crowd.left) == 100
+
+    crowded(use)
+
+
+def test_who_gives_up_at_the_moment_of_his_turn_is_not_under_way() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.spend("cancel", 100)
+        waiting = asyncio.create_task(crowd.guard.acquire("cancel"))
+        await settle()
+        crowd.clock.now_s = 61.0
+        await crowd.spend("query", 1)  # the guard looks who may go, before this one
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        crowd.guard.observe("weight", 99)
+        await crowd.ask("cancel")
+
+        assert crowd.names() == ["cancel"]
+
+    crowded(use)
+
+
+# --- the venue's own count ------------------------------------------------------------------------------------
+
+
+def test_what_others_used_is_not_used_again() -> None:
+    async def use(crowd: Crowd) -> None:
+        crowd.guard.observe("weight", 98)
+        crowd.guard.observe("unheard-of", 98)
+        crowd.guard.observe("unused", 98)
+        await crowd.ask("bars")
+        await crowd.ask("cancel", 3)
+        before = crowd.names()
+        await crowd.clock.pass_s(60)
+
+        assert before == ["cancel", "cancel"]
+        assert sorted(crowd.names()) == ["bars", "cancel", "cancel", "cancel"]
+
+    crowded(use)
+
+
+def test_requests_under_way_are_counted_once() -> None:
+    async def use(crowd: Crowd) -> None:
+        for _ in range(40):
+            await crowd.guard.acquire("cancel")
+        crowd.guard.observe("weight", 20)  # of forty, twenty have arrived
+        for _ in range(40):
+            crowd.guard.heard("cancel")
+        crowd.guard.observe("weight", 40)
+        await crowd.ask("cancel", 60)
+
+        assert len(crowd.left) == 60
+
+    crowded(use)
+
+
+def test_what_was_never_heard_of_is_not_under_way_for_ever() -> None:
+    async def use(crowd: Crowd) -> None:
+        for _ in range(40):
+            await crowd.guard.acquire("cancel")
+        await crowd.clock.pass_s(61)
+        crowd.guard.observe("weight", 0)
+        await crowd.ask("cancel", 100)
+
+        assert len(crowd.left) == 100
+
+    crowded(use)
+
+
+# --- after a refusal --------------------------------------------------------------------------------------------
+
+
+def test_after_a_429_every_request_is_silent_until_it_is_over_and_then_there_are_fewer() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.ask("query")
+        crowd.guard.heard("query", RateLimitedError("429", retry_after_s=20.0))
+        await crowd.ask("cancel", 3)
+        await crowd.ask("query", 60)
+        await crowd.clock.pass_s(19)
+        silent = len(crowd.left)
+        await crowd.clock.pass_s(1)
+        slowed = crowd.names().count("query")
+        await crowd.clock.pass_s(30)
+
+        assert silent == 1
+        assert crowd.names()[1:4] == ["cancel"] * 3
+        assert slowed == 40  # half of 80, one of them from before
+        assert crowd.names().count("query") == 50  # and an eighth more
+
+    crowded(use)
+
+
+def test_a_refusal_of_the_accounts_orders_stops_orders_only() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.ask("place")
+        crowd.guard.heard("place", RateLimitedError("-1015", retry_after_s=20.0, scope="account"))
+        for operation in ("place", "query", "cancel", "bars"):
+            await crowd.ask(operation)
+        before = crowd.names()
+        await crowd.clock.pass_s(20)
+
+        assert before == ["place", "query", "cancel", "bars"]
+        assert crowd.left[-1] == ("place", 20.0)
+
+    crowded(use)
+
+
+def test_during_a_long_ban_orders_and_reads_are_refused_and_a_cancel_waits() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.ask("query")
+        crowd.guard.heard("query", RateLimitedError("418", retry_after_s=120.0))
+        for operation in ("place", "query", "bars", "cancel"):
+            await crowd.ask(operation)
+        await crowd.clock.pass_s(120)
+
+        assert [operation for operation, _ in crowd.refused] == ["place", "query", "bars"]
+        assert "does not listen for another 120 s: nothing was sent" in str(crowd.refused[0][1])
+        assert crowd.left[1:] == [("cancel", 120.0)]
+
+    crowded(use)
+
+
+# --- the circuit breaker -----------------------------------------------------------------------------------------
+
+
+async def fail(crowd: Crowd, operation: str, times: int = 5) -> None:
+    for _ in range(times):
+        with pytest.raises(TransportError):
+            await crowd.guard.send(operation, Request(OutcomeUnknownError("lost")))
+
+
+def test_after_five_failures_nothing_leaves_but_cancels_and_why_is_said() -> None:
+    async def use(crowd: Crowd) -> None:
+        await fail(crowd, "place")
+        for operation in ("place", "query", "cancel", "bars"):
+            await crowd.ask(operation)
+
+        assert [operation for operation, _ in crowd.refused] == ["place", "query"]
+        expected = "was not reached several times in a row: nothing was sent, it is tried again in 60 s"
+        assert all(expected in str(error) for _, error in crowd.refused)
+        assert not any(isinstance(error, OutcomeUnknownError) for _, error in crowd.refused)
+        assert crowd.names() == ["cancel", "bars"]  # data have a breaker of their own
+
+    crowded(use)
+
+
+def test_a_cancel_that_is_answered_proves_that_the_venue_is_there() -> None:
+    async def use(crowd: Crowd) -> None:
+        await fail(crowd, "place")
+        await crowd.spend("cancel", 1)
+        await crowd.spend("place", 2)
+        await crowd.spend("place", 10)
+
+        assert crowd.refused == []
+
+    crowded(use)
+
+
+def test_after_a_minute_three_may_try_and_close_it() -> None:
+    async def use(crowd: Crowd) -> None:
+        await fail(crowd, "query")
+        await crowd.clock.pass_s(60)
+        for _ in range(3):
+            await crowd.guard.acquire("place")
+        await crowd.ask("place")
+        for _ in range(3):
+            crowd.guard.heard("place", VenueError("no"))  # an answer is an answer
+        await crowd.ask("place")
+
+        assert len(crowd.refused) == 1
+        assert crowd.names() == ["place"]
+
+    crowded(use)
+
+
+def test_who_waits_while_it_opens_is_told() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.spend("query", 80)
+        await crowd.ask("query")
+        await fail(crowd, "cancel")
+        await settle()
+
+        assert [operation for operation, _ in crowd.refused] == ["query"]
+
+    crowded(use)
+
+
+def test_a_venue_that_was_reached_on_another_way_is_tried_at_once() -> None:
+    async def use(crowd: Crowd) -> None:
+        await fail(crowd, "place")
+        crowd.guard.reached()
+        await crowd.ask("place")
+
+        assert crowd.names() == ["place"]
+
+    crowded(use)
+
+
+def test_a_trial_that_was_cancelled_says_nothing() -> None:
+    async def use(crowd: Crowd) -> None:
+        await fail(crowd, "place")
+        await crowd.clock.pass_s(60)
+        for _ in range(6):
+            with pytest.raises(asyncio.CancelledError):
+                await crowd.guard.send("place", Request(asyncio.CancelledError()))
+        await crowd.ask("place")
+
+        assert crowd.names() == ["place"]
+
+    crowded(use)
+
+
+# --- what is repeated, and what is not -----------------------------------------------------------------------------
+
+
+def test_an_order_is_never_sent_again() -> None:
+    async def scene() -> None:
+        clock = ManualClock()
+        errors = [TransportError("down"), OutcomeUnknownError("lost"), RateLimitedError("429", retry_after_s=1.0)]
+        for error in errors:
+            request = Request(error)
+            with pytest.raises(type(error)):
+                await guarded(clock).send("place", request)
+            assert request.sent == 1
+        assert await guarded(clock).send("place", Request()) == "answer"
+
+    run(scene())
+
+
+def test_a_time_stamp_that_is_refused_is_doubted_at_once_and_the_read_is_tried_again() -> None:
+    async def scene() -> None:
+        clock = ManualClock()
+        doubts: list[float] = []
+        guard = Guard(
+            info=LIMITED,
+            now_ns=clock.now_ns,
+            sleep=clock.sleep,
+            on_clock_doubt=lambda: doubts.append(clock.now_s),
+        )
+
+        assert await guard.read("time", Request(ClockError("-1021"))) == "answer"
+        with pytest.raises(ClockError):
+            await guard.send("place", Request(ClockError("-1021")))
+
+        assert len(doubts) == 2
 
     run(scene())
 

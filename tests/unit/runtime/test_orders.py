@@ -1,29 +1,45 @@
 """The order desk: at most once out, always settled."""
 
 import asyncio
+import itertools
+import sqlite3
 import string
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
 from btx.errors import BtxError, JournalError, OutcomeUnknownError, PluginError, RateLimitedError, TransportError
-from btx.model.journal import Event, Intent, Note, Record, Sent
+from btx.model.journal import Event, GroupState, Intent, Note, Record, Sent
 from btx.model.order import (
+    CancelOutcome,
     CancelRequested,
     CancelResult,
     Fill,
+    Group,
+    GroupKind,
     Leg,
+    ListKind,
+    Member,
+    Order,
+    OrderList,
     OrderReport,
     OrderType,
     OutcomeUnknown,
     Pending,
     PlaceRefused,
+    Side,
     Status,
 )
 from btx.model.venue import Channel, Environment
-from btx.runtime.orders import ClientIds, one_leg
+from btx.ports import Journal
+from btx.rules.recovery import History, replay
+from btx.runtime.mailbox import OrderUpdate
+from btx.runtime.orders import ClientIds, Resubmit, one_leg
+from btx.storage.journal import open_journal
 from tests.toy_venue import INFO, Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig, listening, run
 from tests.values import leg, request
@@ -502,7 +518,7 @@ def test_one_at_a_time_sends_requests_in_the_order_they_were_made() -> None:
     run(scene())
 
 
-def test_withdraw_waits_until_orders_have_ended_with_their_fills() -> None:
+def test_one_can_wait_until_orders_have_ended_with_their_fills() -> None:
     async def scene() -> None:
         rig = OrderRig(ToyVenue())
         async with listening(rig):
@@ -511,7 +527,9 @@ def test_withdraw_waits_until_orders_have_ended_with_their_fills() -> None:
             await rig.quiet()
             rig.toy.execute("a1", 1)
 
-            await rig.desk.withdraw(["a1", "a2", "nobody's"])
+            rig.desk.cancel("a1")
+            rig.desk.cancel("a2")
+            await rig.desk.until(lambda: all(order.is_settled for order in rig.desk.orders.values()))
 
             assert [order.status for order in rig.desk.orders.values()] == [Status.CANCELED] * 2
             assert rig.order("a1").filled == 1
@@ -700,5 +718,908 @@ def test_an_order_that_was_told_of_is_not_asked_about() -> None:
             await rig.desk._questions.drain(1.0)
 
             assert not rig.toy.count("query")
+
+    run(scene())
+
+
+# --- many orders and cancels --------------------------------------------------------------------------------
+
+
+def test_orders_of_one_moment_leave_side_by_side_and_each_has_its_own_outcome() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        gate = rig.toy.gates["place"] = asyncio.Event()
+        async with listening(rig):
+            for name in ("a1", "a2", "a3", "a4"):
+                rig.submit(name)
+            await rig.toy.until(lambda: rig.toy.count("place") == 4)  # none waits for another's answer
+            rig.toy.faults["place"].extend([Fault.REFUSED, Fault.LOST_ANSWER, Fault.POOR])
+            gate.set()
+            await rig.log.until(lambda: all(order.evidence is not None for order in rig.desk.orders.values()))
+
+            assert statuses(rig) == [Status.REJECTED, Status.NEW, Status.REJECTED, Status.NEW]
+            assert rig.toy.count("place") == 4
+
+    run(scene())
+
+
+def sweeper(toy: ToyVenue, **changes: Any) -> OrderRig:
+    return OrderRig(toy, can_cancel_all=True, **changes)
+
+
+async def three(rig: OrderRig, names: Sequence[str] = ("a1", "a2", "a3")) -> None:
+    for name in names:
+        rig.submit(name)
+    await rig.log.until(lambda: all(rig.order(name).status is Status.NEW for name in names))
+
+
+def test_cancels_of_all_that_rests_in_an_instrument_are_one_request_with_an_outcome_each() -> None:
+    async def scene() -> None:
+        rig = sweeper(ToyVenue())
+        async with listening(rig):
+            await three(rig)
+
+            rig.desk.cancel_many(["a1", "a2", "a3", "a1", "nobody's"])
+
+            assert {order.status for order in rig.desk.orders.values()} == {Status.PENDING_CANCEL}
+            await rig.log.until(lambda: all(order.is_settled for order in rig.desk.orders.values()))
+            assert statuses(rig) == [Status.CANCELED] * 3
+            assert (rig.toy.count("cancel_all"), rig.toy.count("cancel")) == (1, 0)
+
+            rig.desk.cancel_many(["a1", "a2", "a3"])  # all are over
+            await rig.quiet()
+            assert rig.toy.count("cancel_all") == 1
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    "why", ["foreign", "ours stays", "few", "no such request", "one is on its way", "cannot ask", "bug"]
+)
+def test_cancels_go_one_by_one_where_something_else_would_end_or_it_is_not_known(why: str) -> None:
+    async def scene() -> None:
+        toy = ToyVenue()
+        rig = OrderRig(toy, can_cancel_all=why != "no such request")
+        async with listening(rig):
+            await three(rig)
+            doomed = ["a1", "a2", "a3"]
+            if why == "foreign":
+                await toy.place(leg=attrs.evolve(leg(), client_order_id="somebody's"))
+            elif why == "ours stays":
+                await three(rig, ["a4"])
+            elif why == "few":
+                doomed.pop()
+            elif why == "one is on its way":
+                rig.desk.cancel("a1")
+            elif why == "cannot ask":
+                toy.faults["open_orders"].append(Fault.NOT_SENT)
+            elif why == "bug":
+                toy.faults["open_orders"].append(Fault.BROKEN)
+
+            rig.desk.cancel_many(doomed)
+            await rig.log.until(lambda: all(rig.order(name).is_settled for name in doomed))
+            await rig.quiet()
+
+            assert (toy.count("cancel_all"), toy.count("cancel")) == (0, len(doomed))
+            left = {name for name, order in toy.orders.items() if not order.status.is_final}
+            assert left == {"foreign": {"somebody's"}, "ours stays": {"a4"}, "few": {"a3"}}.get(why, set())
+
+    run(scene())
+
+
+def test_an_order_sent_while_all_others_are_cancelled_waits_and_is_not_taken_along() -> None:
+    async def scene() -> None:
+        rig = sweeper(ToyVenue())
+        async with listening(rig):
+            await three(rig)
+            gate = rig.toy.gates["cancel_all"] = asyncio.Event()
+            rig.desk.cancel_many(["a1", "a2", "a3"])
+            await rig.toy.until(lambda: rig.toy.count("cancel_all") == 1)
+
+            rig.submit("b1")
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert (rig.submitted[-1], rig.toy.count("place")) == ("b1", 3)
+            gate.set()
+            await rig.log.until(lambda: rig.order("b1").status is Status.NEW)
+
+            assert rig.toy.orders["b1"].status is Status.NEW
+            assert statuses(rig)[:3] == [Status.CANCELED] * 3
+
+    run(scene())
+
+
+def test_an_order_sent_right_behind_the_cancels_makes_them_go_one_by_one() -> None:
+    async def scene() -> None:
+        rig = sweeper(ToyVenue())
+        async with listening(rig):
+            await three(rig)
+
+            rig.desk.cancel_many(["a1", "a2", "a3"])
+            rig.submit("b1")  # perhaps it is at the venue before a cancel of everything
+            await rig.log.until(lambda: all(rig.order(name).is_settled for name in ("a1", "a2", "a3")))
+            await rig.log.until(lambda: rig.order("b1").status is Status.NEW)
+
+            assert (rig.toy.count("cancel_all"), rig.toy.count("cancel")) == (0, 3)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (Fault.LOST_ANSWER, Status.CANCELED),
+        (Fault.LOST_REQUEST, Status.NEW),
+        (Fault.REFUSED, Status.NEW),
+        (Fault.NOT_SENT, Status.NEW),
+        (Fault.BROKEN_AFTER, Status.CANCELED),
+    ],
+)
+def test_what_became_of_a_cancel_of_everything_is_asked_of_each_order(fault: Fault, expected: Status) -> None:
+    async def scene() -> None:
+        rig = sweeper(ToyVenue())
+        async with listening(rig):
+            await three(rig)
+            rig.toy.faults["cancel_all"].append(fault)
+
+            rig.desk.cancel_many(["a1", "a2", "a3"])
+            await rig.log.until(
+                lambda: all(each.status is expected and each.pending is None for each in rig.desk.orders.values())
+            )
+
+            assert rig.toy.count("cancel_all") == 1  # it is not sent again by itself
+
+    run(scene())
+
+
+# --- order lists ------------------------------------------------------------------------------------------
+
+
+def pair(*, price: int = 110, trigger_price: int = 90) -> OrderList:
+    """An exit above and an exit below."""
+    target = leg(side=Side.SELL, price=Decimal(price))
+    stop = leg(side=Side.SELL, order_type=OrderType.STOP_MARKET, price=None, trigger_price=Decimal(trigger_price))
+    legs = (attrs.evolve(one, client_order_id=name, list_id="l1") for one, name in ((target, "up"), (stop, "down")))
+    return OrderList(list_id="l1", kind=ListKind.OCO, legs=tuple(legs))
+
+
+def statuses(rig: OrderRig) -> list[Status]:
+    return [order.status for order in rig.desk.orders.values()]
+
+
+def test_a_list_is_sent_in_one_request_and_each_leg_has_its_own_order() -> None:
+    async def scene() -> None:
+        journal = FullDisk(Note)
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            rig.desk.submit_list(pair())
+            await rig.log.until(lambda: statuses(rig) == [Status.NEW, Status.NEW])
+            await rig.quiet()
+            assert [type(record) for record in journal.taken] == [Intent, Intent, Sent, Sent]
+            assert rig.submitted == ["up", "down"]
+
+            rig.toy.trade("BTC/USDT", 110)
+            await rig.log.until(lambda: statuses(rig) == [Status.FILLED, Status.EXPIRED])
+
+            assert [name for name, _ in rig.toy.calls[1:]] == ["place_list"]
+            with pytest.raises(BtxError, match="sent before"):
+                rig.desk.submit_list(pair())
+
+    run(scene())
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.NOT_SENT, Fault.POOR])
+def test_a_list_that_is_refused_is_refused_in_all_its_legs(fault: Fault) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), resubmit=Resubmit(times=1), next_id=numbered())
+        rig.toy.faults["place_list"].append(fault)
+        async with listening(rig):
+            rig.desk.submit_list(pair())
+            await rig.quiet()
+
+            assert statuses(rig) == [Status.REJECTED, Status.REJECTED]
+            assert rig.toy.count("place_list") == 1  # half a list is not sent again either
+            assert rig.toy.count("place") == 0
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends_as"),
+    [(Fault.LOST_ANSWER, [Status.NEW, Status.NEW]), (Fault.LOST_REQUEST, [Status.REJECTED, Status.REJECTED])],
+)
+def test_a_list_without_an_answer_is_settled_leg_by_leg(fault: Fault, ends_as: list[Status]) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        rig.toy.is_muted = True
+        rig.toy.faults["place_list"].append(fault)
+        async with listening(rig):
+            rig.desk.submit_list(pair())
+            await rig.log.until(lambda: statuses(rig) == [Status.UNKNOWN, Status.UNKNOWN])
+            await rig.quiet()
+
+            assert statuses(rig) == ends_as
+            assert rig.toy.count("place_list") == 1
+
+    run(scene())
+
+
+def test_of_a_list_without_an_answer_the_leg_that_was_heard_of_is_not_in_doubt() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), patience_s=60.0)
+        rig.toy.gates["place_list"] = asyncio.Event()
+        rig.toy.faults["place_list"].append(Fault.LOST_REQUEST)
+        async with listening(rig):
+            rig.desk.submit_list(pair())
+            await rig.toy.until(lambda: rig.toy.count("place_list") == 1)
+            rig.toy.place_foreign("up", pair().legs[0])
+            await rig.log.until(lambda: rig.order("up").status is Status.NEW)
+            rig.toy.gates["place_list"].set()
+            await rig.log.until(lambda: statuses(rig) == [Status.NEW, Status.UNKNOWN])
+
+            rig.toy.place_foreign("down", pair().legs[1])
+            await rig.quiet()
+
+            assert statuses(rig) == [Status.NEW, Status.NEW]
+
+    run(scene())
+
+
+# --- amendments -------------------------------------------------------------------------------------------
+
+
+def amended(quantity: int | str = 6, client_order_id: str = "a2") -> Leg:
+    return attrs.evolve(leg(quantity, price=Decimal(99)), client_order_id=client_order_id, member_id="a1")
+
+
+def requests(rig: OrderRig) -> list[str]:
+    return [name for name, _ in rig.toy.calls if name not in {"dial", "query"}]
+
+
+@pytest.mark.parametrize("is_muted", [False, True])
+def test_a_venue_that_can_replaces_in_one_request(*, is_muted: bool) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_replace=True, news_s=0.01)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.is_muted = is_muted
+            rig.desk.replace("a1", amended())
+            await rig.log.until(lambda: statuses(rig) == [Status.CANCELED, Status.NEW])
+            await rig.quiet()
+
+            assert requests(rig) == ["place", "replace"]
+            assert rig.toy.orders["a2"].leg == amended()
+
+    run(scene())
+
+
+def test_a_replacement_that_is_refused_leaves_the_order_as_it_is() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_replace=True)
+        rig.toy.faults["replace"].append(Fault.REFUSED)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.desk.replace("a1", amended())
+            await rig.quiet()
+
+            assert statuses(rig) == [Status.NEW, Status.REJECTED]
+
+    run(scene())
+
+
+def test_a_replacement_that_took_the_order_away_and_was_refused_is_found_out() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_replace=True)
+        rig.toy.faults["replace"].append(Fault.HALF_DONE)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.is_muted = True
+            rig.desk.replace("a1", amended())
+            await rig.quiet()
+
+            assert statuses(rig) == [Status.CANCELED, Status.REJECTED]
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends_as"),
+    [(Fault.LOST_ANSWER, [Status.CANCELED, Status.NEW]), (Fault.LOST_REQUEST, [Status.NEW, Status.REJECTED])],
+)
+def test_a_replacement_without_an_answer_is_settled_on_both_sides(fault: Fault, ends_as: list[Status]) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_replace=True)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.is_muted = True
+            rig.toy.faults["replace"].append(fault)
+            rig.desk.replace("a1", amended())
+            await rig.log.until(lambda: rig.order().pending is Pending.AMEND)
+            await rig.quiet()
+
+            assert statuses(rig) == ends_as
+            assert not any(order.outcome_unknown for order in rig.desk.orders.values())
+            assert requests(rig) == ["place", "replace"]
+
+    run(scene())
+
+
+@pytest.mark.parametrize("fault", [Fault.NOT_SENT, Fault.LOST_REQUEST])
+def test_a_replacement_that_never_arrived_is_not_sent_again_beside_the_order_that_rests(fault: Fault) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(now_minute=0), can_replace=True, resubmit=Resubmit(times=3), next_id=numbered())
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.faults["replace"].append(fault)
+            rig.desk.replace("a1", amended())
+            await rig.quiet()
+
+            assert statuses(rig) == [Status.NEW, Status.REJECTED]
+            assert [*rig.toy.orders] == ["a1"]
+
+    run(scene())
+
+
+def test_an_order_that_fills_while_it_is_replaced_is_not_replaced() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_replace=True)
+        rig.toy.gates["replace"] = asyncio.Event()
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.desk.replace("a1", amended())
+            await rig.toy.until(lambda: rig.toy.count("replace") == 1)
+            rig.toy.execute("a1", 6)
+            rig.toy.gates["replace"].set()
+            await rig.quiet()
+
+            assert statuses(rig) == [Status.FILLED, Status.REJECTED]
+
+    run(scene())
+
+
+def test_what_fills_during_the_cancel_is_taken_off_what_is_placed_instead() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        steps: list[tuple[str, Decimal]] = []
+        rig.desk.listen(lambda _before, after: steps.append((after.client_order_id, after.quantity)))
+        rig.toy.gates["cancel"] = asyncio.Event()
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.execute("a1", 1)
+            await rig.log.until(lambda: rig.order().filled == 1)
+            rig.desk.replace("a1", amended(4))  # 5 in all
+            await rig.toy.until(lambda: rig.toy.count("cancel") == 1)
+            rig.toy.execute("a1", 2)
+            rig.toy.gates["cancel"].set()
+            await rig.log.until(lambda: statuses(rig) == [Status.CANCELED, Status.NEW])
+            await rig.quiet()
+
+            assert requests(rig) == ["place", "cancel", "place"]
+            assert rig.toy.orders["a2"].leg.quantity == rig.order("a2").quantity == 2
+            assert steps[-1] == ("a2", 2)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("filled", "wanted"), [("6", "6"), ("5.999995", "6"), ("2", "1")], ids=["whole", "below minimum", "less is wanted"]
+)
+def test_an_order_that_filled_meanwhile_is_not_placed_again(filled: str, wanted: str) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        rig.toy.gates["cancel"] = asyncio.Event()
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.desk.replace("a1", amended(wanted))
+            await rig.toy.until(lambda: rig.toy.count("cancel") == 1)
+            rig.toy.execute("a1", filled)
+            rig.toy.gates["cancel"].set()
+            await rig.quiet()
+
+            assert rig.order("a2").status is Status.REJECTED
+            assert rig.order("a2").evidence.reason == "the order it was to replace has filled meanwhile"
+            assert rig.toy.count("place") == 1
+
+    run(scene())
+
+
+@pytest.mark.parametrize(("filled", "rests"), [(2, 5), (6, 0)])
+def test_two_amendments_in_a_row_never_ask_for_more_than_the_second_says(filled: int, rests: int) -> None:
+    """The first is taken off what fills while its order is cancelled; the second was made not knowing of it."""
+
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        rig.toy.gates["cancel"] = asyncio.Event()
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.desk.replace("a1", amended(5))
+            rig.desk.replace("a2", amended(7, "a3"))
+            await rig.toy.until(lambda: rig.toy.count("cancel") == 1)
+            rig.toy.execute("a1", filled)
+            rig.toy.gates["cancel"].set()
+            await rig.quiet()
+
+            resting = [order.remaining for order in rig.toy.orders.values() if not order.status.is_final]
+            assert sum(resting) == rests
+
+    run(scene())
+
+
+def test_an_order_that_filled_unheard_is_asked_about_before_anything_takes_its_place() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.is_muted = True
+            rig.toy.execute("a1", 6)
+            rig.desk.replace("a1", amended())
+            await rig.quiet()
+
+            assert statuses(rig) == [Status.FILLED, Status.REJECTED]
+            assert rig.order("a2").evidence.reason == "the order it was to replace has filled meanwhile"
+
+    run(scene())
+
+
+def test_an_order_that_does_not_end_is_not_replaced() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        rig.toy.faults["cancel"].append(Fault.LOST_REQUEST)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.desk.replace("a1", amended())
+            await rig.quiet()
+
+            assert statuses(rig) == [Status.NEW, Status.REJECTED]
+            assert "does not end" in rig.order("a2").evidence.reason
+
+    run(scene())
+
+
+def test_fills_the_venue_names_with_the_end_and_tells_later_are_waited_for() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.is_muted = True
+            rig.toy.execute("a1", 2)
+            late = rig.toy.orders["a1"].fills.copy()
+            rig.toy.orders["a1"].fills.clear()
+
+            def tell_the_end() -> None:
+                rig.toy.orders["a1"].status = Status.CANCELED
+                ended = attrs.evolve(rig.toy.report(rig.toy.orders["a1"]), filled=Decimal(2))
+                rig.toy.tell(ended)
+
+            rig.toy.faults["cancel"].append(tell_the_end)
+            rig.toy.faults["query"].extend([None, lambda: rig.toy.orders["a1"].fills.extend(late)])
+            rig.toy.is_muted = False
+            rig.desk.replace("a1", amended())
+            await rig.log.until(lambda: rig.order("a2").status is Status.NEW)
+            await rig.quiet()
+
+            assert rig.order("a2").quantity == 4
+
+    run(scene())
+
+
+def test_a_final_order_whose_missing_fills_nobody_can_tell_is_not_replaced() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), patience_s=0.0)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            ended = attrs.evolve(rig.toy.report(rig.toy.orders["a1"]), filled=Decimal(2), status=Status.CANCELED)
+            rig.toy.orders.clear()
+            rig.toy.faults["cancel"].append(lambda: rig.toy.tell(ended))
+            rig.desk.replace("a1", amended())
+            await rig.quiet()
+
+            assert rig.order().missing == 2
+            assert "does not end" in rig.order("a2").evidence.reason
+
+    run(scene())
+
+
+def test_nothing_replaces_an_order_nobody_knows() -> None:
+    async def scene() -> None:
+        with pytest.raises(BtxError, match="there is no order a1 to replace"):
+            OrderRig(ToyVenue()).desk.replace("a1", amended())
+
+    run(scene())
+
+
+# --- after a restart --------------------------------------------------------------------------------------
+
+
+def numbered() -> Any:
+    counter = itertools.count(1)
+    return lambda: f"n{next(counter)}"
+
+
+def heard(*events: Any) -> list[Record]:
+    return [Event(order_event=event) for event in events]
+
+
+def restarted(rig: OrderRig, *records: Record) -> History:
+    history = replay(records)
+    rig.desk.recover(history)
+    return history
+
+
+def test_an_order_that_was_intended_and_never_sent_is_known_to_have_ended_and_written_down_once() -> None:
+    async def scene() -> None:
+        journal = FullDisk(Note)
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            restarted(rig, intended(leg()))
+            assert rig.order().status is Status.REJECTED
+            assert "it never left" in rig.order().evidence.reason
+            assert [record.order_event.inferred for record in journal.posted] == [True]
+            assert rig.desk.outstanding == 0
+
+            again = OrderRig(rig.toy, journal=journal, intent=intended)
+            again.desk.recover(replay([intended(leg()), *journal.posted]))
+
+            assert len(journal.posted) == 1
+            assert again.desk.orders == {}
+            assert rig.log.items == []
+            assert rig.toy.count("query") == 0
+
+    run(scene())
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_an_order_that_was_sent_and_never_heard_of_is_in_doubt_and_asked_for(*, rests: bool) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), resubmit=Resubmit(times=1), next_id=numbered())
+        if rests:
+            rig.toy.place_foreign("a1", leg())
+        async with listening(rig):
+            restarted(rig, intended(leg()), Sent(client_order_id="a1", time_ns=rig.toy.now_ns))
+            assert rig.order().status is Status.UNKNOWN
+
+            rig.desk.ask_about(["a1"])
+            await rig.desk.settled()
+            rig.desk.recovered()
+
+            assert rig.order().status is (Status.NEW if rests else Status.REJECTED)
+            assert rig.log.items == []  # the strategy finds its orders as they are
+            assert rig.toy.count("place") == 0  # and no other process's order is sent again
+
+    run(scene())
+
+
+@pytest.mark.parametrize(("sent_s_ago", "left_s"), [(0.0, 10.0), (4.0, 6.0), (60.0, 0.0), (-3600.0, 10.0)], ids=str)
+def test_patience_counts_from_when_an_order_was_sent(sent_s_ago: float, left_s: float) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), patience_s=10.0)
+        sent_ns = rig.toy.now_ns - int(sent_s_ago * 1_000_000_000)
+
+        restarted(rig, intended(leg()), Sent(client_order_id="a1", time_ns=sent_ns))
+
+        left = rig.desk._believed_at["a1"] - asyncio.get_running_loop().time()
+        assert left == pytest.approx(left_s, abs=0.5)
+
+    run(scene())
+
+
+def test_listeners_hear_of_recovered_orders_and_may_act_at_once() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        rig.desk.listen(
+            lambda before, after: rig.submit("b1") if before is None and after.client_order_id == "a1" else None
+        )
+        async with listening(rig):
+            rig.toy.place_foreign("a1", leg())
+            restarted(rig, intended(leg()), Sent(client_order_id="a1", time_ns=0))
+            rig.desk.recovered()
+            await rig.quiet()
+
+            assert rig.order("b1").status is Status.NEW
+
+    run(scene())
+
+
+def test_an_order_that_settled_in_an_earlier_run_is_taken_back_when_something_is_heard_of_it() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        history = replay(
+            [
+                intended(leg()),
+                *heard(OrderReport(client_order_id="a1", symbol="BTC/USDT", status=Status.CANCELED, time_ns=1)),
+            ]
+        )
+        async with listening(rig):
+            rig.desk.reopen(history.orders["a1"])
+            rig.toy.place_foreign("a1", leg())
+            rig.toy.execute("a1", 2)
+            await rig.log.until(lambda: rig.order().filled == 2)
+
+            assert rig.order().status is Status.CANCELED
+
+    run(scene())
+
+
+@pytest.mark.parametrize("is_recovering", [False, True])
+def test_an_order_of_somebody_else_is_adopted_with_its_fills(*, is_recovering: bool) -> None:
+    async def scene() -> None:
+        journal = FullDisk(Note)
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            if is_recovering:
+                restarted(rig)
+            rig.toy.place_foreign("theirs", leg())
+            rig.toy.execute("theirs", 2)
+            theirs = rig.toy.orders["theirs"]
+            for _ in range(2):
+                rig.desk.adopt(theirs.leg, rig.toy.report(theirs))
+            await rig.desk.settled()
+            rig.desk.recovered()
+
+            assert rig.order("theirs").filled == 2
+            assert rig.submitted == ([] if is_recovering else ["theirs"])
+            assert bool(rig.log.items) is not is_recovering
+            assert [type(record) for record in journal.posted[:2]] == [Intent, Sent]
+            assert replay(journal.posted).orders == {"theirs": rig.order("theirs")}
+            rig.desk.cancel("theirs")
+            await rig.log.until(lambda: rig.order("theirs").status is Status.CANCELED)
+
+    run(scene())
+
+
+# --- sent again -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [Fault.NOT_SENT, Fault.LOST_REQUEST])
+@pytest.mark.parametrize(
+    ("policy", "halted", "placed"),
+    [
+        ({}, False, ["a1"]),
+        ({"times": 1}, False, ["a1", "n1"]),
+        ({"times": 1}, True, ["a1"]),
+        ({"times": 1, "max_age_ns": 99 * 60 * 1_000_000_000}, False, ["a1"]),
+        ({"times": 1, "max_age_ns": 100 * 60 * 1_000_000_000}, False, ["a1", "n1"]),
+    ],
+    ids=["by default never", "once", "not while halted", "an old signal", "a young signal"],
+)
+def test_what_certainly_never_arrived_is_sent_again_only_as_the_policy_says(
+    fault: Fault, policy: dict[str, int], placed: list[str], *, halted: bool
+) -> None:
+    async def scene() -> None:
+        toy = ToyVenue(now_minute=100 if "max_age_ns" in policy else 0)
+        rig = OrderRig(toy, resubmit=Resubmit(**policy), next_id=numbered(), is_halted=lambda: halted)
+        rig.toy.faults["place"].extend([fault, fault, fault])
+        async with listening(rig):
+            rig.submit()
+            await rig.quiet()
+
+            assert [what for name, what in rig.toy.calls if name == "place"] == placed
+            assert {order.leg.owner_id for order in rig.desk.orders.values()} == {"a1"}
+            assert set(statuses(rig)) == {Status.REJECTED}
+            assert [kind for kind, _ in rig.notes] == ["RESUBMIT"] * (len(placed) - 1)
+
+    run(scene())
+
+
+def test_a_placement_that_is_still_in_doubt_is_not_sent_again() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(now_minute=0), patience_s=60.0, resubmit=Resubmit(times=9), next_id=numbered())
+        rig.toy.faults["place"].append(Fault.LOST_REQUEST)
+        async with listening(rig):
+            rig.submit()
+            await rig.toy.until(lambda: rig.toy.count("query") == 3)
+
+            assert [*rig.desk.orders] == ["a1"]
+            assert rig.toy.count("place") == 1
+
+    run(scene())
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.POOR])
+def test_what_the_venue_refused_is_not_sent_again(fault: Fault) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(now_minute=0), resubmit=Resubmit(times=9), next_id=numbered())
+        rig.toy.faults["place"].append(fault)
+        async with listening(rig):
+            rig.submit()
+            await rig.quiet()
+
+            assert rig.toy.count("place") == 1
+
+    run(scene())
+
+
+def test_a_desk_without_ids_says_so() -> None:
+    async def scene() -> None:
+        with pytest.raises(BtxError, match="no client order ids"):
+            OrderRig(ToyVenue()).desk.next_id()
+        assert OrderRig(ToyVenue(), next_id=numbered()).desk.next_id() == "n1"
+
+    run(scene())
+
+
+# --- listeners, groups, the disk --------------------------------------------------------------------------
+
+
+def test_a_listener_that_breaks_takes_nothing_from_the_others() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        steps: list[tuple[Order | None, Order]] = []
+
+        def broken(_before: Order | None, _after: Order) -> None:
+            raise KeyError("field")
+
+        rig.desk.listen(broken)
+        rig.desk.listen(lambda before, after: steps.append((before, after)))
+        async with listening(rig):
+            rig.submit(order_type=OrderType.MARKET, price=None)
+            await rig.log.until(lambda: rig.order().status is Status.FILLED)
+            await rig.quiet()
+
+            assert steps[0][0] is None
+            assert [before for before, _ in steps[1:]] == [after for _, after in steps[:-1]]
+            assert steps[-1][1] == rig.order()
+            assert rig.notes[0] == ("FAULT", "order a1: KeyError: 'field'")
+            assert rig.log.items[-1].order.status is Status.FILLED
+
+    run(scene())
+
+
+def test_a_group_is_on_disk_before_its_writer_goes_on() -> None:
+    async def scene() -> None:
+        group = Group(group_id="g1", kind=GroupKind.OCO, members=(Member(member_id="m1", request=request()),))
+        state = GroupState(group=group, time_ns=1)
+        journal = FullDisk(Note)
+        await OrderRig(ToyVenue(), journal=journal, intent=intended).desk.write_group(state)
+        assert journal.taken == [state]
+
+        with pytest.raises(JournalError, match="disk is full"):
+            await OrderRig(ToyVenue(), journal=FullDisk(GroupState)).desk.write_group(state)
+        rig = OrderRig(ToyVenue())
+        await rig.desk.write_group(state)
+        rig.desk.announce(leg())
+        assert rig.submitted == ["a1"]
+
+    run(scene())
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = open_journal(tmp_path / "journal.sqlite", busy_timeout_s=30.0)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path, journal: Journal) -> Iterator[sqlite3.Connection]:
+    """Another program that has locked the disk, and lets go of it when it is told to."""
+    disk = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
+    disk.execute("BEGIN IMMEDIATE")
+    yield disk
+    disk.close()
+
+
+def test_an_order_is_submitted_when_its_intent_is_on_disk_and_not_before(
+    journal: Journal, disk: sqlite3.Connection
+) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            rig.submit()
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            assert rig.submitted == []
+            assert rig.toy.count("place") == 0
+
+            disk.execute("ROLLBACK")
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+
+            assert rig.submitted == ["a1"]
+            assert "a1" in journal.orders()
+
+    run(scene())
+
+
+def test_a_cancel_that_comes_before_its_intent_is_on_disk_is_written_behind_it(
+    journal: Journal, disk: sqlite3.Connection
+) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            rig.submit()
+            rig.desk.cancel("a1")
+            disk.execute("ROLLBACK")
+            await rig.log.until(lambda: rig.order().status is Status.CANCELED)
+            await rig.quiet()
+
+            await journal.append(Note(kind="END", text="", time_ns=0), durable=True)  # what was posted is written
+            kinds = [type(record) for _, _, record in journal.records()]
+            assert kinds[0] is Intent
+            asked = [record.order_event for _, _, record in journal.records() if isinstance(record, Event)]
+            assert type(asked[0]) is CancelRequested
+            assert journal.orders()["a1"] == rig.order()
+
+    run(scene())
+
+
+@pytest.mark.parametrize("refused", [Intent, Sent])
+def test_nothing_is_written_of_an_order_whose_intent_is_not(refused: type[Record]) -> None:
+    async def scene() -> None:
+        journal = FullDisk(refused)
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            rig.submit()
+            await rig.quiet()
+
+            assert rig.order().status is Status.REJECTED
+            assert len(journal.posted) == (refused is Sent)
+
+    run(scene())
+
+
+def test_a_local_refusal_of_an_amendment_is_not_written_without_an_intent() -> None:
+    async def scene() -> None:
+        journal = FullDisk(Note)
+        rig = OrderRig(ToyVenue(), journal=journal, intent=intended)
+        async with listening(rig):
+            rig.submit(order_type=OrderType.MARKET, price=None)
+            await rig.log.until(lambda: rig.order().status is Status.FILLED)
+            rig.desk.replace("a1", amended())
+            await rig.quiet()
+
+            assert {record.client_order_id for record in journal.posted} == {"a1"}
+            update = rig.log.items[-1]
+            assert isinstance(update, OrderUpdate)
+            assert update.order.client_order_id == "a2"
+            assert "had ended before" in update.order.evidence.reason
+            assert rig.toy.count("place") == 1
+
+    run(scene())
+
+
+def test_a_desk_that_has_stopped_asks_nothing_any_more() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            await rig.desk.stop()
+
+            rig.desk.settle_open()
+            rig.toy.execute("a1", 6)
+            await rig.log.until(lambda: rig.order().status is Status.FILLED)
+
+            assert rig.toy.count("query") == 0
+            assert rig.desk.outstanding == 0
+
+    run(scene())
+
+
+def test_a_cancel_that_was_refused_is_answered() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue())
+        rig.toy.faults["cancel"].append(Fault.REFUSED)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.desk.cancel("a1")
+            await rig.quiet()
+
+            answers = [update.event for update in rig.log.items if isinstance(update.event, CancelResult)]
+            assert [answer.outcome for answer in answers] == [CancelOutcome.REFUSED]
+            assert rig.order().status is Status.NEW
 
     run(scene())

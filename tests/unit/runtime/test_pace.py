@@ -255,7 +255,7 @@ def test_orders_placed_in_reaction_are_settled_before_the_market_moves(outside: 
     strategy.on_item = react
     strategy.run()
 
-    steps = [[f"bar {minute}", "NEW", "FILLED"] for minute in range(100, 104)]
+    steps = [[f"bar {minute}", "PENDING_NEW", "NEW", "FILLED"] for minute in range(100, 104)]
     assert log == [*itertools.chain(*steps), "end"]  # the end waits for what the last bar led to
     assert peer.asked == ["advance", "sync"] * 4
     strategy.session.stop()
@@ -300,7 +300,7 @@ def test_a_cancel_in_reaction_to_a_bar_is_settled_too(outside: Outside) -> None:
     strategy.on_item = react
     strategy.run()
 
-    assert strategy.statuses(placed[0]) == ["NEW", "PENDING_CANCEL", "CANCELED"]
+    assert strategy.statuses(placed[0]) == ["PENDING_NEW", "NEW", "PENDING_CANCEL", "CANCELED"]
     assert CancelResult not in [type(update.event) for update in strategy.of(OrderUpdate)]  # it said nothing new
     strategy.session.stop()
 
@@ -320,7 +320,10 @@ def test_an_order_in_doubt_is_settled_before_the_market_moves(outside: Outside) 
     strategy.on_item = react
     strategy.run()
 
-    assert [entry for entry in log if entry != "Note"] == ["FeedLive", "UNKNOWN", "REJECTED", "Bar", "Bar", "FeedEnd"]
+    assert [entry for entry in log if entry != "Note"] == [
+        *("FeedLive", "PENDING_NEW", "UNKNOWN", "REJECTED"),
+        *("Bar", "Bar", "FeedEnd"),
+    ]
     strategy.session.stop()
 
 
@@ -436,7 +439,7 @@ def test_after_the_end_events_still_reach_the_strategy(outside: Outside) -> None
     strategy.session.withdraw(placed, timeout_s=5.0)
     strategy.take()
 
-    assert strategy.statuses(placed[0]) == ["NEW", "PENDING_CANCEL", "CANCELED"]
+    assert strategy.statuses(placed[0]) == ["PENDING_NEW", "NEW", "PENDING_CANCEL", "CANCELED"]
     strategy.session.stop()
 
 

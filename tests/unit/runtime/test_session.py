@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,18 +18,22 @@ from btx.errors import (
     BtxError,
     ConfigError,
     PluginError,
+    RiskVetoError,
     TransportError,
     UnknownSymbolError,
 )
 from btx.hookspecs import hookimpl
 from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
 from btx.model.fees import FeeSchedule
+from btx.model.journal import Delivered, Event, Halted, Record, Resumed, Snapshot
 from btx.model.market import Bar
-from btx.model.order import Fill, Leg, OrderRequest, OrderType
+from btx.model.order import Fill, GroupKind, Leg, OrderRequest, OrderType, Side, Status
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from btx.model.venue import Channel, StreamState, StreamStatus
-from btx.runtime.link import Facts
+from btx.rules.reconcile import Sharing
+from btx.runtime.link import Facts, OpenJournal
 from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, OrderUpdate, Wakeup
+from btx.storage.journal import open_journal, read_journal
 from tests.toy_venue import DEADLINE_S, INFO, Fault, ToyPlugin, ToyVenue, loaded
 from tests.unit.runtime.rig import QUICK
 from tests.unit.runtime.strategy import KEYS, Outside, Strategy, session_with
@@ -100,6 +106,7 @@ def test_before_the_start_every_question_says_what_to_do() -> None:
         session.account,
         lambda: session.submit(request()),
         lambda: session.cancel("a1"),
+        lambda: session.cancel_all(["a1"]),
         lambda: session.open_bars(instrument=BTC, interval=MINUTE),
     ):
         with pytest.raises(BtxError, match="is not started"):
@@ -347,13 +354,13 @@ def test_an_order_goes_out_and_its_life_comes_back(outside: Outside) -> None:
     toy = ToyVenue()
     with started(toy) as strategy:
         client_order_id = strategy.session.submit(request())
-        strategy.until(lambda: strategy.statuses(client_order_id) == ["NEW"])
+        strategy.until(lambda: strategy.statuses(client_order_id) == ["PENDING_NEW", "NEW"])
         outside.do(toy.execute, client_order_id, 2)
         strategy.until(lambda: len(strategy.of(BalanceUpdate)) == 1)
         strategy.session.cancel(client_order_id)
         strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "CANCELED")
 
-        assert strategy.statuses(client_order_id)[:2] == ["NEW", "PARTIALLY_FILLED"]
+        assert strategy.statuses(client_order_id)[:3] == ["PENDING_NEW", "NEW", "PARTIALLY_FILLED"]
         assert [order.filled for order in strategy.session.orders()] == [2]
         kinds = [type(item.event if isinstance(item, OrderUpdate) else item) for _, item in strategy.told]
         assert kinds.index(Fill) < kinds.index(BalanceUpdate)
@@ -387,6 +394,32 @@ def test_a_request_that_becomes_several_orders_is_refused_in_words(outside: Outs
         pytest.raises(BtxError, match="makes 2 orders of this one"),
     ):
         strategy.session.submit(request())
+
+
+def test_all_orders_of_an_instrument_are_cancelled_by_one_request_those_of_groups_too(outside: Outside) -> None:
+    toy = ToyVenue()
+    low = request(side=Side.SELL, order_type=OrderType.STOP_MARKET, price=None, trigger_price=Decimal(80))
+    with started(toy) as strategy:
+        session = strategy.session
+        alone = [session.submit(request()) for _ in range(2)]
+        group = session.submit_group(
+            GroupKind.OCO, entry=None, members=[request(side=Side.SELL, price=Decimal(120)), low]
+        )
+        outside.wait(toy.until(lambda: sum(not each.status.is_final for each in toy.orders.values()) == 4))
+        outside.wait(settled(session, lambda order: order.status is Status.NEW))
+
+        session.cancel_all([*alone, *(each.member_id for each in group.members)])
+        outside.wait(toy.until(lambda: all(each.status is Status.CANCELED for each in toy.orders.values())))
+        outside.wait(settled(session, lambda order: order.is_settled))
+
+        assert (toy.count("cancel_all"), toy.count("cancel")) == (1, 0)
+        assert {order.status for order in session.orders()} == {Status.CANCELED}
+
+
+async def settled(session: Any, is_so: Callable[[Any], bool]) -> None:
+    desk = session._link.desk
+    async with asyncio.timeout(DEADLINE_S):
+        await desk.until(lambda: all(map(is_so, desk.orders.values())))
 
 
 def test_withdraw_waits_for_the_end_of_orders_and_not_longer_than_told(outside: Outside) -> None:
@@ -430,7 +463,7 @@ def test_a_call_that_breaks_on_the_loop_is_told(outside: Outside) -> None:
     with started(toy, venue=loaded(toy, plugin=Repeating(toy))) as strategy:
         strategy.session.submit(request())
         strategy.session.submit(request())
-        strategy.until(lambda: bool(strategy.notes("FAULT")))
+        strategy.until(lambda: bool(strategy.notes("FAULT")) and toy.count("place") == 1)
 
         assert "sent before" in strategy.notes("FAULT")[0]
         assert toy.count("place") == 1
@@ -452,7 +485,7 @@ def test_what_the_account_stream_missed_comes_fills_first_then_the_balances_that
     toy = ToyVenue()
     with started(toy) as strategy:
         client_order_id = strategy.session.submit(request())
-        strategy.until(lambda: strategy.statuses(client_order_id) == ["NEW"])
+        strategy.until(lambda: strategy.statuses(client_order_id) == ["PENDING_NEW", "NEW"])
         strategy.told.clear()
 
         def cut_and_fill() -> None:
@@ -480,13 +513,14 @@ def test_a_stream_that_says_it_lost_something_is_settled_like_a_cut(outside: Out
         assert strategy.notes("FAULT") == ["account stream: events may be missing"] * 2
 
 
-def test_a_frame_that_could_not_be_read_is_told_and_no_more(outside: Outside) -> None:
+def test_a_frame_that_could_not_be_read_is_told_and_what_it_may_have_said_is_asked_for(outside: Outside) -> None:
     toy = ToyVenue()
     with started(toy) as strategy:
         outside.do(toy.tell, StreamStatus(state=StreamState.FAULT, detail="a strange frame"))
-        strategy.until(lambda: bool(strategy.notes("FAULT")))
+        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
 
-        assert toy.count("account") == 1
+        assert strategy.notes("FAULT") == ["account stream: a strange frame"]
+        assert toy.count("account") == 2
 
 
 def test_an_asset_that_is_gone_from_the_account_counts_as_zero(outside: Outside) -> None:
@@ -744,3 +778,361 @@ def test_a_start_that_is_interrupted_gives_the_journal_back() -> None:
 
     assert log == ["opened", "closed"]
     assert our_threads() == []
+
+
+# --- while the account stream is down ---------------------------------------------------------------------
+
+
+def test_orders_are_asked_for_while_the_account_stream_is_down(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=attrs.evolve(QUICK, poll_s=0.005)) as strategy:
+        client_order_id = strategy.session.submit(request())
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1:] == ["NEW"])
+
+        def go_silent() -> None:
+            toy.faults["dial"].extend([TransportError("down")] * 100_000)
+            toy.faults["open_orders"].extend([TransportError("down")] * 3 + [KeyError("field")])
+            toy.cut(Channel.ACCOUNT)
+
+        outside.do(go_silent)
+        strategy.until(lambda: len(strategy.notes("FAULT")) == 2)
+        outside.do(toy.execute, client_order_id, 6)
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "FILLED")
+
+        assert not strategy.session.is_account_connected()
+        assert strategy.notes("FAULT") == [
+            "asking for the orders failed: TransportError: down",
+            "asking for the orders failed: KeyError: 'field'",
+        ]
+        outside.do(toy.faults["dial"].clear)
+        strategy.until(lambda: len(strategy.notes("CONNECTED")) == 2)
+        asked = outside.do(toy.count, "open_orders")
+        outside.wait(until_no_poll(strategy))
+        assert outside.do(toy.count, "open_orders") <= asked + 2
+        assert strategy.session.halted() is None
+
+
+async def until_no_poll(strategy: Strategy) -> None:
+    link = strategy.session._link
+    assert link is not None
+    await until_done(link._polling)
+    await until_done(link._resyncing)
+
+
+async def until_done(task: "asyncio.Task[None] | None") -> None:
+    if task is not None:
+        await asyncio.wait({task}, timeout=DEADLINE_S)
+        assert task.done()
+
+
+# --- audits and drift -------------------------------------------------------------------------------------
+
+
+DRIFT = "balance USDT: the venue has 9900, the journal 10000 (-100)"
+LOOKING = attrs.evolve(QUICK, grace_drift_s=0.002)
+
+
+def test_an_audit_finds_what_was_never_pushed_and_goes_on_after_a_fault(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=attrs.evolve(QUICK, audit_s=0.005)) as strategy:
+        client_order_id = strategy.session.submit(request())
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1:] == ["NEW"])
+
+        def fill_unheard() -> None:
+            toy.faults["account"].append(KeyError("field"))
+            toy.is_muted = True
+            toy.execute(client_order_id, 6)
+
+        outside.do(fill_unheard)
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "FILLED")
+        strategy.until(lambda: bool(strategy.notes("FAULT")))
+
+        assert strategy.notes("FAULT") == ["the audit of the account failed: KeyError: 'field'"]
+        seen = outside.do(toy.count, "account")
+        outside.wait(toy.until(lambda: toy.count("account") > seen + 1))
+        assert strategy.session.halted() is None
+
+
+def test_a_stop_in_the_middle_of_an_audit_ends_the_audit_first(outside: Outside) -> None:
+    class Slow(ToyVenue):
+        async def run(self, *, subscriptions: Any, sink: Any) -> None:
+            try:
+                await super().run(subscriptions=subscriptions, sink=sink)
+            finally:
+                answered.set()  # what the audit waits for comes while everything ends
+
+    toy, answered = Slow(), asyncio.Event()
+    with started(toy, timing=attrs.evolve(QUICK, audit_s=0.005)) as strategy:
+        client_order_id = strategy.session.submit(request())
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1:] == ["NEW"])
+        outside.do(toy.gates.__setitem__, "open_orders", answered)
+        seen = outside.do(toy.count, "open_orders")
+        outside.wait(toy.until(lambda: toy.count("open_orders") > seen))
+        asked = outside.do(toy.count, "fills")
+        strategy.session.stop()
+
+        assert toy.count("fills") == asked
+
+
+def traded(strategy: Strategy) -> None:
+    """Have an order in the instrument, so that its balances are watched."""
+    client_order_id = strategy.session.submit(request())
+    strategy.until(lambda: strategy.statuses(client_order_id)[-1:] == ["NEW"])
+
+
+def test_a_transfer_halts_a_strategy_that_is_alone_on_its_account(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=LOOKING) as strategy:
+        traded(strategy)
+
+        def transfer() -> None:
+            toy.balances["USDT"] -= 100
+            toy.tell(toy.balance_update())
+
+        outside.do(transfer)
+        strategy.until(lambda: bool(strategy.notes("HALT")))
+
+        assert strategy.notes("HALT") == [f"{DRIFT}: only reductions are sent until `btx resume`"]
+        assert strategy.session.halted() == DRIFT
+
+
+def test_a_transfer_on_a_shared_account_is_told_and_trading_goes_on(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=LOOKING, sharing=Sharing.SHARED) as strategy:
+        traded(strategy)
+
+        def transfer() -> None:
+            toy.balances["USDT"] -= 100
+            toy.tell(toy.balance_update())
+
+        outside.do(transfer)
+        strategy.until(lambda: bool(strategy.notes("DRIFT")))
+
+        assert strategy.notes("DRIFT") == [f"{DRIFT}: adopted, the account is shared"]
+        assert strategy.session.halted() is None
+        strategy.session.submit(request())
+
+
+def test_a_balance_that_is_told_before_its_fill_is_looked_into_and_explained(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=attrs.evolve(QUICK, grace_drift_s=0.05)) as strategy:
+        traded(strategy)
+        (client_order_id,) = toy.orders
+        asked = outside.do(toy.count, "account")
+
+        def fill_after_balance() -> None:
+            toy.is_muted = True
+            toy.execute(client_order_id, 2)
+            toy.is_muted = False
+            toy.tell(toy.balance_update())
+            toy.tell(toy.orders[client_order_id].fills[-1])
+
+        outside.do(fill_after_balance)
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "PARTIALLY_FILLED")
+        outside.wait(until_looked(strategy))
+
+        assert outside.do(toy.count, "account") == asked
+        assert strategy.session.halted() is None
+
+
+def test_a_balance_whose_fill_was_lost_is_explained_by_asking(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=LOOKING) as strategy:
+        traded(strategy)
+        (client_order_id,) = toy.orders
+
+        def fill_unheard() -> None:
+            toy.is_muted = True
+            toy.execute(client_order_id, 2)
+            toy.tell(toy.balance_update())
+
+        outside.do(fill_unheard)
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "PARTIALLY_FILLED")
+        outside.wait(until_looked(strategy))
+
+        assert strategy.session.halted() is None
+
+
+async def until_looked(strategy: Strategy) -> None:
+    link = strategy.session._link
+    assert link is not None
+    await until_done(link._looking)
+
+
+def test_orders_of_others_in_an_instrument_are_told_when_it_is_opened(outside: Outside) -> None:
+    toy = ToyVenue()
+    outside.do(toy.place_foreign, "theirs", Leg(client_order_id="x", request=request(), quantity=Decimal(6)))
+    with started(toy) as strategy:
+        strategy.open(instrument=BTC, interval=MINUTE)
+        strategy.until(lambda: bool(strategy.notes("FOREIGN")))
+
+        assert strategy.notes("FOREIGN") == ["BTC/USDT: order theirs was not placed by this strategy: left alone"]
+
+
+# --- halts, restarts --------------------------------------------------------------------------------------
+
+
+def journal_at(path: Path) -> OpenJournal:
+    @contextlib.contextmanager
+    def opened(_api_key: str, on_fault: Callable[[str], None]) -> Iterator[Any]:
+        with contextlib.closing(open_journal(path, on_fault=on_fault)) as journal:
+            yield journal
+
+    return opened
+
+
+def written(path: Path) -> list[Record]:
+    with contextlib.closing(read_journal(path)) as reader:
+        return [record for _, _, record in reader.records()]
+
+
+def until_written(strategy: Strategy, path: Path, condition: Callable[[list[Record]], bool]) -> None:
+    strategy.until(lambda: condition(written(path)))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+def crashed(path: Path) -> Path:
+    """Return the journal as it would be found if the process that writes it had died now."""
+    copy = path.with_name("found.sqlite")
+    for suffix in ("", "-wal"):
+        shutil.copy(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
+    return copy
+
+
+def test_a_halted_session_sends_reductions_only(outside: Outside) -> None:
+    toy = ToyVenue()
+    toy.balances["BTC"] = Decimal(3)
+    with started(toy) as strategy:
+        strategy.session.halt("enough")
+
+        assert strategy.session.halted() == "enough"
+        for refused in (request(), request(side=Side.SELL, quantity=Decimal(4))):
+            with pytest.raises(RiskVetoError, match="trading is halted: enough"):
+                strategy.session.submit(refused)
+        client_order_id = strategy.session.submit(request(side=Side.SELL, quantity=Decimal(3)))
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1:] == ["NEW"])
+        assert strategy.notes("HALT") == ["enough: only reductions are sent until `btx resume`"]
+
+
+def test_a_halt_is_on_disk_and_outlives_the_process_until_it_is_ended(path: Path, outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, journal=journal_at(path)) as strategy:
+        strategy.session.halt("enough")
+        strategy.session.halt("more than enough")
+        until_written(strategy, path, lambda records: any(isinstance(each, Halted) for each in records))
+    assert [each.reason for each in written(path) if isinstance(each, Halted)] == ["enough"]
+
+    with started(toy, journal=journal_at(path)) as strategy:
+        strategy.until(lambda: bool(strategy.notes("HALT")))
+        assert strategy.session.halted() == "enough"
+        with pytest.raises(RiskVetoError):
+            strategy.session.submit(request())
+        link = strategy.session._link
+        assert link is not None
+        outside.wait(link.resume())
+        outside.wait(link.resume())
+        assert strategy.session.halted() is None
+        strategy.session.submit(request())
+        strategy.until(lambda: bool(strategy.of(OrderUpdate)))
+    assert len([each for each in written(path) if isinstance(each, Resumed)]) == 1
+
+    with started(toy, journal=journal_at(path)) as strategy:
+        assert strategy.session.halted() is None
+
+
+def test_a_drift_while_nobody_was_there_halts_the_start(path: Path, outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, journal=journal_at(path)) as strategy:
+        traded(strategy)
+    toy.balances["USDT"] -= 100
+
+    with started(toy, journal=journal_at(path), timing=LOOKING) as strategy:
+        assert strategy.session.halted() == DRIFT
+        assert strategy.session.account().balances["USDT"].total == 9900
+
+
+def test_after_a_crash_orders_fills_and_positions_are_recovered(path: Path, outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, journal=journal_at(path)) as strategy:
+        assert not strategy.session.recovered().crashed
+        resting, done = strategy.session.submit(request()), strategy.session.submit(request())
+        strategy.until(lambda: {*strategy.statuses(resting)} & {*strategy.statuses(done)} >= {"NEW"})
+        outside.do(toy.execute, resting, 1)
+        outside.do(toy.execute, done, 6)
+        strategy.until(lambda: strategy.statuses(done)[-1] == "FILLED")
+        strategy.session.delivered(resting, "1")
+        until_written(strategy, path, lambda records: any(isinstance(each, Delivered) for each in records))
+        found = crashed(path)
+    outside.do(toy.execute, resting, 2)  # while nobody is there
+
+    with started(toy, journal=journal_at(found)) as strategy:
+        recovered = strategy.session.recovered()
+
+        assert recovered.crashed
+        assert [(order.client_order_id, order.filled) for order in recovered.orders] == [(resting, 3), (done, 6)]
+        assert {name: [each.fill_id for each in fills] for name, fills in recovered.undelivered.items()} == {
+            resting: ["3"],
+            done: ["2"],
+        }
+        assert recovered.cost["BTC/USDT"].quantity == 1  # of what the strategy was told
+        assert strategy.session.halted() is None
+        assert strategy.of(OrderUpdate) == []
+        for name, fills in recovered.undelivered.items():
+            for fill in fills:
+                strategy.session.delivered(name, fill.fill_id)
+        strategy.session.cancel(resting)
+        strategy.until(lambda: strategy.statuses(resting)[-1:] == ["CANCELED"])
+
+    with started(toy, journal=journal_at(found)) as strategy:
+        assert strategy.session.recovered().orders == ()
+        assert strategy.session.recovered().undelivered == {}
+        assert not strategy.session.recovered().crashed
+        assert strategy.session.recovered().cost["BTC/USDT"].quantity == 9
+        assert strategy.session.halted() is None
+
+
+def test_an_order_whose_answer_a_crash_cut_off_is_found_at_the_venue(path: Path, outside: Outside) -> None:
+    toy = ToyVenue()
+    toy.faults["place"].append(Fault.LOST_ANSWER)
+    toy.faults["query"].append(Fault.SILENT)
+    with started(toy, journal=journal_at(path)) as strategy:
+        toy.is_muted = True
+        client_order_id = strategy.session.submit(request(order_type=OrderType.MARKET, price=None))
+        strategy.until(lambda: strategy.statuses(client_order_id)[-1:] == ["UNKNOWN"])
+        until_written(strategy, path, lambda records: any(isinstance(each, Event) for each in records))
+        found = crashed(path)
+
+    with started(toy, journal=journal_at(found)) as strategy:
+        (order,) = strategy.session.recovered().orders
+        assert (order.client_order_id, order.status) == (client_order_id, Status.FILLED)
+        assert strategy.session.halted() is None
+        assert toy.count("place") == 1
+
+
+def test_a_text_of_a_strategy_outlives_the_process(path: Path) -> None:
+    toy = ToyVenue()
+    with started(toy, journal=journal_at(path)) as strategy:
+        assert strategy.session.load_state("mine") is None
+        strategy.session.save_state("mine", "1")
+        strategy.session.save_state("mine", "2")
+        assert strategy.session.load_state("mine") == "2"
+
+    with started(toy, journal=journal_at(path)) as strategy:
+        assert strategy.session.load_state("mine") == "2"
+        assert strategy.session.load_state("yours") is None
+
+
+def test_the_end_of_a_run_is_the_last_thing_that_is_written(path: Path, outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, journal=journal_at(path), timing=attrs.evolve(QUICK, audit_s=0.002)) as strategy:
+        traded(strategy)
+        outside.do(toy.execute, next(iter(toy.orders)), 1)
+
+    *_, snapshot, ended = written(path)
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.balances == toy.balances
+    assert type(ended).__name__ == "RunEnded"

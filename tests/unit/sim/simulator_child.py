@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from btx.errors import ConfigError
 from btx.model.venue import Endpoints, Scenario
-from btx.sim.server import run_server, scenario_from_json, serve_control
+from btx.sim.server import run_server, serve_control
+from btx.sim.texts import scenario_from_json
 from btx.sim.world import World
 from tests.unit.sim.toys import LISTINGS
 
@@ -65,7 +66,7 @@ def run_deaf(scenario: Scenario) -> None:
     """Say where it listens, and never end by itself."""
     import asyncio
 
-    from btx.sim.server import endpoints_to_json
+    from btx.sim.texts import endpoints_to_json
 
     async def say() -> None:
         async with toy(scenario) as endpoints:

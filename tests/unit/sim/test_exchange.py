@@ -295,7 +295,7 @@ def test_a_sleeping_order_can_be_cancelled() -> None:
         (limit_order(Side.SELL, 1, 99, post_only=True), Refusal.WOULD_TAKE, ""),
         (stop(Side.BUY, OrderType.STOP_MARKET, 100), Refusal.STOP_WOULD_TRIGGER, ""),
         (stop(Side.BUY, OrderType.TAKE_PROFIT_LIMIT, 100, 100), Refusal.STOP_WOULD_TRIGGER, ""),
-        (limit_order(Side.BUY, 2, 90, display_quantity=d(1)), Refusal.NOT_SUPPORTED, "display quantity (iceberg)"),
+        (limit_order(Side.BUY, 2, 90, display_quantity=d(3)), Refusal.DISPLAY_TOO_LARGE, ""),
         (limit_order(Side.BUY, 2, 90, TimeInForce.DAY), Refusal.NOT_SUPPORTED, "time in force"),
         (market_order(Side.BUY, 1, order_type=OrderType.TRAILING_STOP), Refusal.NOT_SUPPORTED, "order type"),
     ],
@@ -322,6 +322,9 @@ def test_a_refused_order_leaves_no_trace(order: NewOrder, reason: Refusal, detai
         market_order(Side.BUY, 1, post_only=True),
         limit_order(Side.BUY, 1, 90, TimeInForce.IOC, post_only=True),
         market_order(Side.BUY, 1, order_type=OrderType.STOP_MARKET),
+        market_order(Side.BUY, 1, display_quantity=d(1)),
+        limit_order(Side.BUY, 2, 90, TimeInForce.IOC, display_quantity=d(1)),
+        limit_order(Side.BUY, 2, 90, trail_bps=100),
     ],
 )
 def test_an_order_that_contradicts_itself_is_not_supported(order: NewOrder) -> None:

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from btx.model.order import OrderType, Side
-from btx.sim.filters import FilterSet, LotRange, NotionalRange, OrderShape, PercentPriceBySide, PriceRange
+from btx.sim.filters import FilterSet, LotRange, NotionalRange, OrderShape, PercentPrice, PercentPriceBySide, PriceRange
 
 FILTERS = FilterSet(
     price=PriceRange(min=Decimal(10), max=Decimal(1000), tick=Decimal("0.5")),
@@ -94,3 +94,15 @@ def test_what_the_venue_does_not_limit_is_not_limited() -> None:
     assert (
         broken(attrs.evolve(STOP, price=Decimal("0.00123"), display_quantity=Decimal(1)), filters=FilterSet()) is None
     )
+
+
+def test_a_price_may_have_to_lie_around_the_average_whatever_the_side() -> None:
+    filters = FilterSet(percent_price=PercentPrice(up=Decimal("1.3"), down=Decimal("0.7"), avg_price_mins=5))
+
+    for side in Side:
+        order = attrs.evolve(GOOD, side=side)
+        assert broken(attrs.evolve(order, price=Decimal(130)), filters=filters) is None
+        assert broken(attrs.evolve(order, price=Decimal(70)), filters=filters) is None
+        assert broken(attrs.evolve(order, price=Decimal("130.01")), filters=filters) == "percent_price"
+        assert broken(attrs.evolve(order, price=Decimal("69.99")), filters=filters) == "percent_price"
+    assert broken(MARKET, filters=filters) is None

@@ -18,17 +18,11 @@ import pytest
 from btx.errors import ConfigError, TransportError
 from btx.model.order import Side
 from btx.model.time import NS_PER_MINUTE
-from btx.model.venue import Endpoints, Scenario, SimClock
+from btx.model.venue import Endpoints, Scenario
 from btx.sim import server
-from btx.sim.server import (
-    endpoints_from_json,
-    endpoints_to_json,
-    run_server,
-    scenario_from_json,
-    scenario_to_json,
-    serve_control,
-    spawn,
-)
+from btx.sim.faults import Where
+from btx.sim.server import run_server, serve_control, spawn
+from btx.sim.texts import endpoints_from_fields, endpoints_from_json, scenario_to_json
 from btx.sim.world import Want, World
 from tests.unit.sim.simulator_child import port_taken, toy
 from tests.unit.sim.toys import KEY, START_NS, account, limit_order, market_order, world
@@ -123,6 +117,12 @@ def test_the_ledger_has_every_digit() -> None:
     assert d(ledger["balances"]["BTC"]["free"]) == 9 + d("0.00123") - d("0.00000246")
     assert d(ledger["balances"]["BTC"]["locked"]) == 1
     assert d(ledger["balances"]["USDT"]["free"]) == 1_000_000 - d(fill["price"]) * d(fill["quantity"])
+    assert [(order["client_order_id"], order["status"], order["is_open"]) for order in ledger["orders"]] == [
+        ("mine", "FILLED", False),
+        (ledger["orders"][1]["client_order_id"], "NEW", True),
+    ]
+    assert ledger["orders"][0] | {"filled": "0.00123", "price": None} == ledger["orders"][0]
+    assert ledger["orders"][1] | {"quantity": "1", "filled": "0", "price": "200000"} == ledger["orders"][1]
     assert fill.pop("price")
     assert fill == {
         "client_order_id": "mine",
@@ -163,6 +163,9 @@ def test_bars_are_counted() -> None:
         ('{"op": "ledger", "api_key": "nobody"}', "api_key names no account of this simulator"),
         ('{"op": "bars", "symbol": "XXX"}', "unknown symbol XXX: write one of BTCUSDT, ETHUSDT"),
         ('{"op": "advance", "api_key": "key"}', "a market with a speed runs by itself"),
+        ('{"op": "endpoints"}', "nobody can attach to it"),
+        ('{"op": "faults"}', "no script of faults: "),
+        ('{"op": "faults", "script": [{"kind": "meteor"}]}', "no script of faults: 'meteor' is not a valid Kind"),
     ],
 )
 def test_what_cannot_be_done_is_answered(text: str, error: str) -> None:
@@ -172,6 +175,57 @@ def test_what_cannot_be_done_is_answered(text: str, error: str) -> None:
             return await client.hear()
 
     assert error in asyncio.run(scenario())["error"]
+
+
+def test_whoever_attaches_is_told_the_addresses_and_the_clock_as_it_stands() -> None:
+    async def scenario() -> tuple[str, Endpoints]:
+        played = world()
+
+        def describe(control: str) -> Endpoints:
+            return Endpoints(
+                rest="a", stream="b", trading_stream="c", control=control, accounts=played.accounts, clock=played.clock
+            )
+
+        async with played, serve_control(played, describe) as address, connected(address) as client:
+            for _ in range(3):
+                await client.ask("advance", api_key=KEY)
+            return address, endpoints_from_fields((await client.ask("endpoints"))["endpoints"])
+
+    address, endpoints = asyncio.run(scenario())
+
+    assert endpoints.control == address
+    assert endpoints.accounts[0].api_key == KEY
+    assert endpoints.clock.market_origin_ns == START_NS + 3 * NS_PER_MINUTE
+    assert endpoints.clock.speed is None
+
+
+def test_a_script_of_faults_is_replaced_and_its_log_is_told() -> None:
+    async def scenario() -> None:
+        played = world(faults='[{"kind": "drop", "where": "place"}]')
+        async with controlled(played) as client:
+            played.faults.on_request(Where.PLACE, now_s=0.0, what="order.place")
+            before = await client.ask("fault_log")
+            replaced = await client.ask("faults", script={"seed": 7, "faults": [{"kind": "lose", "where": "place"}]})
+            after = await client.ask("fault_log")
+        fault = {"kind": "drop", "where": "place", "at": 1}
+        assert before == {
+            "log": [{"fault": fault, "where": "place", "number": 1, "what": "order.place"}],
+            "script": {"seed": None, "faults": [fault]},
+        }
+        assert replaced == {"faults": 1}
+        assert after == {"log": [], "script": {"seed": 7, "faults": [fault | {"kind": "lose"}]}}
+
+    asyncio.run(scenario())
+
+
+def test_how_often_each_operation_was_asked_for_is_told() -> None:
+    async def scenario() -> Any:
+        played = world()
+        async with controlled(played) as client:
+            played.requests.update(["GET /time", "GET /time", "order.place"])
+            return await client.ask("requests")
+
+    assert asyncio.run(scenario()) == {"requests": {"GET /time": 2, "order.place": 1}}
 
 
 def test_the_end_of_a_running_market_is_pushed_to_all() -> None:
@@ -197,43 +251,6 @@ def test_closing_the_server_closes_its_sockets() -> None:
                 return message.type
 
     assert asyncio.run(scenario()) is aiohttp.WSMsgType.CLOSE
-
-
-# --- texts -----------------------------------------------------------------------------------------------------
-
-
-def test_scenarios_and_endpoints_survive_their_text(tmp_path: Path) -> None:
-    scenario = Scenario(
-        seed=3,
-        data={"BTC/USDT": tmp_path / "a.csv"},
-        symbols=("BTC/USDT",),
-        speed=2.5,
-        until_ns=7,
-        warmup_ns=8,
-        origin_ns=9,
-        rebase=True,
-        accounts=(account(USDT="0.10"),),
-        port=12,
-    )
-    endpoints = Endpoints(
-        rest="http://a",
-        stream="ws://b",
-        trading_stream="ws://c",
-        control="ws://d",
-        accounts=scenario.accounts,
-        clock=SimClock(wire_origin_ns=1, market_origin_ns=2, speed=None),
-        extra={"as_of": "2026-03"},
-    )
-
-    assert scenario_from_json(scenario_to_json(scenario)) == scenario
-    assert scenario_from_json("{}") == Scenario()
-    assert endpoints_from_json(endpoints_to_json(endpoints)) == endpoints
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"sed": 1}', '{"accounts": [{}]}', '{"data": 3}'])
-def test_what_is_no_scenario_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="no scenario in JSON"):
-        scenario_from_json(text)
 
 
 # --- the child process -----------------------------------------------------------------------------------------

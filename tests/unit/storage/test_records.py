@@ -6,9 +6,9 @@ import pytest
 
 from btx.errors import JournalError
 from btx.model.journal import Event, Intent, Note, Record, RunEnded, RunStarted, Sent, UnknownRecord
-from btx.model.order import CancelRequested, Fill, OrderEvent, OutcomeUnknown, Side, Status
+from btx.model.order import OrderEvent, Side, Status
 from btx.model.venue import Environment
-from btx.storage.records import Row, decode, encode, orders_of
+from btx.storage.records import Row, decode, encode
 from tests.unit.storage.samples import intent
 from tests.values import fill, report
 
@@ -123,44 +123,3 @@ def test_params_that_could_not_be_read_again_are_refused(value: object) -> None:
 def test_text_that_is_no_unicode_is_refused_before_it_reaches_the_disk(record: Record) -> None:
     with pytest.raises(JournalError, match="cannot be written"):
         encode(record)
-
-
-# --- orders -------------------------------------------------------------------------------------------
-
-
-def test_an_intent_is_an_order_that_nothing_was_heard_of() -> None:
-    assert orders_of([intent()])["a1"].status is Status.PENDING_NEW
-
-
-def test_what_was_heard_is_folded_into_its_order() -> None:
-    fills: list[Fill] = [fill("f1", 2), fill("f2", 4)]
-
-    orders = orders_of([intent(), intent("b1"), *(Event(order_event=each) for each in (*fills, fills[0]))])
-
-    assert orders["a1"].fills == tuple(fills)
-    assert orders["a1"].status is Status.FILLED
-    assert orders["b1"].status is Status.PENDING_NEW
-
-
-def test_a_second_intent_of_an_order_takes_nothing_back() -> None:
-    orders = orders_of([intent(), Event(order_event=fill()), intent(quantity=9)])
-
-    assert (orders["a1"].quantity, orders["a1"].filled) == (6, 2)
-
-
-def test_an_event_that_contradicts_its_order_changes_nothing() -> None:
-    contradiction = fill("f1", 3)
-
-    orders = orders_of([intent(), *(Event(order_event=each) for each in (fill("f1", 2), contradiction))])
-
-    assert orders["a1"].filled == 2
-
-
-def test_an_event_of_an_order_nobody_here_intended_makes_none() -> None:
-    assert orders_of([Event(order_event=CancelRequested(client_order_id="z", time_ns=1))]) == {}
-
-
-def test_a_placement_without_an_answer_stays_unknown() -> None:
-    lost = OutcomeUnknown(client_order_id="a1", reason="cut", time_ns=1)
-
-    assert orders_of([intent(), Event(order_event=lost)])["a1"].status is Status.UNKNOWN

@@ -10,7 +10,7 @@ from typing import Any
 
 from btx.errors import DataError
 from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
-from btx.model.instrument import Instrument, InstrumentKind
+from btx.model.instrument import Instrument, InstrumentKind, PriceBand
 from btx.model.market import Bar, BookDelta, BookLevel, BookSnapshot, Trade
 from btx.model.order import Fill, Liquidity, OrderReport, OrderType, Side, Status
 from btx.model.time import Interval, from_ms
@@ -36,7 +36,7 @@ Json = Mapping[str, Any]
 
 STATUSES: Mapping[str, Status] = {
     "NEW": Status.NEW,
-    "PENDING_NEW": Status.NEW,  # the second half of an order list, which waits for the first
+    "PENDING_NEW": Status.PENDING_NEW,  # of an order list: it waits for the working order to fill
     "PARTIALLY_FILLED": Status.PARTIALLY_FILLED,
     "FILLED": Status.FILLED,
     "CANCELED": Status.CANCELED,
@@ -111,8 +111,35 @@ def instrument(row: Json) -> Instrument:
         min_notional=_limit(notional, "minNotional"),
         max_notional=_limit(notional, "maxNotional"),
         min_notional_for_market=bool(notional.get("applyMinToMarket", notional.get("applyToMarket", True))),
+        price_band=_price_band(filters),
+        max_orders=_count(filters.get("MAX_NUM_ORDERS", {}), "maxNumOrders"),
+        max_conditional_orders=_count(filters.get("MAX_NUM_ALGO_ORDERS", {}), "maxNumAlgoOrders"),
+        max_iceberg_orders=_count(filters.get("MAX_NUM_ICEBERG_ORDERS", {}), "maxNumIcebergOrders"),
+        max_iceberg_parts=_count(filters.get("ICEBERG_PARTS", {}), "limit"),
+        max_position=_limit(filters.get("MAX_POSITION", {}), "maxPosition"),
         is_trading=row["status"] == "TRADING" and bool(row.get("isSpotTradingAllowed", True)),
     )
+
+
+def _price_band(filters: Mapping[str, Json]) -> PriceBand | None:
+    """Return PERCENT_PRICE_BY_SIDE, or the older PERCENT_PRICE, which is the same for both sides."""
+    if (band := filters.get("PERCENT_PRICE_BY_SIDE")) is not None:
+        return PriceBand(
+            bid_up=Decimal(band["bidMultiplierUp"]),
+            bid_down=Decimal(band["bidMultiplierDown"]),
+            ask_up=Decimal(band["askMultiplierUp"]),
+            ask_down=Decimal(band["askMultiplierDown"]),
+            minutes=int(band["avgPriceMins"]),
+        )
+    if (band := filters.get("PERCENT_PRICE")) is not None:
+        up, down = Decimal(band["multiplierUp"]), Decimal(band["multiplierDown"])
+        return PriceBand(bid_up=up, bid_down=down, ask_up=up, ask_down=down, minutes=int(band["avgPriceMins"]))
+    return None
+
+
+def _count(row: Json, key: str) -> int | None:
+    """Return a count that the venue leaves out, or sets to zero, when there is none."""
+    return int(row.get(key, 0)) or None
 
 
 def server_time(row: Json) -> int:
@@ -210,7 +237,7 @@ def execution_report(event: Json, *, symbol: str) -> tuple[Fill | OrderReport, .
         time_ns=from_ms(int(event["T"])),
         reason=_reason(event.get("r", "NONE"), event["X"]),
         side=Side(event["S"]),
-        order_type=_ORDER_TYPES.get(event["o"]),
+        order_type=_order_type(event["o"], trails="d" in event),
         quantity=_limit(event, "q"),
         price=_limit(event, "p"),
         trigger_price=_limit(event, "P"),
@@ -245,7 +272,7 @@ def order_report(row: Json, *, symbol: str, client_order_id: str | None = None) 
         time_ns=from_ms(int(row["updateTime"])),
         reason=_reason("NONE", row["status"]),
         side=Side(row["side"]),
-        order_type=_ORDER_TYPES.get(row["type"]),
+        order_type=_order_type(row["type"], trails="trailingDelta" in row),
         quantity=_limit(row, "origQty"),
         price=_limit(row, "price"),
         trigger_price=_limit(row, "stopPrice"),
@@ -272,6 +299,13 @@ def my_trade(row: Json, *, symbol: str, client_order_id: str) -> Fill:
 def _limit(row: Json, key: str) -> Decimal | None:
     """Return a number that the venue sets to zero when there is none."""
     return Decimal(row[key]) or None if key in row else None
+
+
+def _order_type(name: str, *, trails: bool) -> OrderType | None:
+    """Return the model's type; that of a take-profit which trails is none of ours."""
+    if trails:
+        return OrderType.TRAILING_STOP if name.startswith("STOP_LOSS") else None
+    return _ORDER_TYPES.get(name)
 
 
 def _digits(places: int) -> Decimal:

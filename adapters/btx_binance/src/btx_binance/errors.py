@@ -16,13 +16,13 @@ _CODES = {
     -1003: Verdict.LIMITED,
     -1006: Verdict.UNKNOWN,
     -1007: Verdict.UNKNOWN,
-    -1008: Verdict.LIMITED,  # overloaded: refused before it was looked at
+    -1008: Verdict.NOT_DONE,  # overloaded: refused before it was looked at, and no limit of ours was passed
     -1013: Verdict.FILTER,
     -1014: Verdict.UNSUPPORTED,
-    -1015: Verdict.LIMITED,
+    -1015: Verdict.LIMITED_ACCOUNT,
     -1016: Verdict.NOT_DONE,
     -1020: Verdict.UNSUPPORTED,
-    -1021: Verdict.UNAUTHORISED,
+    -1021: Verdict.CLOCK,
     -1022: Verdict.UNAUTHORISED,
     -1111: Verdict.FILTER,
     -1116: Verdict.UNSUPPORTED,
@@ -32,12 +32,21 @@ _CODES = {
     -2013: Verdict.NOT_FOUND,
     -2014: Verdict.UNAUTHORISED,
     -2015: Verdict.UNAUTHORISED,
+    -2021: Verdict.REJECTED,  # cancel-replace: the old order was cancelled, the new one refused
+    -2022: Verdict.REJECTED,  # cancel-replace: neither was done
     -2026: Verdict.NOT_FOUND,  # cancelled without a fill over 90 days ago, and archived
 }
 
 # "Messages for -1010, -2010 and -2011"; a code alone says only that the matching engine refused.
 _TEXTS = (
+    (-1010, "insufficient balance", Verdict.INSUFFICIENT_FUNDS),
     (-2010, "insufficient balance", Verdict.INSUFFICIENT_FUNDS),
+    # Of cancel-replace the message goes on with that of the part that failed.
+    (-2021, "status unknown", Verdict.UNKNOWN),
+    (-2022, "status unknown", Verdict.UNKNOWN),
+    (-2021, "insufficient balance", Verdict.INSUFFICIENT_FUNDS),
+    (-2021, "Duplicate order sent", Verdict.DUPLICATE),
+    (-2021, "Filter failure", Verdict.FILTER),
     (-2010, "Duplicate order sent", Verdict.DUPLICATE),
     (-2010, "Filter failure", Verdict.FILTER),
     (-2010, "Price * QTY is zero or less", Verdict.FILTER),

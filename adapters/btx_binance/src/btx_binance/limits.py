@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from btx.model.venue import RateLimit
 
-__all__ = ("BOOK_DEPTH", "COSTS", "LIMITS", "OPEN_ORDERS_EACH", "PAGE", "STREAMS_PER_CONNECTION")
+__all__ = ("BOOK_DEPTH", "COSTS", "LIMITS", "OPEN_ORDERS_EACH", "PAGE", "STREAMS_PER_CONNECTION", "TRADES_SPAN_MS")
 
 LIMITS = (
     RateLimit(name="weight", limit=6000, window_s=60.0, scope="ip"),
@@ -20,6 +20,9 @@ LIMITS = (
 
 PAGE = 1000
 """Rows of klines, aggTrades and myTrades a single request returns at most."""
+
+TRADES_SPAN_MS = 86_400_000
+"""myTrades, "Notes", 2025: the longest time between startTime and endTime."""
 
 BOOK_DEPTH = 1000
 """The deepest book we ask for; 5000 levels would cost 250 instead of 50."""
@@ -35,7 +38,13 @@ COSTS: Mapping[str, Mapping[str, int]] = {
     "instruments": {"weight": 20},
     "account": {"weight": 20},
     "place": {"weight": 1, "orders_10s": 1, "orders_day": 1},
+    "place_oco": {"weight": 1, "orders_10s": 2, "orders_day": 2},
+    "place_oto": {"weight": 1, "orders_10s": 2, "orders_day": 2},
+    "place_otoco": {"weight": 1, "orders_10s": 3, "orders_day": 3},
+    "replace": {"weight": 1, "orders_10s": 1, "orders_day": 1},
     "cancel": {"weight": 1},
+    "cancel_all": {"weight": 1},
+    "fills": {"weight": 20},
     "query": {"weight": 9},  # the order 4, its fills 5
     "open_orders": {"weight": 80},
     "bars": {"weight": 2},

@@ -7,7 +7,7 @@ from btx.hookspecs import API, hookimpl
 from btx.model.account import AccountSnapshot
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.order import OrderType, TimeInForce
+from btx.model.order import ListKind, OrderType, TimeInForce
 from btx.model.time import Interval
 from btx.model.venue import (
     Capabilities,
@@ -34,11 +34,16 @@ __all__ = (
 _INTERVALS = "1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d 3d 1w 1M"
 
 _SPOT = Capabilities(
-    order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
+    order_types=frozenset(OrderType),
     times_in_force=frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}),
     intervals=tuple(Interval.parse(text) for text in _INTERVALS.split()),
     channels=frozenset(Channel),
     post_only=True,
+    iceberg=True,
+    trailing_bps=(10, 2000),  # the filter TRAILING_DELTA of exchangeInfo, 2025-08-07
+    replace=True,
+    cancel_all=True,
+    order_lists=frozenset(ListKind),
 )
 
 # The documentation's ^[\.A-Z\:/a-z0-9_-]{1,36}$; unique among open orders only, so ours are never used twice.

@@ -5,7 +5,7 @@ Source: https://developers.binance.com/docs/binance-spot-api-docs: web-socket-st
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ from btx.ports import Context, Sink, StreamEvent
 from btx_binance import codec
 from btx_binance.config import require_keys, stream_url
 from btx_binance.limits import STREAMS_PER_CONNECTION
-from btx_binance.rest import Api, api
+from btx_binance.rest import Api, api, tell_socket_usage
 
 __all__ = ("BinanceStream", "stream_names")
 
@@ -53,7 +53,7 @@ class BinanceStream:
 
     async def _run_account(self, sink: Sink) -> None:
         require_keys(self._context)
-        account = _AccountFrames(self._api, sink)
+        account = _AccountFrames(self._api, sink, self._context.observe)
         await self._api.client.listen(
             subscribe=lambda exchange: exchange.authenticate({"type": "spot"}),
             on_frame=account.frame,
@@ -182,14 +182,16 @@ class _MarketFrames:
 class _AccountFrames:
     """Reads the user data stream; every event on its own, before ccxt could fold two into one."""
 
-    def __init__(self, shared: Api, sink: Sink) -> None:
+    def __init__(self, shared: Api, sink: Sink, observe: Callable[[str, int], None]) -> None:
         self._api = shared
         self._sink = sink
+        self._observe = observe
 
     def frame(self, message: Any) -> bool:
         """Return True for an event, which ccxt must not see, False for an answer, which it waits for."""
         event = message.get("event")
         if event is None:
+            tell_socket_usage(self._observe, message)
             result = message.get("result")
             if message.get("status") == 200 and isinstance(result, dict) and "subscriptionId" in result:
                 self._sink(StreamStatus(state=StreamState.SUBSCRIBED))
@@ -205,7 +207,9 @@ class _AccountFrames:
             case "outboundAccountPosition":
                 self._sink(codec.balance_update(event))
             case "balanceUpdate" | "listStatus":
-                pass  # a difference, whose totals come with outboundAccountPosition; a list, whose orders report
+                # A difference, whose totals come with outboundAccountPosition; a list, whose orders report. A list's
+                # REJECT answers a failed placement and a failed cancel alike (enums), so no order ends by it.
+                pass
             case "externalLockUpdate":
                 self._sink(StreamStatus(state=StreamState.LOST, detail=f"{event.get('a')}: locked from outside"))
             case "eventStreamTerminated" | "serverShutdown":

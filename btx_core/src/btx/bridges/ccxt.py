@@ -31,6 +31,7 @@ from btx.config import Secret
 from btx.errors import (
     AuthenticationError,
     BtxError,
+    ClockError,
     FilterError,
     InsufficientFundsError,
     NotSupportedError,
@@ -78,7 +79,9 @@ class Verdict(enum.Enum):
     UNKNOWN_SYMBOL = "unknown symbol"
     UNSUPPORTED = "unsupported"
     UNAUTHORISED = "unauthorised"
+    CLOCK = "clock"  # the request's time stamp was not accepted
     LIMITED = "limited"
+    LIMITED_ACCOUNT = "limited account"  # a limit of the account, not of the address
     NOT_DONE = "not done"
     UNKNOWN = "unknown"  # it may have been done
 
@@ -117,6 +120,7 @@ _CLASSES: Mapping[Verdict, Mapping[Operation, type[VenueError]]] = {
     },
     Verdict.UNSUPPORTED: dict.fromkeys(Operation, NotSupportedError),
     Verdict.UNAUTHORISED: dict.fromkeys(Operation, AuthenticationError),
+    Verdict.CLOCK: dict.fromkeys(Operation, ClockError),
 }
 
 # HTTP statuses that speak for themselves; any other below 500 is a refusal, from 500 on nobody knows.
@@ -184,8 +188,9 @@ def _error(verdict: Verdict, operation: Operation, text: str, answer: Answer, no
         return _unknown(operation, text)
     if verdict is Verdict.NOT_DONE:
         return TransportError(text)
-    if verdict is Verdict.LIMITED:
-        return RateLimitedError(text, retry_after_s=_retry_after_s(answer, now_ms), code=answer.code)
+    if verdict in {Verdict.LIMITED, Verdict.LIMITED_ACCOUNT}:
+        scope = "account" if verdict is Verdict.LIMITED_ACCOUNT else "ip"
+        return RateLimitedError(text, retry_after_s=_retry_after_s(answer, now_ms), code=answer.code, scope=scope)
     if verdict is Verdict.UNKNOWN_SYMBOL:
         if operation is Operation.READ:
             return UnknownSymbolError(text)
@@ -267,6 +272,7 @@ class _Hardened(BaseExchange):
     gate: Throttle | None = None
     listener: "_Listener | None" = None
     answer_headers: Mapping[str, str] = {}
+    on_headers: Callable[[Mapping[str, str]], None] | None = None
 
     def nonce(self) -> int:
         return self.wire_ms()
@@ -291,6 +297,8 @@ class _Hardened(BaseExchange):
         self, status: Any, reason: Any, url: Any, method: Any, headers: Any, body: Any, reply: Any, *rest: Any
     ) -> Any:
         self.answer_headers = headers
+        if self.on_headers is not None and isinstance(headers, Mapping):
+            self.on_headers(headers)
         try:
             return super().handle_errors(status, reason, url, method, headers, body, reply, *rest)
         except Exception as error:
@@ -372,10 +380,18 @@ def _attach(error: Exception, status: Any, reason: Any, reply: Any, headers: Any
     error.btx_answer = Answer(  # type: ignore[attr-defined]
         status=status if isinstance(status, int) and status > 0 else None,
         code=None if code is None else str(code),
-        message=str(known.get("msg") or known.get("retMsg") or f"HTTP {status} {reason}"),
+        message=_message(known) or f"HTTP {status} {reason}",
         headers=headers if isinstance(headers, Mapping) else {},
         retry_at_ms=data.get("retryAfter") if isinstance(data, Mapping) else None,
     )
+
+
+def _message(reply: Mapping[str, Any]) -> str:
+    """Return what the venue says, with what it says of the parts of a request that has some."""
+    own = str(reply.get("msg") or reply.get("retMsg") or "")
+    data = reply.get("data")
+    parts = [each for each in data.values() if isinstance(each, Mapping)] if isinstance(data, Mapping) else []
+    return "; ".join([own, *(str(each["msg"]) for each in parts if "code" in each and "msg" in each)])
 
 
 class _Listener:
@@ -413,8 +429,12 @@ class Client:
         sandbox: bool = False,
         endpoints: Endpoints | None = None,
         throttle: Throttle | None = None,
+        on_headers: Callable[[Mapping[str, str]], None] | None = None,
     ) -> None:
-        """Build the instance; nothing is sent. ``endpoints`` are a simulator's, None the venue's own."""
+        """Build the instance; nothing is sent. ``endpoints`` are a simulator's, None the venue's own.
+
+        ``on_headers`` is given those of every answer, whatever it says.
+        """
         name = exchange_class.__name__
         self.exchange = type(name, (_Hardened, exchange_class), {})(
             {
@@ -427,6 +447,7 @@ class Client:
         self.exchange.logger = _silent
         self.exchange.wire_ms = wire_ms
         self.exchange.gate = throttle
+        self.exchange.on_headers = on_headers
         if sandbox:
             self.exchange.set_sandbox_mode(True)
         if endpoints is not None:

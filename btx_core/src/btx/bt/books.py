@@ -1,6 +1,6 @@
 """The books behind the broker: of each account a ledger, of each instrument a position, of each order a ticket."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,10 @@ from backtrader.position import Position as BtPosition
 
 from btx.model.account import BalanceUpdate
 from btx.model.instrument import Instrument
-from btx.model.order import Fill, Order
+from btx.model.order import Fill, Group, Order, OrderRequest, Side, Status
 from btx.model.time import NS_PER_S
 from btx.rules.positions import FloatMirror, Position, apply_fill, balance_changes, base_change
+from btx.runtime.mailbox import MemberEnded, OrderUpdate
 from btx.runtime.session import Session
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Book:
         self.shown = BtPosition()
         self.exact = Position()
         self.mirror = FloatMirror(step_size=instrument.step_size)
+        self.has_begun = False  # with its first bar
         self.pending_seed = _ZERO
 
     @property
@@ -91,11 +93,10 @@ class Book:
         price, rate = self.last_close(), self.account.rate(self.instrument.quote, currency)
         return held * price * rate if price is not None and rate is not None else _ZERO
 
-    def would_close(self, order: Order) -> bool:
+    def would_close(self, side: Side, quantity: Decimal) -> bool:
         """Say whether an order would only make the position smaller."""
         held = self.mirror.held
-        change = order.leg.request.side.sign * order.remaining
-        return held != 0 and (held > 0) != (change > 0) and abs(change) <= abs(held)
+        return held != 0 and (held > 0) != (side is Side.BUY) and quantity <= abs(held)
 
     def show_seed(self, held: Decimal) -> None:
         """Show what was held at the start before the first bar can date it."""
@@ -104,14 +105,19 @@ class Book:
         self.shown.size = float(held) if held >= self.instrument.step_size else 0.0
         self.shown.price = float(price) if self.shown.size and price is not None else 0.0
 
-    def seed(self, price: Decimal) -> Executed:
-        """Take over what was held at the start, as if bought at ``price``."""
+    def begin(self) -> Decimal:
+        """Have the first bar; return what was held at the start and is to be shown as an order: dust needs none."""
+        self.has_begun = True
         held, self.pending_seed = self.pending_seed, _ZERO
-        return self.move(held, price)
+        if held >= self.instrument.step_size:
+            return held
+        if held:
+            self.adjust(held)
+        return _ZERO
 
     def adjust(self, change: Decimal) -> None:
         """Follow a change from outside; it opens and closes no trade, so backtrader's sum stays."""
-        if self.pending_seed:
+        if not self.has_begun:
             self.show_seed(self.pending_seed + change)
             return
         price = self.exact.price or self.last_close() or _ZERO
@@ -149,7 +155,10 @@ class Account:
         self.store = store
         self.ledger: dict[str, Decimal] = {}
         self.books: dict[str, Book] = {}
-        self.tickets: dict[str, Ticket] = {}
+        self.tickets: dict[str, Ticket] = {}  # by owner id
+        self.unwritten: dict[str, Group] = {}  # handed over; its first leg says that it is on disk
+        self.early: list[OrderUpdate | MemberEnded] = []  # came before the first bar
+        self._costs: Mapping[str, Position] = {}
         self._told: dict[str, tuple[Decimal, int]] = {}  # the venue's totals that are not compared yet, with their time
         self._moved_ns: dict[str, int] = {}  # when a fill last moved an asset
         self._compared_ns: dict[str, int] = {}  # when our total last was the venue's
@@ -165,6 +174,9 @@ class Account:
         self.ledger = {asset: balance.total for asset, balance in snapshot.balances.items()}
         self.books.clear()
         self.tickets.clear()
+        self.unwritten.clear()
+        self.early.clear()
+        self._costs = self.session.recovered().cost
         self._told.clear()
         self._moved_ns.clear()
         self._compared_ns.clear()
@@ -182,14 +194,19 @@ class Account:
         self.books[instrument.symbol] = book
         return book
 
-    def unseeded(self) -> list[Book]:
-        """Return the books whose holding waits for a first bar that has come; dust needs no order."""
-        ready = [book for book in self.books.values() if book.pending_seed and len(book.data)]
-        for book in ready:
-            if book.pending_seed < book.instrument.step_size:
-                dust, book.pending_seed = book.pending_seed, _ZERO
-                book.adjust(dust)
-        return [book for book in ready if book.pending_seed]
+    def beginning(self) -> list[Book]:
+        """Return the books whose first bar has just come."""
+        return [book for book in self.books.values() if not book.has_begun and len(book.data)]
+
+    def cost_of(self, book: Book) -> Decimal | None:
+        """Return the average price of what was held at the start, None when no journal knows it."""
+        position = self._costs.get(book.instrument.symbol)
+        return position.price if position is not None and position.quantity > 0 else None
+
+    def take_back(self, book: Book, fill: Fill) -> None:
+        """Take a fill out of the totals of the start, which have it in them: it is told, and counted, only now."""
+        for asset, change in balance_changes(fill, instrument=book.instrument).items():
+            self._adopt(asset, -change)
 
     def book_fill(self, book: Book, fill: Fill) -> Executed:
         """Take a fill over: into the ledger, its own book, and the books of what it was paid with."""
@@ -297,15 +314,63 @@ class Account:
 
 @attrs.define(kw_only=True, eq=False)
 class Ticket:
-    """backtrader's order beside ours."""
+    """backtrader's order beside ours: one of a strategy's, with the legs that work for it."""
 
     order: Any
     book: Book
-    client_order_id: str
-    state: Order
+    request: OrderRequest
+    owner_id: str = ""  # empty until it is sent
+    in_group: bool = False  # the session says when it is over
+    legs: dict[str, Order] = attrs.field(factory=dict)  # by client order id
     fills: dict[str, Fill] = attrs.field(factory=dict)
+    amending: OrderRequest | None = None  # what was asked for and not taken yet
+    replaced: frozenset[str] = frozenset()  # the legs there were when it was
+    is_cancelled: bool = False  # the strategy asked for its end
+    ended: tuple[Status, str] | None = None  # how, and why, says the session of an order in a group
+    untold: list[Fill] = attrs.field(factory=list)  # from before the start
+
+    @property
+    def filled(self) -> Decimal:
+        """Sum of the fills of all legs."""
+        return sum((fill.quantity for fill in self.fills.values()), _ZERO)
+
+    @property
+    def remaining(self) -> Decimal:
+        """What is left to fill."""
+        return max((self.amending or self.request).quantity - self.filled, _ZERO)
+
+    @property
+    def new_legs(self) -> list[Order]:
+        """The legs that came after an amendment was asked for."""
+        return [leg for client_order_id, leg in self.legs.items() if client_order_id not in self.replaced]
+
+    @property
+    def is_settled(self) -> bool:
+        """Every leg is over, and every fill the venue named has been told."""
+        return all(leg.is_settled for leg in self.legs.values())
+
+    @property
+    def end(self) -> tuple[Status, str] | None:
+        """How the order ended, and why; None while it lives, or has fills that were not told."""
+        if not self.is_settled or self.untold:
+            return None
+        if self.ended is not None:
+            return self.ended
+        if not self.remaining:
+            return Status.FILLED, ""
+        if not self.legs or self.in_group or (self.amending is not None and not self.new_legs):
+            return None
+        newest = next(reversed(self.legs.values()))
+        return newest.status, newest.evidence.reason if newest.evidence is not None else ""
+
+    @property
+    def lacks_funds(self) -> bool:
+        """A leg was refused for want of funds."""
+        return any(leg.evidence is not None and leg.evidence.insufficient_funds for leg in self.legs.values())
 
     def __str__(self) -> str:
-        request = self.state.leg.request
+        request = self.request
         price = f" at {request.price.normalize():f}" if request.price is not None else ""
-        return f"{request.side.value} {self.state.remaining.normalize():f} {request.instrument.symbol}{price}"
+        trigger = f" from {request.trigger_price.normalize():f}" if request.trigger_price is not None else ""
+        quantity = self.remaining.normalize()
+        return f"{request.side.value} {quantity:f} {request.instrument.symbol}{trigger}{price}"

@@ -1,7 +1,8 @@
 """The broker: backtrader's orders out, the session's events in, and one exact ledger behind both."""
 
 import logging
-from collections import defaultdict, deque
+import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,27 +14,25 @@ from backtrader.position import Position as BtPosition
 from btx.bt.books import Account, Book, Ticket
 from btx.bt.commission import commission_of
 from btx.bt.feed import LiveFeed, feed_of
-from btx.bt.orders import STATUSES, misspelt, not_sent_yet, order_type_of, time_in_force_of
-from btx.errors import BtxError, ConfigError
-from btx.model.account import BalanceUpdate
-from btx.model.order import (
-    CancelOutcome,
-    CancelResult,
-    Fill,
-    Leg,
-    Order,
-    OrderRequest,
-    OrderType,
-    OutcomeUnknown,
-    PlaceRefused,
-    Side,
-    Status,
+from btx.bt.groups import Bundle, Bundles, tie_of
+from btx.bt.news import News
+from btx.bt.orders import (
+    OWN_ARGUMENTS,
+    Asked,
+    amended,
+    exectype_of,
+    make_request,
+    misspelt,
+    refusal_of,
+    show_request,
 )
-from btx.model.time import NS_PER_DAY, NS_PER_S, iso
-from btx.rules.filters import check, check_quantity, step_of, to_grid_price, to_grid_quantity
-from btx.rules.orders import new_order
-from btx.rules.positions import split_dust
-from btx.runtime.mailbox import OrderUpdate
+from btx.bt.restart import StateKeeper, rebuild
+from btx.errors import BtxError, ConfigError
+from btx.model.order import (
+    OrderRequest,
+    Side,
+)
+from btx.model.time import NS_PER_S, iso
 
 if TYPE_CHECKING:
     from btx.bt.store import LiveStore
@@ -44,8 +43,6 @@ _log = logging.getLogger("btx")
 _ZERO = Decimal(0)
 _EPOCH_DAYS = 719_163.0
 _WITHDRAW_S = 2.0  # how long the end of a run waits for the answers to its cancels
-# What a strategy may pass beside backtrader's own arguments.
-_OWN_ARGUMENTS = ("time_in_force", "post_only", "params")
 _ON_STOP = ("keep_protection", "cancel", "keep")
 
 
@@ -67,7 +64,9 @@ class LiveBroker(bt.BrokerBase):
         self._by_data: dict[Any, Book] = {}
         self.positions: dict[Any, BtPosition] = defaultdict(BtPosition)
         self._tickets: dict[int, Ticket] = {}  # by order.ref
-        self._notifications: deque[Any] = deque()
+        self._bundles = Bundles()
+        self._states = StateKeeper(stores[0].session)
+        self._news = News(self, self._states)
         self._told: set[tuple[int, int, str]] = set()
         self._ending: list[Ticket] = []  # cancelled by the end of the run
 
@@ -103,7 +102,7 @@ class LiveBroker(bt.BrokerBase):
     @property
     def has_news(self) -> bool:
         """An order waits to be told to the strategy."""
-        return bool(self._notifications)
+        return bool(self._news)
 
     def start(self) -> None:
         """Connect the accounts and take over what they hold.
@@ -116,7 +115,9 @@ class LiveBroker(bt.BrokerBase):
         self._by_data.clear()
         self.positions.clear()
         self._tickets.clear()
-        self._notifications.clear()
+        self._bundles.clear()
+        self._states = StateKeeper(self._stores[0].session)
+        self._news = News(self, self._states)
         self._told.clear()
         self._ending.clear()
         for account in self._accounts.values():
@@ -127,6 +128,9 @@ class LiveBroker(bt.BrokerBase):
             if feed is not None and id(feed.store) in self._accounts:
                 self._register(data, feed)
         self._check_currencies()
+        for account in self._accounts.values():
+            for ticket in rebuild(account):
+                self._tickets[ticket.order.ref] = account.tickets[ticket.owner_id] = ticket
         self.startingcash = self.cash = self.getcash()
         self.startingvalue = self.value = self.getvalue()
 
@@ -157,30 +161,40 @@ class LiveBroker(bt.BrokerBase):
                         f"add a data of {quote}/{self.currency}, or load the store with currency={quote!r}"
                     )
 
+    def stop(self) -> None:
+        """End of a run: save what the strategies want to find again."""
+        super().stop()
+        if sys.exc_info()[0] is None:  # of a strategy that raised, what was saved last is whole
+            self._states.save_all()
+
     def withdraw(self, store: "LiveStore") -> None:
         """End of a run: cancel the open orders that ``on_stop`` names, and wait a moment for the answers."""
         account = self._accounts[id(store)]
-        self._take(account)
-        live = [ticket for ticket in account.tickets.values() if not ticket.state.status.is_final]
+        self._news.take(account)
+        for ticket in (each for bundle in self._bundles for each in bundle if each.book.account is account):
+            _log.warning("%s: never sent, transmit=True did not come: %s", account.session.name, ticket)
+        live = [ticket for ticket in account.tickets.values() if ticket.order.alive()]
         ending = [ticket for ticket in live if self._ends(ticket)]
         for ticket in live:
-            verb = "cancelled" if ticket in ending else "kept at the venue"
+            verb = "cancelled" if ticket in ending else "kept at the venue" if ticket.legs else "waits for its parent"
             _log.warning("%s: open at the end, %s: %s", account.session.name, verb, ticket)
         if ending:
-            account.session.withdraw([ticket.client_order_id for ticket in ending], timeout_s=_WITHDRAW_S)
+            account.session.withdraw([ticket.owner_id for ticket in ending], timeout_s=_WITHDRAW_S)
             self._ending.extend(ending)
 
     def _ends(self, ticket: Ticket) -> bool:
-        if self._on_stop == "keep_protection":
-            return not ticket.book.would_close(ticket.state)
-        return self._on_stop == "cancel"
+        if self._on_stop != "keep_protection":
+            return self._on_stop == "cancel"
+        if ticket.order.parent is not None:  # an exit, which has legs for what its parent has filled
+            return False
+        return not ticket.book.would_close(ticket.request.side, ticket.remaining)
 
     def settle(self, store: "LiveStore") -> None:
         """Take over the last words of a session that has hung up, and say which cancels were not answered."""
         account = self._accounts[id(store)]
-        self._take(account)
+        self._news.take(account)
         for ticket in self._ending:
-            if ticket.book.account is account and not ticket.state.is_settled:
+            if ticket.book.account is account and not ticket.is_settled:
                 _log.warning("%s: the cancel got no answer, look at the venue: %s", account.session.name, ticket)
 
     # --- the account --------------------------------------------------------------------------------------------
@@ -245,15 +259,107 @@ class LiveBroker(bt.BrokerBase):
         return self._order(SellOrder, Side.SELL, owner, data, size, **arguments)
 
     def cancel(self, order: Any) -> None:
-        """Ask for an order's end; of an order that is over nothing happens."""
+        """Ask for an order's end; of an order that is over nothing happens. With a parent its children end."""
         ticket = self._tickets.get(order.ref)
-        if ticket is not None and not ticket.state.status.is_final and ticket.book.account.session.is_running:
-            ticket.book.account.session.cancel(ticket.client_order_id)
+        if ticket is None or not ticket.order.alive():
+            return
+        if self._bundles.holding(ticket) is not None:
+            for each in self._bundles.remove(ticket):
+                each.order.addinfo(reason="cancelled before it was sent")
+                each.order.cancel()
+                self._news.tell(each.order)
+        elif ticket.owner_id and ticket.book.account.session.is_running:
+            ticket.is_cancelled = True
+            ticket.book.account.session.cancel(ticket.owner_id)
+
+    def cancel_all(self, data: Any = None) -> int:
+        """Cancel every living order of this broker, or those in a data's instrument; return how many.
+
+        It is one request for each instrument where the venue can do that, and
+        nobody else has an order there.
+        """
+        book = self._book(data) if data is not None else None
+        living = [each for each in self._tickets.values() if each.order.alive() and book in {None, each.book}]
+        sent: dict[Account, list[str]] = {}
+        for ticket in living:
+            if ticket.owner_id and self._bundles.holding(ticket) is None and ticket.book.account.session.is_running:
+                ticket.is_cancelled = True
+                sent.setdefault(ticket.book.account, []).append(ticket.owner_id)
+            else:
+                self.cancel(ticket.order)
+        for account, owner_ids in sent.items():
+            account.session.cancel_all(owner_ids)
+        return len(living)
+
+    def amend(
+        self,
+        order: Any,
+        price: float | None = None,
+        size: float | None = None,
+        plimit: float | None = None,
+        trailamount: float | None = None,
+    ) -> bool:
+        """Change a living order; what is None stays. Say whether the change was sent.
+
+        Once it is taken, ``order.created`` shows it and ``notify_order`` tells the
+        order as Accepted, with ``order.info.amended``. What is refused, here or by
+        the venue, leaves the order as it is, with ``order.info.amend_refused``.
+
+        Args:
+            order: what ``buy`` returned, or ``notify_order`` was given.
+            price: of a limit order its limit, of the others their trigger.
+            size: the whole size, what was filled included.
+            plimit: the limit behind a trigger.
+            trailamount: the distance of a trailing stop, in quote units.
+        """
+        ticket = self._tickets.get(order.ref)
+        if ticket is None or not ticket.order.alive():
+            return False
+        changes = {"price": price, "size": size, "plimit": plimit, "trailamount": trailamount}
+        try:
+            request = amended(ticket.book, ticket.request, filled=ticket.filled, **changes)
+            self._send_amendment(ticket, request)
+        except (BtxError, ValueError) as error:
+            self._news.refuse_amendment(ticket, str(error))
+            return False
+        return True
+
+    def _send_amendment(self, ticket: Ticket, request: OrderRequest) -> None:
+        """Send it; of an order that waits for ``transmit=True`` it shows at once.
+
+        Raises:
+            BtxError: it is not sent.
+        """
+        if ticket.amending is not None:
+            raise BtxError("the last amendment has not been answered yet")
+        if (refusal := refusal_of(ticket.book, request, is_one_more=False)) is not None:
+            raise BtxError(refusal)
+        if ticket.owner_id:
+            ticket.book.account.session.amend(ticket.owner_id, request)
+            ticket.amending, ticket.replaced = request, frozenset(ticket.legs)
+        else:
+            ticket.request = request
+            show_request(ticket.order, request)
 
     def orderstatus(self, order: Any) -> Any:
         """Return backtrader's status of an order now."""
         ticket = self._tickets.get(order.ref)
         return ticket.order.status if ticket is not None else order.status
+
+    def open_orders(self, data: Any = None, store: "LiveStore | None" = None) -> list[Any]:
+        """Return the living orders, those that earlier runs left first; of one data or one account if given.
+
+        They compare equal with what ``notify_order`` is given. What earlier runs
+        left has ``order.info.recovered``, and ``order.parent`` and ``order.oco``
+        as it was sent.
+
+        Raises:
+            ConfigError: the data is of no account of this broker.
+        """
+        living = (each for each in self._tickets.values() if each.order.alive())
+        book = self._book(data) if data is not None else None
+        account = self._accounts[id(store)] if store is not None else None
+        return [each.order for each in living if book in {None, each.book} and account in {None, each.book.account}]
 
     def _order(  # noqa: PLR0917 -- backtrader's signature
         self,
@@ -276,9 +382,30 @@ class LiveBroker(bt.BrokerBase):
     ) -> Any:
         """Make backtrader's order and send ours; what cannot be sent ends Rejected, with ``order.info.reason``.
 
-        Extra arguments: ``time_in_force="IOC"``, ``post_only=True``, and ``params``
-        (a dict of venue parameters); everything else lands in ``order.info``, but
-        what looks like one of ours misspelt is not sent.
+        It is Created until its intent is on disk, which tells it as Submitted.
+
+        ``exectype`` is Market, Limit, Stop, StopLimit, StopTrail or StopTrailLimit.
+        A stop whose trigger the market has passed acts at once, as in a backtest.
+        A take-profit, which waits on the other side, is asked for by name:
+        ``order_type="TAKE_PROFIT_MARKET"`` or ``"TAKE_PROFIT_LIMIT"``, with the
+        trigger in ``price`` and the limit in ``plimit``.
+
+        ``valid`` is as in backtrader: a datetime, a date, a timedelta, and 0 or
+        ``bt.Order.DAY`` for the end of the session (midnight UTC where there is
+        none); a market order needs none and ignores it.
+
+        ``parent``, ``oco`` and ``transmit`` are as in backtrader: what waits for
+        ``transmit=True`` leaves together with it. An order of a group is over when
+        none of its legs can fill any more; an exit whose parent filled less than
+        was asked for ends Completed with less in ``executed.size`` than in
+        ``created.size``: all there was to protect.
+
+        Extra arguments: ``time_in_force="IOC"``, ``post_only=True``,
+        ``display_size`` (an iceberg), ``order_type``, ``native_bracket=True``
+        (entry and exits as one list at the venue: the exits rest only after a
+        complete fill) and ``params`` (a dict of venue parameters); everything else
+        lands in ``order.info``, but what looks like one of ours misspelt is not
+        sent.
 
         Raises:
             BtxError: the data has no bar yet, so backtrader cannot make an order.
@@ -292,8 +419,7 @@ class LiveBroker(bt.BrokerBase):
             size=size,
             price=price,
             pricelimit=plimit,
-            exectype=exectype,
-            valid=valid,
+            exectype=exectype_of(exectype, info.get("order_type")),
             tradeid=tradeid,
             oco=oco,
             trailamount=trailamount,
@@ -301,50 +427,86 @@ class LiveBroker(bt.BrokerBase):
             parent=parent,
             transmit=transmit,
         )
-        order.addinfo(**{key: value for key, value in info.items() if key not in _OWN_ARGUMENTS})
+        order.addinfo(**{key: value for key, value in info.items() if key not in OWN_ARGUMENTS})
         order.addcomminfo(book.comminfo)
-        is_grouped = oco is not None or parent is not None or not transmit
-        if (too_early := self._not_now(data)) is not None:
-            self._refuse(order, too_early)  # a strategy may try at every bar of history: that is not worth a line each
-            return order
-        refusal = not_sent_yet(valid=valid, is_grouped=is_grouped) or misspelt(info, _OWN_ARGUMENTS)
-        if refusal is None:
-            refusal = self._send(order, book, side=side, size=size, price=price, info=info)
+        asked = Asked(
+            side=side,
+            size=size,
+            price=price,
+            plimit=plimit,
+            valid=valid,
+            trailamount=trailamount,
+            trailpercent=trailpercent,
+            info=info,
+            is_child=parent is not None,
+        )
+        too_early = self._not_now(data)
+        refusal = too_early or misspelt(info, OWN_ARGUMENTS) or self._send(order, book, asked)
         if refusal is not None:
-            name = book.account.session.name
-            _log.warning("%s: an order in %s is not sent: %s", name, book.instrument.symbol, refusal)
-            self._refuse(order, refusal)
+            name, symbol = book.account.session.name, book.instrument.symbol
+            if too_early is None:  # a strategy may try at every bar of history: that is not worth a line each
+                _log.warning("%s: an order in %s is not sent: %s", name, symbol, refusal)
+            if order.alive():
+                self._news.refuse(order, refusal)
+            self._break_up(parent or oco, refusal)
         return order
 
-    def _send(
-        self, order: Any, book: Book, *, side: Side, size: float, price: float | None, info: Mapping[str, Any]
-    ) -> str | None:
-        """Check and submit; return the reason when it is not sent."""
-        session = book.account.session
+    def _send(self, order: Any, book: Book, asked: Asked) -> str | None:
+        """Check, and submit with what is tied to it; return the reason when it is not sent."""
+        session, bundle = book.account.session, None
         if (refused := session.orders_refused()) is not None:
             return refused
         try:
-            request = _request(book, order, side=side, size=size, price=price, info=info)
+            ticket = Ticket(order=order, book=book, request=make_request(order, asked, book))
+            tie = tie_of(ticket, parent=self._known(order.parent), oco=self._known(order.oco))
+            if (refused := refusal_of(book, ticket.request, is_one_more=not asked.is_child)) is not None:
+                return refused
+            native_entry = bool(asked.info.get("native_bracket"))
+            bundle = self._bundles.take(ticket, tie, transmit=order.transmit, native_entry=native_entry)
+            self._tickets[order.ref] = ticket
+            if bundle is not None:
+                self._submit(bundle)
         except (BtxError, ValueError) as error:
+            lacking = bundle.head.order if bundle is not None and getattr(error, "lacks_funds", False) else None
+            for each in bundle or ():
+                if not each.owner_id and each.order is not order:
+                    text = f"it leaves with order {order.ref}: {error}"
+                    self._news.refuse(each.order, text, lacks_funds=each.order is lacking)
+            if order is lacking:
+                self._news.refuse(order, str(error), lacks_funds=True)
             return str(error)
-        violation = check(request, reference_price=book.last_close())
-        if violation is not None:
-            return violation.text
-        if (veto := session.check_order(request)) is not None:
-            return veto
-        try:
-            client_order_id = session.submit(request)
-        except BtxError as error:
-            return str(error)
-        order.addinfo(client_order_id=client_order_id)
-        ticket = Ticket(
-            order=order, book=book, client_order_id=client_order_id, state=_placed(request, client_order_id)
-        )
-        self._tickets[order.ref] = ticket
-        book.account.tickets[client_order_id] = ticket
-        order.submit(self)
-        self._tell(order)
         return None
+
+    def _known(self, order: Any) -> Ticket | None:
+        """Return the ticket of an order that another is tied to.
+
+        Raises:
+            ConfigError: it was never sent.
+        """
+        if order is None:
+            return None
+        ticket = self._tickets.get(order.ref)
+        if ticket is None:
+            reason = order.info.get("reason")
+            because = f": {reason}" if reason else ""
+            raise ConfigError(f"order {order.ref}, which it is tied to, is {order.getstatusname()}{because}")
+        return ticket
+
+    def _submit(self, bundle: Bundle) -> None:
+        account, sent = bundle.head.book.account, list(bundle)
+        group = bundle.send()
+        for ticket in sent:
+            ticket.order.addinfo(client_order_id=ticket.owner_id)
+            account.tickets[ticket.owner_id] = ticket
+        if group is not None:
+            account.unwritten[group.group_id] = group
+
+    def _break_up(self, order: Any, reason: str) -> None:
+        """Refuse everything that would have left with an order that is refused: no entry leaves without its exits."""
+        bundle = self._bundles.holding(self._tickets.get(order.ref)) if order is not None else None
+        if bundle is not None:
+            for ticket in self._bundles.drop(bundle):
+                self._news.refuse(ticket.order, f"an order it is tied to was refused: {reason}")
 
     def _not_now(self, data: Any) -> str | None:
         """Return why an order on this data must not leave now: history is never traded."""
@@ -367,128 +529,26 @@ class LiveBroker(bt.BrokerBase):
             feed.store.put_notification(f"{feed.symbol}: orders are rejected: {text}")
         return text
 
-    def _refuse(self, order: Any, reason: str, *, for_money: bool = False) -> None:
-        order.addinfo(reason=reason)
-        if for_money:
-            order.margin()
-        else:
-            order.reject(self)
-        self._tell(order)
-
     # --- events in ----------------------------------------------------------------------------------------------
 
     def next(self) -> None:
         """Take over what the sessions learned. Called by cerebro once per loop."""
+        self._states.begin(self.cerebro.runningstrats)
         for account in self._accounts.values():
-            self._seed(account)
-            self._take(account)
-
-    def _take(self, account: Account) -> None:
-        for item in account.store.events():
-            match item:
-                case OrderUpdate():
-                    self._on_update(account, item)
-                case BalanceUpdate():
-                    account.take_totals(item)
-        for difference in account.differences(account.session.clock.market_ns()):
-            account.store.put_notification(difference)
+            for book in account.beginning():
+                self._news.begin(account, book)
+            self._news.take(account)
 
     def get_notification(self) -> Any:
         """Return the next order for ``notify_order``, None when there is none."""
-        return self._notifications.popleft() if self._notifications else None
+        return self._news.next_order()
 
-    def _tell(self, order: Any) -> None:
-        self._notifications.append(order.clone())
-
-    def _on_update(self, account: Account, update: OrderUpdate) -> None:
-        ticket = account.tickets.get(update.order.client_order_id)
-        if ticket is None:
-            return  # sent past this broker: the venue's totals will tell
-        ticket.state = update.order
-        if update.order.venue_order_id is not None:
-            ticket.order.addinfo(venue_order_id=update.order.venue_order_id)
-        match update.event:
-            case Fill() as fill:
-                self._on_fill(account, ticket, fill)
-            case PlaceRefused(reason=reason, insufficient_funds=for_money):
-                _log.warning("%s: %s was refused: %s", account.session.name, ticket, reason)
-                self._refuse(ticket.order, reason, for_money=for_money)
-            case OutcomeUnknown(reason=reason):
-                ticket.order.addinfo(reason=reason)
-                account.store.put_notification(f"order {ticket.order.ref}: no answer yet: {reason}")
-            case CancelResult(outcome=CancelOutcome.REFUSED, reason=reason):
-                ticket.order.addinfo(cancel_refused=reason)
-                account.store.put_notification(f"order {ticket.order.ref}: the cancel was refused: {reason}")
-            case _:
-                self._on_status(ticket)
-
-    def _on_status(self, ticket: Ticket) -> None:
-        state, order = ticket.state, ticket.order
-        if not order.alive():
-            return
-        if state.status.is_final:
-            if state.is_settled:
-                self._finish(ticket)
-        elif order.status == bt.Order.Submitted and STATUSES[state.status] != bt.Order.Submitted:
-            order.accept(self)
-            self._tell(order)
-
-    def _finish(self, ticket: Ticket) -> None:
-        order, state = ticket.order, ticket.state
-        if state.evidence is not None and state.evidence.reason:
-            order.addinfo(reason=state.evidence.reason)
-        if state.status is Status.FILLED:
-            order.executed.remsize = 0  # floats may leave a dust of their own: the venue's word counts
-            order.completed()
-        elif state.status is Status.CANCELED:
-            order.cancel()
-        elif state.status is Status.EXPIRED:
-            # Order.expire() asks the clock of the data; the venue has decided already.
-            order.status = bt.Order.Expired
-            order.executed.dt = order.data.datetime[0]
-        else:
-            order.reject(self)
-        self._tell(order)
-
-    def _on_fill(self, account: Account, ticket: Ticket, fill: Fill) -> None:
-        known = ticket.fills.get(fill.fill_id)
-        ticket.fills[fill.fill_id] = fill
-        order, book = ticket.order, ticket.book
-        order.addinfo(fills=tuple(ticket.fills.values()))
-        if known is not None:  # told again, with the fee it lacked
-            account.book_late_fee(known, fill)
-            return
-        if order.status == bt.Order.Submitted:
-            order.accept(self)
-            self._tell(order)
-        executed = account.book_fill(book, fill)
-        order.execute(
-            _EPOCH_DAYS + fill.time_ns / NS_PER_DAY,
-            float(fill.side.sign * fill.quantity),
-            float(fill.price),
-            *executed.parts(order.comminfo, account.fee_of(book, fill)),
-        )
-        if ticket.state.is_settled:
-            self._finish(ticket)
-        else:
-            order.partial()
-            self._tell(order)
-
-    def _seed(self, account: Account) -> None:
-        """Show what was held at the start as an order and a trade, once there is a bar to date it with."""
-        for book in account.unseeded():
-            data, size = book.data, float(book.pending_seed)
-            price = data.close[0]
-            executed = book.seed(Decimal(repr(price)))
-            order = BuyOrder(owner=None, data=data, size=size, price=price, exectype=bt.Order.Market)
-            order.addcomminfo(book.comminfo)
-            order.addinfo(seed=True)
-            order.submit(self)
-            order.accept(self)
-            order.execute(data.datetime[0], size, price, *executed.parts(order.comminfo, 0.0))
-            order.executed.remsize = 0
-            order.completed()
-            self._tell(order)
+    def turn_ends(self) -> None:
+        """Save the strategies' states when it is time: nothing is half done now."""
+        if self._states.are_kept:
+            live = [each for each in self.cerebro.datas if isinstance(each, LiveFeed) and each.is_live and len(each)]
+            if live:
+                self._states.pass_time(max(data.last_close_ns for data in live))
 
 
 def broker(*stores: "LiveStore", currency: str | None = None) -> LiveBroker:
@@ -508,56 +568,3 @@ def broker(*stores: "LiveStore", currency: str | None = None) -> LiveBroker:
             f"stores count cash in {', '.join(sorted(currencies))}: load them all with currency={wanted!r}"
         )
     return LiveBroker(*stores, currency=wanted)
-
-
-def _request(
-    book: Book, order: Any, *, side: Side, size: float, price: float | None, info: Mapping[str, Any]
-) -> OrderRequest:
-    """Return what is asked for, on the venue's grid.
-
-    Raises:
-        ConfigError: the venue, or this version, does not do it; the message says what it does.
-        ValueError: a number is none.
-    """
-    session, instrument = book.account.session, book.instrument
-    known = session.info.capabilities[session.market]
-    order_type = order_type_of(order, known)
-    time_in_force = time_in_force_of(info.get("time_in_force"), known)
-    post_only = bool(info.get("post_only"))
-    if post_only and (not known.post_only or order_type is not OrderType.LIMIT):
-        raise ConfigError(
-            f"post_only=True is for limit orders at venues that know it: not for this one at {instrument.venue}"
-        )
-    quantity = _quantity(book, side=side, size=size, order_type=order_type)
-    asked = quantity or Decimal(repr(float(size)))  # of what is below a step nothing is left to tell
-    if (violation := check_quantity(instrument, asked, order_type=order_type)) is not None:
-        raise ConfigError(violation.text)
-    limit = None
-    if order_type is OrderType.LIMIT:
-        limit = to_grid_price(instrument, order.created.price if price is None else price, side=side)
-    feed = feed_of(order.data)
-    assert feed is not None
-    return OrderRequest(
-        instrument=instrument,
-        side=side,
-        order_type=order_type,
-        quantity=quantity,
-        price=limit,
-        time_in_force=time_in_force,
-        post_only=post_only,
-        signal_ns=feed.last_close_ns,
-        params=dict(info.get("params") or {}),
-    )
-
-
-def _placed(request: OrderRequest, client_order_id: str) -> Order:
-    return new_order(Leg(client_order_id=client_order_id, request=request, quantity=request.quantity))
-
-
-def _quantity(book: Book, *, side: Side, size: float, order_type: OrderType) -> Decimal:
-    """Return ``size`` on the grid; what sells the whole position sells what is there, and not a float's idea of it."""
-    held = book.mirror.held
-    if held and (held > 0) is (side is Side.SELL) and float(size) == abs(book.mirror.size):
-        whole, _ = split_dust(abs(held), step_size=step_of(book.instrument, order_type=order_type))
-        return whole
-    return to_grid_quantity(book.instrument, size, order_type=order_type)

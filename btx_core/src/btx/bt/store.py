@@ -14,13 +14,14 @@ from btx.bt.broker import LiveBroker
 from btx.bt.feed import DataSpec, LiveFeed
 from btx.bt.run import Loop, loop_of, stock_broker_warning
 from btx.bt.timeframes import interval_of, to_backtrader
+from btx.bt.verdict import Verdict, judge, request_of
 from btx.config import Secret
-from btx.errors import ConfigError
+from btx.errors import BtxError, ConfigError
 from btx.model.account import Balance, BalanceUpdate
 from btx.model.instrument import Instrument
-from btx.model.order import Order
+from btx.model.order import Order, OrderRequest
 from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, parse_duration
-from btx.runtime.mailbox import BarItem, Mailbox, Note, OrderUpdate
+from btx.runtime.mailbox import BarItem, GroupWritten, Mailbox, MemberEnded, Note, OrderUpdate
 from btx.runtime.session import Session
 
 __all__ = ("LiveStore",)
@@ -144,9 +145,67 @@ class LiveStore:
         """Return the market's instruments by symbol; empty before the start."""
         return dict(self.session.instruments())
 
+    def would_accept(
+        self,
+        request: OrderRequest | None = None,
+        *,
+        side: str | None = None,
+        dataname: str | None = None,
+        data: Any = None,
+        size: Any = None,
+        price: Any = None,
+        plimit: Any = None,
+        exectype: Any = None,
+        display_size: Any = None,
+    ) -> Verdict:
+        """Say whether the venue's rules would let an order pass, and which order near it they would::
+
+            verdict = store.would_accept(side="buy", dataname="BTC/USDT", size=0.00001, price=20_000)
+            verdict or print(verdict.rule, verdict.text, verdict.nearest)
+
+        The order is an ``OrderRequest``, or words: ``side``, ``size``, ``price``,
+        ``plimit``, ``exectype``, ``display_size``, and the symbol as ``dataname=`` or
+        by its ``data=``.  It is judged as it stands, where ``buy()`` and ``sell()``
+        round first.  What is not known here (see ``Session.market_view``) the venue
+        judges itself; nothing is asked of it, and what the account can pay is no rule.
+
+        Raises:
+            ConfigError: a word of the order is unknown or missing.
+            UnknownSymbolError: the venue lists no such instrument.
+            BtxError: the store is not started, so its instruments are not known.
+        """
+        if request is None:
+            if side is None or size is None:
+                raise ConfigError(
+                    'would_accept(side="buy", dataname="BTC/USDT", size=1): an order has a side and a size'
+                )
+            symbol = _symbol(dataname if dataname is not None else getattr(data, "_dataname", None))
+            if not self.session.instruments():
+                raise BtxError(f"{self.session.name} is not started: cerebro.run() does it, or store.start()")
+            request = request_of(
+                self.session.instrument(symbol),
+                side=side,
+                size=size,
+                price=price,
+                plimit=plimit,
+                exectype=exectype,
+                display_size=display_size,
+            )
+        return judge(request, self.session.market_view(request.instrument))
+
     def orders(self) -> tuple[Order, ...]:
         """Return this run's orders as they are now, with their fills."""
         return self.session.orders()
+
+    def open_orders(self, data: Any = None) -> list[Any]:
+        """Return backtrader's orders that live: this run's, and those that earlier runs left; of ``data`` if given.
+
+        See :meth:`LiveBroker.open_orders`; empty before ``cerebro.run()``.
+
+        Raises:
+            ConfigError: the data is of no account of this store's broker.
+        """
+        return self.broker.open_orders(data, store=self) if self.broker is not None else []
 
     # --- what backtrader asks ----------------------------------------------------------------------------------
 
@@ -238,7 +297,7 @@ class LiveStore:
         """Something waits to be told, or to be taken over by the broker."""
         return bool(self._notifications or self.session.events) or (self.broker is not None and self.broker.has_news)
 
-    def events(self) -> Iterator[OrderUpdate | BalanceUpdate]:
+    def events(self) -> Iterator[OrderUpdate | GroupWritten | MemberEnded | BalanceUpdate]:
         """Take what the session learned; its remarks go to ``notify_store`` and to the log."""
         while (item := self.session.events.take()) is not None:
             if isinstance(item, Note):
@@ -255,6 +314,8 @@ class LiveStore:
     def get_notifications(self) -> list[Any]:
         """Return what is to be told; the one place where the live loop waits."""
         if self._loop is not None:
+            if self.broker is not None:
+                self.broker.turn_ends()
             self._loop.pause(self)
         if self.broker is None:
             for _ in self.events():

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import attrs
 
-__all__ = ("Instrument", "InstrumentKind")
+__all__ = ("Instrument", "InstrumentKind", "PriceBand")
 
 
 class InstrumentKind(enum.Enum):
@@ -20,6 +20,20 @@ class InstrumentKind(enum.Enum):
 
 _positive = attrs.validators.gt(Decimal(0))
 _not_negative = attrs.validators.ge(Decimal(0))
+
+
+@attrs.frozen(kw_only=True)
+class PriceBand:
+    """How far an order's price may lie from the average of the last ``minutes``: multipliers by side.
+
+    ``minutes=0`` means the last price.
+    """
+
+    bid_up: Decimal
+    bid_down: Decimal
+    ask_up: Decimal
+    ask_down: Decimal
+    minutes: int
 
 
 @attrs.frozen(kw_only=True)
@@ -51,4 +65,10 @@ class Instrument:
     max_notional: Decimal | None = None  # quote units
     min_notional_for_market: bool = True
     multiplier: Decimal = attrs.field(default=Decimal(1), validator=_positive)
+    price_band: PriceBand | None = None
+    max_orders: int | None = None  # open at once, per account
+    max_conditional_orders: int | None = None  # those that wait for a trigger, likewise
+    max_iceberg_orders: int | None = None
+    max_iceberg_parts: int | None = None  # quantity over display quantity, rounded up
+    max_position: Decimal | None = None  # base units, held and being bought
     is_trading: bool = True

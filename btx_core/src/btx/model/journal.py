@@ -1,11 +1,29 @@
 """What the journal holds: one record for each thing that must outlive the process."""
 
+from collections.abc import Mapping
+from decimal import Decimal
+
 import attrs
 
-from btx.model.order import Leg, OrderEvent
+from btx.model.order import Group, Leg, OrderEvent
 from btx.model.venue import Environment
 
-__all__ = ("Event", "Intent", "Note", "Record", "RunEnded", "RunStarted", "Sent", "UnknownRecord")
+__all__ = (
+    "Delivered",
+    "Event",
+    "GroupState",
+    "Halted",
+    "Intent",
+    "Note",
+    "Record",
+    "Resumed",
+    "RunEnded",
+    "RunStarted",
+    "Sent",
+    "Snapshot",
+    "StrategyState",
+    "UnknownRecord",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +65,59 @@ class Event:
 
 
 @attrs.frozen(kw_only=True)
+class GroupState:
+    """A group as it stands from here on: on disk before its first leg; again whenever the strategy changes it."""
+
+    group: Group
+    is_over: bool = False  # nothing will be sent for it any more
+    time_ns: int  # wire time
+
+    @property
+    def client_order_id(self) -> str:
+        return self.group.group_id
+
+
+@attrs.frozen(kw_only=True)
+class Delivered:
+    """The strategy was told of a fill; what has none of these is told again after a restart, as recovered."""
+
+    client_order_id: str
+    fill_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """What the account held when everything before was counted; the fills after it explain every difference."""
+
+    balances: Mapping[str, Decimal]  # totals by asset
+    time_ns: int  # market time
+
+
+@attrs.frozen(kw_only=True)
+class Halted:
+    """No order may be sent from here on but those that reduce; it outlives the process."""
+
+    reason: str  # names the field that differs, or the limit that broke
+    time_ns: int  # wire time
+
+
+@attrs.frozen(kw_only=True)
+class Resumed:
+    """The user has looked, and trading goes on."""
+
+    time_ns: int  # wire time
+
+
+@attrs.frozen(kw_only=True)
+class StrategyState:
+    """What a strategy wants to find again after a restart: text of its own."""
+
+    name: str
+    text: str
+    time_ns: int  # wire time
+
+
+@attrs.frozen(kw_only=True)
 class RunStarted:
     """A process began to trade."""
 
@@ -85,4 +156,18 @@ class UnknownRecord:
     body: str
 
 
-Record = Intent | Sent | Event | RunStarted | RunEnded | Note | UnknownRecord
+Record = (
+    Intent
+    | Sent
+    | Event
+    | GroupState
+    | Delivered
+    | Snapshot
+    | Halted
+    | Resumed
+    | StrategyState
+    | RunStarted
+    | RunEnded
+    | Note
+    | UnknownRecord
+)

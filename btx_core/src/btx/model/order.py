@@ -15,11 +15,16 @@ __all__ = (
     "CancelResult",
     "Evidence",
     "Fill",
+    "Group",
+    "GroupKind",
     "Leg",
     "Liquidity",
+    "ListKind",
+    "Member",
     "Offset",
     "Order",
     "OrderEvent",
+    "OrderList",
     "OrderReport",
     "OrderRequest",
     "OrderType",
@@ -116,7 +121,12 @@ _optional_positive = attrs.validators.optional(_positive)
 
 @attrs.frozen(kw_only=True)
 class OrderRequest:
-    """What a strategy asks for, on the instrument's grid; one request becomes 1..n legs."""
+    """What a strategy asks for, on the instrument's grid; one request becomes 1..n legs.
+
+    A TRAILING_STOP follows the market by ``trail_amount`` quote units or
+    ``trail_bps`` basis points, one of the two; its ``trigger_price`` is where it
+    stands now, and with a ``price`` it becomes a limit order when it triggers.
+    """
 
     instrument: Instrument
     side: Side
@@ -128,18 +138,91 @@ class OrderRequest:
     post_only: bool = False
     reduce_only: bool = False
     position_side: PositionSide = PositionSide.NET
+    display_quantity: Decimal | None = attrs.field(default=None, validator=_optional_positive)  # iceberg: what shows
+    trail_amount: Decimal | None = attrs.field(default=None, validator=_optional_positive)  # quote units
+    trail_bps: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
+    expires_ns: int | None = None  # market time; with GTD and with nothing else
     signal_ns: int  # market time: close of the bar the decision stands on
     params: Mapping[str, Any] = attrs.field(factory=dict)  # venue extras the user passed through
 
 
 @attrs.frozen(kw_only=True)
 class Leg:
-    """One venue order of a request; its id exists, and is written down, before anything is sent."""
+    """One venue order of a request; its id exists, and is written down, before anything is sent.
+
+    ``member_id`` is the strategy's order it works for, where that is not this leg
+    alone: an amended order, an exit of a bracket.
+    """
 
     client_order_id: str
     request: OrderRequest
     quantity: Decimal = attrs.field(validator=_positive)
     offset: Offset = Offset.OPEN
+    member_id: str | None = None
+    group_id: str | None = None  # of the bracket or OCO group it belongs to
+    list_id: str | None = None  # of the venue's own order list it is sent in
+
+    @property
+    def owner_id(self) -> str:
+        """The strategy's order this leg works for."""
+        return self.member_id or self.client_order_id
+
+
+class ListKind(enum.Enum):
+    """Order lists a venue keeps itself: one cancels the other, one triggers another, one triggers such a pair."""
+
+    OCO = "OCO"
+    OTO = "OTO"
+    OTOCO = "OTOCO"
+
+
+@attrs.frozen(kw_only=True)
+class OrderList:
+    """Legs that are sent in one request and live or end together at the venue.
+
+    OCO: two legs of one side and quantity, the one that sells higher (or buys
+    lower) first. OTO and OTOCO: the working leg first, then what it triggers.
+    """
+
+    list_id: str  # ours, like a client order id
+    kind: ListKind
+    legs: tuple[Leg, ...]
+
+
+class GroupKind(enum.Enum):
+    """How a strategy tied orders together."""
+
+    BRACKET = "BRACKET"  # exits protect what the entry filled; one exit cancels the other
+    OCO = "OCO"  # the first to fill cancels the others
+
+
+@attrs.frozen(kw_only=True)
+class Member:
+    """One order of a group as the strategy made it; it becomes 0..n legs."""
+
+    member_id: str  # like a client order id; the first leg of an entry, or of an OCO order sent alone, has it too
+    request: OrderRequest
+
+
+@attrs.frozen(kw_only=True)
+class Group:
+    """Orders of a strategy that are tied together, as it made them; what came of it is in their legs."""
+
+    group_id: str
+    kind: GroupKind
+    entry: Member | None = None  # BRACKET only
+    members: tuple[Member, ...]  # the exits of a BRACKET, the alternatives of an OCO
+    native_entry: bool = False  # send entry and exits as one OTO or OTOCO list: exits rest after a complete fill only
+    withdrawn: tuple[str, ...] = ()  # members the strategy has cancelled
+
+    @property
+    def everyone(self) -> tuple[Member, ...]:
+        """The entry, if there is one, and the members."""
+        return (*((self.entry,) if self.entry is not None else ()), *self.members)
+
+    def member(self, member_id: str) -> Member | None:
+        """Return a member (or the entry) by its id, None when there is none."""
+        return next((each for each in self.everyone if each.member_id == member_id), None)
 
 
 @attrs.frozen(kw_only=True)
@@ -165,7 +248,8 @@ class Fill:
     """One execution; ``fill_id`` is unique within its instrument, so replays are harmless.
 
     ``fee`` is in units of ``fee_asset``, negative for a rebate; both are None
-    where the venue did not tell yet.
+    where the venue did not tell yet.  ``client_order_id`` is empty where a
+    venue's list of fills names only its own ids.
     """
 
     fill_id: str

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from btx.model.instrument import Instrument
-from btx.model.order import OrderType, TimeInForce
+from btx.model.order import ListKind, OrderType, TimeInForce
 from btx.model.time import Interval
 
 __all__ = (
@@ -96,13 +96,18 @@ class ClientIdSpec:
 
 @attrs.frozen(kw_only=True)
 class Capabilities:
-    """What works natively at a venue in one market; everything else is refused at set-up."""
+    """What works natively at a venue in one market; the core emulates what it can and refuses the rest."""
 
     order_types: frozenset[OrderType]
     times_in_force: frozenset[TimeInForce]
     intervals: tuple[Interval, ...]
     channels: frozenset[Channel]
     post_only: bool = False
+    iceberg: bool = False  # display_quantity
+    trailing_bps: tuple[int, int] | None = None  # smallest and largest trail a TRAILING_STOP may have; None: emulated
+    replace: bool = False  # Broker.replace: cancel and place in one request
+    cancel_all: bool = False  # Broker.cancel_all: every open order of an instrument in one request
+    order_lists: frozenset[ListKind] = frozenset()  # Broker.place_list
 
 
 @attrs.frozen(kw_only=True)
@@ -117,7 +122,8 @@ class VenueInfo:
     capabilities: Mapping[str, Capabilities]  # by market
     client_id: ClientIdSpec
     limits: tuple[RateLimit, ...] = ()
-    costs: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)  # operation -> limit name -> units
+    # operation -> limit name -> units; an operation is a port's method, and of place_list each kind: place_oco, ...
+    costs: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
     settings: type[Any] | None = None  # attrs class whose fields are what ``options`` may name
 
 
@@ -146,6 +152,7 @@ class Scenario:
     ``data`` maps symbols (``BTC/USDT``) to kline files; without it a seeded
     synthetic market of ``symbols`` is played.  ``speed=None`` is lockstep: the
     market waits for the client.  ``until_ns`` is market time after the origin.
+    With ``attach`` the world is one that runs already, and all else is as it is there.
     """
 
     seed: int = 1
@@ -158,6 +165,8 @@ class Scenario:
     rebase: bool = False  # move the data so that its origin is now (for clients that know one clock)
     accounts: tuple[SimAccount, ...] = ()  # empty: one account made from the seed
     port: int = 0  # where the venue's protocol is served; 0: any free port
+    faults: str = ""  # what goes wrong, the JSON text of btx.sim.faults; "": nothing
+    attach: str | None = None  # the control address of a simulator that runs already
 
 
 @attrs.frozen(kw_only=True)
@@ -171,3 +180,4 @@ class Endpoints:
     accounts: tuple[SimAccount, ...]
     clock: SimClock
     extra: Mapping[str, str] = attrs.field(factory=dict)
+    is_under_way: bool = False  # others traded there before: the clock starts now, not where the market began

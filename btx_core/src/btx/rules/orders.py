@@ -9,10 +9,12 @@ repetition cannot matter:
 
   1. the venue before an inference of ours;
   2. final before open: nothing leaves a final state;
-  3. the venue's own sequence, where it gives one (an answer to a query does
+  3. anything before PENDING_NEW: an order that works (or an exit that its
+     entry has woken) is never pending again;
+  4. the venue's own sequence, where it gives one (an answer to a query does
      not, at most venues; it then ranks below every sequenced statement);
-  4. the status that is further on in an order's life;
-  5. time, and for an exact tie the text.
+  5. the status that is further on in an order's life;
+  6. time, and for an exact tie the text.
 
   The cumulative ``filled`` never falls, so it is joined apart, among
   statements of the same kind: a terse answer that names none takes nothing back.
@@ -213,10 +215,11 @@ def _refusal_of(event: PlaceRefused) -> Evidence:
     )
 
 
-def _strength(evidence: Evidence) -> tuple[bool, bool, bool, int, int, int, str, bool]:
+def _strength(evidence: Evidence) -> tuple[bool, bool, bool, bool, int, int, int, str, bool]:
     return (
         not evidence.inferred,
         evidence.status.is_final,
+        evidence.status is not Status.PENDING_NEW,
         evidence.sequence is not None,
         evidence.sequence or 0,
         _PRECEDENCE[evidence.status],

@@ -68,8 +68,9 @@ def apply_fill(position: Position, *, signed_quantity: Decimal, price: Decimal) 
     before = position.quantity
     after = _EXACT.add(before, signed_quantity)
     opened, closed = _split(before, after)
-    released = _cost_of(position, -closed)
-    realised = _EXACT.subtract(_EXACT.multiply(-closed, price), released)
+    taken = _EXACT.minus(closed)
+    released = _cost_of(position, taken)
+    realised = _EXACT.subtract(_EXACT.multiply(taken, price), released)
     cost = _EXACT.add(_EXACT.subtract(position.cost, released), _EXACT.multiply(opened, price))
     return Booked(position=Position(quantity=after, cost=cost), opened=opened, closed=closed, realised=realised)
 
@@ -88,7 +89,7 @@ def _split(before: Decimal, after: Decimal) -> tuple[Decimal, Decimal]:
         return change, _ZERO
     if after == 0 or (before > 0) == (after > 0):
         return _ZERO, change
-    return after, -before
+    return after, _EXACT.minus(before)
 
 
 # --- spot: the fee may be taken from the coin that was bought -----------------------------------------
@@ -97,15 +98,15 @@ def _split(before: Decimal, after: Decimal) -> tuple[Decimal, Decimal]:
 def base_change(fill: Fill, *, base: str) -> Decimal:
     """Return what a spot fill does to the holding of its base coin: bought less the fee, if paid in it."""
     fee = fill.fee if fill.fee is not None and fill.fee_asset == base else _ZERO
-    return _EXACT.subtract(fill.side.sign * fill.quantity, fee)
+    return _EXACT.subtract(_EXACT.multiply(fill.side.sign, fill.quantity), fee)
 
 
 def balance_changes(fill: Fill, *, instrument: Instrument) -> dict[str, Decimal]:
     """Return what a spot fill adds to (or takes from) each asset, its fee included."""
     paid = _EXACT.multiply(fill.price, fill.quantity)
     changes = {
-        instrument.base: fill.side.sign * fill.quantity,
-        instrument.quote: -paid if fill.side is Side.BUY else paid,
+        instrument.base: _EXACT.multiply(fill.side.sign, fill.quantity),
+        instrument.quote: _EXACT.minus(paid) if fill.side is Side.BUY else paid,
     }
     if fill.fee is not None and fill.fee_asset is not None:
         changes[fill.fee_asset] = _EXACT.subtract(changes.get(fill.fee_asset, _ZERO), fill.fee)

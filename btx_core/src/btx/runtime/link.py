@@ -3,36 +3,52 @@
 import asyncio
 import functools
 import importlib.metadata
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from btx.config import Secret, Settings
-from btx.errors import TransportError
+from btx.errors import BtxError, TransportError
 from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.journal import Intent, RunEnded, RunStarted
+from btx.model.journal import Halted, Intent, Record, Resumed, RunEnded, RunStarted
 from btx.model.market import Bar
-from btx.model.order import Fill, Leg, OrderReport
-from btx.model.venue import Channel, Endpoints, Environment, StreamState, StreamStatus, Subscription
+from btx.model.order import Fill, Group, GroupKind, Leg, Member, Order, OrderReport, OrderRequest, Pending, Status
+from btx.model.venue import Capabilities, Channel, Endpoints, Environment, StreamStatus, Subscription
 from btx.plugins import Venue
 from btx.ports import Broker, Context, Feed, Journal, Store, Stream, StreamEvent
 from btx.rules.backoff import Backoff
+from btx.rules.breaker import Breaker
+from btx.rules.reconcile import Sharing
+from btx.rules.recovery import History, positions, replay, undelivered, unfinished
 from btx.runtime.bars import BarDesk
 from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
+from btx.runtime.faultpoints import reach
 from btx.runtime.guard import Guard
-from btx.runtime.mailbox import Mailbox, Note, OrderUpdate, SessionItem, Wakeup
-from btx.runtime.orders import OrderDesk
+from btx.runtime.keeper import Keeper, alone, needs_keeper
+from btx.runtime.mailbox import (
+    GroupWritten,
+    Mailbox,
+    MemberEnded,
+    Note,
+    OrderUpdate,
+    Recovered,
+    SessionItem,
+    Wakeup,
+)
+from btx.runtime.orders import NEVER, OrderDesk, Resubmit
 from btx.runtime.pace import Lockstep
+from btx.runtime.reconciler import Reconciler
 from btx.runtime.supervisor import REDIAL, StreamSupervisor
 from btx.runtime.tasks import Tasks
+from btx.runtime.timekeeping import Timekeeper
 
-__all__ = ("DEFAULT_TIMING", "Facts", "Link", "OpenJournal", "Timing")
+__all__ = ("DEFAULT_TIMING", "Facts", "Link", "OpenJournal", "Outside", "Timing")
 
 _CLOCK_PERIOD_S = 60.0
 _CLOCK_READINGS = 3
@@ -55,6 +71,11 @@ class Timing:
     late_pause_s: float = 0.5  # until a bar that is late in the venue's history is asked for again
     overdue_s: float = 5.0  # after its close a bar that was not pushed is asked for, when the clock is read
     part_s: float = 1.5  # for one part to end, before it is cancelled
+    poll_s: float = 3.0  # between two questions about the orders while the account stream is down
+    audit_s: float = 300.0  # between two audits of orders, fills and balances
+    outside_s: float = 1.0  # between two looks at what other processes ask
+    breaker: Breaker = Breaker()  # noqa: RUF009 -- frozen
+    grace_drift_s: float = 1.0  # until a balance that nobody explained is looked into
 
 
 DEFAULT_TIMING = Timing()
@@ -62,6 +83,29 @@ DEFAULT_TIMING = Timing()
 
 OpenJournal = Callable[[str, Callable[[str], None]], AbstractContextManager[Journal]]
 """Opens the journal of the account with this key; what goes wrong with it later is told to the callback."""
+
+
+class Outside(Protocol):
+    """What reaches a session from other processes, and what it tells them. Called on threads that may wait."""
+
+    def enter(self, *, api_key: str, endpoints: Endpoints | None) -> None:
+        """Say that this process trades on the account.
+
+        Raises:
+            OSError: it cannot be said.
+        """
+
+    def look(
+        self, *, halted: str | None, naked: Mapping[str, Decimal], unknown: Collection[str]
+    ) -> tuple[tuple[str, str], ...]:
+        """Tell what is so, and return what is asked: ``("halt", reason)`` or ``("resume", "")``.
+
+        Raises:
+            OSError: the disk does not read.
+        """
+
+    def leave(self) -> None:
+        """Say that it does no longer. Idempotent."""
 
 
 @attrs.define(kw_only=True)
@@ -76,6 +120,9 @@ class Facts:
     instruments: Mapping[str, Instrument] = attrs.field(factory=dict)
     fees: dict[str, FeeSchedule] = attrs.field(factory=dict)
     rates: dict[tuple[str, str], Decimal] = attrs.field(factory=dict)  # (asset, currency) -> price
+    halted: str | None = None  # why only reductions may be sent
+    recovered: Recovered = attrs.field(factory=Recovered)
+    states: dict[str, str] = attrs.field(factory=dict)  # what strategies saved, by name
 
     @property
     def api_key(self) -> str:
@@ -100,6 +147,11 @@ class Link:
         session: str,
         journal: OpenJournal | None,
         run: str,
+        next_id: Callable[[], str],
+        sharing: Sharing = Sharing.EXCLUSIVE,
+        resubmit: Resubmit = NEVER,
+        outside: Outside | None = None,
+        on_resume: Callable[[], None] = lambda: None,
     ) -> None:
         self.facts = facts
         self.desk: OrderDesk | None = None
@@ -121,12 +173,24 @@ class Link:
         self._assets: set[str] = set()
         self._resyncing: asyncio.Task[None] | None = None
         self._fatal: Exception | None = None
+        self._is_halted = False  # and it is written down; the strategy's thread may know a moment before
         self._down_reason = ""
         self._timing = timing
         self._session = session
         self._open_journal = journal
         self._run = run
-        self._guard = Guard(info=venue.info)
+        self._next_id = next_id
+        self._sharing = sharing
+        self._resubmit = resubmit
+        self._outside = outside
+        self._on_resume = on_resume
+        self._journal: Journal | None = None
+        self.reconciler: Reconciler | None = None
+        self.keeper: Keeper | None = None
+        self._polling: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._guard = Guard(info=venue.info, breaker=timing.breaker, on_clock_doubt=self._on_clock_doubt)
+        self._timekeeper: Timekeeper | None = None
 
     async def open(self) -> None:
         """Connect; the facts are complete afterwards.
@@ -146,29 +210,45 @@ class Link:
             endpoints=endpoints,
             clock=facts.clock,
             resources=self._resources,
+            observe=self._guard.observe,
         )
         store, feed = self._venue.store(context), self._venue.feed(context)
         await self._set_clock(store)
         facts.instruments = await self._guard.read("instruments", store.instruments)
         stream = self._venue.websocket(context)
         broker = self._venue.broker(context)
-        journal = await self._start_journal()
+        self._journal = journal = await self._start_journal()
+        history = await self._read_journal(journal)
         self.bars = bars = self._bar_desk(feed, stream)
         self._ends_with_run(bars.stop)
-        self.account_stream = self._account_supervisor(stream, store)
+        self.account_stream = self._account_supervisor(stream)
         self._ends_with_run(self.account_stream.stop)
         self.desk = desk = self._order_desk(broker, journal, in_lockstep=_is_lockstep(endpoints))
-        self._ends_with_run(desk.stop)  # first to end: the answers to its requests come over the stream
+        self._ends_with_run(desk.stop)  # before the stream: the answers to its requests come over it
+        self.keeper = self._new_keeper(desk)
+        self._ends_with_run(self.keeper.stop)
+        self._ends_with_run(self._tasks.stop)  # first to end: nothing may ask the desk for more
+        self.reconciler = self._new_reconciler(desk, broker, store, journal)
+        desk.recover(history)
+        self.reconciler.recover(history)
         self.account_stream.start((Subscription(channel=Channel.ACCOUNT),))
         await self._account_up.wait()
         if self._fatal is not None:
             raise self._fatal
         # After the stream stands, so that nothing between the two is missing.
-        facts.account = facts.account_now = await self._read_account(store)
+        facts.account = facts.account_now = await self.reconciler.reconcile()
+        reach("recovery.settled")
+        self._finish_recovery(history, desk)
         await self._refresh_rates(feed)
         if endpoints is not None:
             await self._follow_simulator(endpoints, desk, bars)
         self._start(self._keep_time(store, feed), "keeping time")
+        self._start(self._audit(), "auditing the account")
+        if self._outside is not None:
+            outside = self._outside
+            self._resources.push_async_callback(asyncio.to_thread, outside.leave)
+            await asyncio.to_thread(outside.enter, api_key=facts.api_key, endpoints=endpoints)
+            self._start(self._watch_outside(outside), "hearing other processes")
 
     async def _start_journal(self) -> Journal | None:
         """Open the account's journal; it is closed after everything that writes to it."""
@@ -194,7 +274,39 @@ class Link:
         self._ends_with_run(functools.partial(self._end_journal, journal))
         return journal
 
+    async def _read_journal(self, journal: Journal | None) -> History:
+        reach("recovery.before")
+        if journal is None:
+            return History()
+        # The run that begins has written its first record already: what came before it is what counts.
+        history = await asyncio.to_thread(lambda: replay(record for _, _, record in journal.records()))
+        reach("recovery.read")
+        if history.halted is not None:
+            self._is_halted = True
+            self.facts.halted = history.halted.reason
+            self._note("HALT", f"{history.halted.reason}: only reductions are sent until `btx resume`")
+        self.facts.states.update(history.states)
+        return history
+
+    def _finish_recovery(self, history: History, desk: OrderDesk) -> None:
+        history.orders.update(desk.orders)
+        untold = undelivered(history)
+        keep = unfinished(history).keys() | untold.keys()
+        self.facts.recovered = Recovered(
+            orders=tuple(order for order_id, order in history.orders.items() if order_id in keep),
+            groups=tuple(state.group for state in history.groups.values() if not state.is_over),
+            undelivered=untold,
+            cost=positions(history),
+            crashed=history.crashed_before,
+        )
+        desk.recovered()
+        if self.keeper is not None:
+            self.keeper.recover(self.facts.recovered.groups)
+        reach("recovery.after")
+
     async def _end_journal(self, journal: Journal) -> None:
+        if self.reconciler is not None:
+            self.reconciler.write_snapshot()
         journal.post(RunEnded(run=self._run, time_ns=self.facts.clock.wire_ns()))
 
     def _intent(self, leg: Leg) -> Intent:
@@ -215,7 +327,75 @@ class Link:
             grace_s=self._timing.grace_s,
             journal=journal,
             intent=self._intent,
+            next_id=self._next_id,
+            can_replace=self._capabilities.replace,
+            can_cancel_all=self._capabilities.cancel_all,
+            resubmit=self._resubmit,
+            is_halted=lambda: self.facts.halted is not None,
         )
+
+    def _new_reconciler(self, desk: OrderDesk, broker: Broker, store: Store, journal: Journal | None) -> Reconciler:
+        return Reconciler(
+            desk=desk,
+            broker=broker,
+            guard=self._guard,
+            clock=self.facts.clock,
+            journal=journal,
+            sharing=self._sharing,
+            instruments=lambda: self.facts.instruments,
+            read_account=functools.partial(self._read_account, store),
+            note=self._note,
+            on_drift=self.halt,
+            grace_s=self._timing.grace_drift_s,
+        )
+
+    def _new_keeper(self, desk: OrderDesk) -> Keeper:
+        return Keeper(
+            desk=desk,
+            capabilities=self._capabilities,
+            clock=self.facts.clock,
+            post=self._post_event,
+            note=self._note,
+            written=lambda group: self._post_event(GroupWritten(group=group)),
+            on_naked=self._on_naked,
+            progressed=self._progressed,
+        )
+
+    def _on_naked(self, group_id: str, quantity: Decimal, seconds: float) -> None:
+        self._note("NAKED", f"group {group_id}: {quantity} is without protection for {seconds:.1f} s")
+
+    @property
+    def _capabilities(self) -> Capabilities:
+        return self._venue.info.capabilities[self._market]
+
+    async def halt(self, reason: str) -> None:
+        """Send nothing but reductions from here on, also after a restart, until the user resumes.
+
+        Raises:
+            JournalError: it could not be written down; this process halts all the same.
+        """
+        if self._is_halted:
+            return
+        self._is_halted = True
+        self.facts.halted = reason
+        self._note("HALT", f"{reason}: only reductions are sent until `btx resume`")
+        if self._journal is not None:
+            await self._journal.append(Halted(reason=reason, time_ns=self.facts.clock.wire_ns()), durable=True)
+
+    async def resume(self) -> None:
+        """Trade again: the user has looked.
+
+        Raises:
+            JournalError: it could not be written down; this process trades all the same.
+        """
+        if not self._is_halted:
+            return
+        self._is_halted = False
+        self.facts.halted = None
+        self._on_resume()
+        self._note("RESUME", "trading goes on")
+        if self._journal is not None:
+            await self._journal.append(Resumed(time_ns=self.facts.clock.wire_ns()), durable=True)
 
     def _bar_desk(self, feed: Feed, stream: Stream) -> BarDesk:
         return BarDesk(
@@ -232,16 +412,17 @@ class Link:
             late_pause_s=self._timing.late_pause_s,
         )
 
-    def _account_supervisor(self, stream: Stream, store: Store) -> StreamSupervisor:
+    def _account_supervisor(self, stream: Stream) -> StreamSupervisor:
         def on_up() -> None:
             self._note("CONNECTED", "account stream")
+            self._guard.reached()
             if self._account_up.is_set():  # a reconnection: events may have been missed
-                self._resync(store)
+                self._resync()
             self._account_up.set()
 
         return StreamSupervisor(
             stream=stream,
-            sink=functools.partial(self._on_account_event, store),
+            sink=self._on_account_event,
             on_up=on_up,
             on_down=self._on_account_down,
             on_fatal=self._on_account_fatal,
@@ -262,10 +443,15 @@ class Link:
             desk=desk,
             bars=bars,
             on_stall=self._on_stall,
+            on_silence=self._on_silence,
+            is_busy=lambda: self.keeper is not None and self.keeper.is_busy,
+            on_step=lambda: self.keeper.on_time() if self.keeper is not None else None,
             stall_s=self._timing.stall_s,
             nudge_s=self._timing.nudge_s,
         )
         self._ends_with_run(self._lockstep.stop)
+        if endpoints.is_under_way:  # the account as it was read has its past in it
+            desk.catch_up(await self._lockstep.account_sequence())
 
     async def _wait_for_end(self, control: Control, bars: BarDesk) -> None:
         while (event := await control.next_event()) is not None:
@@ -280,6 +466,104 @@ class Link:
                 await stop()
 
         self._parts.push_async_callback(stop_in_time)
+
+    # --- orders out ------------------------------------------------------------------------------------------------
+
+    def submit(self, leg: Leg) -> None:
+        """Send an order; one that trails or expires where the venue cannot do that is looked after here."""
+        if self.desk is None or self.keeper is None:
+            return
+        if needs_keeper(leg.request, self._capabilities):
+            self.keeper.take(alone(leg.client_order_id, leg.request))
+        else:
+            self.desk.submit(leg)
+
+    def cancel(self, owner_id: str) -> None:
+        """Cancel an order of the strategy, whatever legs it has."""
+        if self.keeper is not None and self.keeper.knows(owner_id):
+            self.keeper.cancel(owner_id)
+        elif self.desk is not None:
+            for order in self._legs(owner_id):
+                self.desk.cancel(order.client_order_id)
+
+    def cancel_many(self, owner_ids: Collection[str]) -> None:
+        """Cancel several orders of the strategy, in as few requests as the venue can do it."""
+        if self.desk is not None:
+            self.desk.cancel_many(order.client_order_id for each in owner_ids for order in self._legs(each))
+        for owner_id in owner_ids:
+            if self.keeper is not None and self.keeper.knows(owner_id):
+                self.keeper.cancel(owner_id)  # which finds that its legs are being cancelled
+
+    async def withdraw(self, owner_ids: Collection[str]) -> None:
+        """Cancel orders of the strategy and wait until all of their legs have ended, with every fill."""
+        self.cancel_many(owner_ids)
+        if self.desk is not None:
+            await self.desk.until(
+                lambda: all(order.is_settled for owner_id in owner_ids for order in self._legs(owner_id))
+            )
+
+    def take_group(self, group: Group) -> None:
+        """Send a bracket or an OCO group."""
+        if self.keeper is not None:
+            self.keeper.take(group)
+
+    def join(self, member: Member, *, group_id: str, oco_with: str | None, parent: str | None) -> None:
+        """Tie a new order to one that was sent before: to its group, or to the order alone, which makes them one."""
+        keeper, other = self.keeper, parent or oco_with or ""
+        if keeper is None:
+            return
+        if keeper.knows(other):
+            keeper.add(member, to=other)
+            return
+        legs = self._legs(other)
+        if not legs:
+            self._note("FAULT", f"order {member.member_id} is tied to {other}, which is not known here: not sent")
+            return
+        leader = Member(member_id=other, request=legs[0].leg.request)
+        is_bracket = parent is not None
+        keeper.take(
+            Group(
+                group_id=group_id,
+                kind=GroupKind.BRACKET if is_bracket else GroupKind.OCO,
+                entry=leader if is_bracket else None,
+                members=(member,) if is_bracket else (leader, member),
+                withdrawn=(other,) if any(order.pending is Pending.CANCEL for order in legs) else (),
+            )
+        )
+
+    def amend(self, owner_id: str, request: OrderRequest) -> None:
+        """Change an order of the strategy: ``request`` is what it should be now, in all."""
+        if self.keeper is not None and self.keeper.knows(owner_id):
+            self.keeper.amend(owner_id, request)
+            return
+        legs = self._legs(owner_id)
+        living = [order for order in legs if not order.status.is_final]
+        if self.desk is None or not living:
+            self._note("FAULT", f"order {owner_id} is over: it cannot be amended")
+            return
+        rest = request.quantity - sum((order.filled for order in legs), _ZERO)
+        if rest <= 0:
+            self._note("FAULT", f"order {owner_id} has filled {request.quantity - rest}: it cannot become smaller")
+            return
+        new = Leg(
+            client_order_id=self._next_id(),
+            request=attrs.evolve(request, quantity=rest),
+            quantity=rest,
+            member_id=owner_id,
+        )
+        self.desk.replace(living[-1].client_order_id, new)
+
+    def _legs(self, owner_id: str) -> list[Order]:
+        return self.desk.legs(owner_id) if self.desk is not None else []
+
+    def write(self, record: Record) -> None:
+        """Write down something that nothing waits for."""
+        if self._journal is not None:
+            self._journal.post(record)
+
+    def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Do something that ends with the run at the latest."""
+        self._start(work, what)
 
     def _start(self, work: Coroutine[Any, Any, None], what: str) -> "asyncio.Task[None]":
         return self._tasks.start(work, what=what)
@@ -315,7 +599,7 @@ class Link:
         else:
             mailbox.put(item)
 
-    def _post_event(self, item: OrderUpdate | BalanceUpdate) -> None:
+    def _post_event(self, item: OrderUpdate | GroupWritten | MemberEnded | BalanceUpdate) -> None:
         self._post(self._events, item, None)
 
     def fault(self, what: str, error: Exception) -> None:
@@ -339,7 +623,7 @@ class Link:
 
     # --- the account --------------------------------------------------------------------------------------------
 
-    def _on_account_event(self, store: Store, event: StreamEvent) -> None:
+    def _on_account_event(self, event: StreamEvent) -> None:
         desk = self.desk
         assert desk is not None, "the account stream starts after the desk"
         self._account_events += 1
@@ -349,8 +633,7 @@ class Link:
             self._on_balances(event)
         elif isinstance(event, StreamStatus):
             self._note("FAULT", f"account stream: {event.detail}")
-            if event.state is StreamState.LOST:
-                self._resync(store)
+            self._resync()  # an event that could not be read is one that was missed
 
     def _on_balances(self, update: BalanceUpdate) -> None:
         account = self.facts.account_now
@@ -361,10 +644,71 @@ class Link:
             account, balances={**account.balances, **update.balances}, time_ns=update.time_ns
         )
         self._post_event(update)
+        if self.reconciler is not None and self._looking is None and self.reconciler.hear(update):
+            self._looking = self._start(self._look_into(), "looking into a balance")
+
+    async def _look_into(self) -> None:
+        """See whether a balance that our fills do not explain is explained in a moment; reconcile if not."""
+        try:
+            await asyncio.sleep(self._timing.grace_drift_s)
+            assert self.reconciler is not None
+            account = self.facts.account_now
+            assert account is not None, "balances are heard of after the account is known"
+            if self.reconciler.hear(BalanceUpdate(balances=account.balances, time_ns=account.time_ns)):
+                await self.reconciler.reconcile()
+        finally:
+            self._looking = None
+
+    def watch(self, symbol: str) -> None:
+        """A strategy has a data of this instrument: say what others have open there."""
+        if self.reconciler is not None:
+            self._start(self.reconciler.look_at(symbol), f"looking at the orders in {symbol}")
 
     def _on_account_down(self, reason: str) -> None:
         self._down_reason = reason
         self._note("DISCONNECTED", f"account stream: {reason}")
+        if self._account_up.is_set() and self._polling is None:
+            self._polling = self._start(self._poll(), "asking for the orders while the account stream is down")
+
+    async def _poll(self) -> None:
+        """Ask for what the account stream would tell, until it stands again."""
+        assert self.reconciler is not None
+        try:
+            while True:
+                await asyncio.sleep(self._timing.poll_s)
+                if self.account_stream is None or self.account_stream.is_up:
+                    return
+                try:
+                    await self.reconciler.poll()
+                except Exception as error:  # noqa: BLE001 -- told, and tried again: somebody must ask
+                    self.fault("asking for the orders", error)
+        finally:
+            self._polling = None
+
+    async def _watch_outside(self, outside: Outside) -> None:
+        """Do what other processes ask for: `btx panic` halts, `btx resume` ends it."""
+        while True:
+            await asyncio.sleep(self._timing.outside_s)
+            desk, keeper = self.desk, self.keeper
+            assert desk is not None
+            assert keeper is not None
+            unknown = [order_id for order_id, order in desk.open_orders.items() if order.status is Status.UNKNOWN]
+            look = functools.partial(outside.look, halted=self.facts.halted, naked=keeper.naked, unknown=unknown)
+            try:
+                for what, reason in await asyncio.to_thread(look):
+                    await (self.halt(reason) if what == "halt" else self.resume())
+            except (BtxError, OSError) as error:
+                self.fault("hearing other processes", error)
+
+    async def _audit(self) -> None:
+        """Look now and then whether everything is as it should be, though nothing was told."""
+        while True:
+            await asyncio.sleep(self._timing.audit_s)
+            if self._lockstep is None and self.account_stream is not None and self.account_stream.is_up:
+                try:
+                    await self._settle_account()
+                except Exception as error:  # noqa: BLE001 -- told, and tried again: audits must go on
+                    self.fault("the audit of the account", error)
 
     def _on_account_fatal(self, error: Exception) -> None:
         self._note("FATAL", f"account stream: {error}")
@@ -373,20 +717,24 @@ class Link:
         self._fatal = error
         self._account_up.set()
 
-    def _resync(self, store: Store) -> None:
+    def _resync(self) -> None:
         if self._resyncing is not None:
             self._resyncing.cancel()
-        self._resyncing = self._start(self._settle_account(store), "reading the account after a cut")
+        self._resyncing = self._start(self._settle_account(), "reading the account after a cut")
 
-    async def _settle_account(self, store: Store) -> None:
-        """Fetch what the account stream missed: fills first, then the balances that include them."""
-        desk = self.desk
+    def _on_silence(self) -> None:
+        if self._resyncing is None or self._resyncing.done():
+            self._resync()
+
+    async def _settle_account(self) -> None:
+        """Fetch what the account stream missed: orders and fills first, then the balances that include them."""
+        desk, reconciler = self.desk, self.reconciler
         assert desk is not None, "the account stream starts after the desk"
+        if reconciler is None or self.facts.account is None:
+            return  # the start reads the account itself
         sequence = await self._lockstep.account_sequence() if self._lockstep is not None else 0
-        desk.settle_open()
-        await desk.settled()
+        snapshot = await reconciler.reconcile()
         desk.catch_up(sequence)
-        snapshot = await self._read_account(store)
         gone = {asset: Balance(free=_ZERO, locked=_ZERO) for asset in self._assets - snapshot.balances.keys()}
         self._on_balances(BalanceUpdate(balances={**gone, **snapshot.balances}, time_ns=snapshot.time_ns))
 
@@ -405,8 +753,7 @@ class Link:
     # --- clock and rates -------------------------------------------------------------------------------------------
 
     async def _keep_time(self, store: Store, feed: Feed) -> None:
-        while True:
-            await asyncio.sleep(self._timing.clock_period_s)
+        async def read() -> None:
             try:
                 await self._set_clock(store)
                 await self._refresh_rates(feed)
@@ -414,6 +761,13 @@ class Link:
                 self.fault("reading the venue's clock", error)
             if self.bars is not None and self._lockstep is None:  # in lockstep it is the pace that asks
                 self.bars.fetch_overdue(late_ns=self.facts.clock.span_ns(self._timing.overdue_s))
+
+        self._timekeeper = Timekeeper(read=read, period_s=self._timing.clock_period_s)
+        await self._timekeeper.run()
+
+    def _on_clock_doubt(self) -> None:
+        if self._timekeeper is not None:
+            self._timekeeper.doubt()
 
     async def _set_clock(self, store: Store) -> None:
         """Read the venue's clock; of several answers the fastest says most, and the first one dials as well."""
@@ -445,6 +799,8 @@ class Link:
 
     def _learn_rate(self, bar: Bar, instrument: Instrument) -> None:
         self.facts.rates[instrument.base, instrument.quote] = bar.close
+        if self.keeper is not None:
+            self.keeper.on_price(instrument.symbol, bar.high, bar.low, bar.close, time_ns=bar.close_ns)
 
 
 async def _leave(opening: AbstractContextManager[Journal], entering: "asyncio.Future[Journal]") -> None:

@@ -4,23 +4,27 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from btx.model.account import BalanceUpdate
 from btx.model.market import Bar
-from btx.model.order import Order, OrderEvent
+from btx.model.order import Fill, Group, Order, OrderEvent, Status
+from btx.rules.positions import Position
 
 __all__ = (
     "BarItem",
     "FeedEnd",
     "FeedLive",
     "FeedLost",
+    "GroupWritten",
     "Mailbox",
+    "MemberEnded",
     "Note",
     "OrderUpdate",
+    "Recovered",
     "SessionItem",
     "Wakeup",
 )
@@ -52,21 +56,59 @@ BarItem = Bar | FeedLive | FeedLost | FeedEnd
 
 @attrs.frozen(kw_only=True)
 class OrderUpdate:
-    """What happened to an order, and the order after it. Nothing else of it crosses the thread."""
+    """What happened to an order, and the order after it. Nothing else of it crosses the thread.
 
-    event: OrderEvent
+    Without an event the order's intent is on disk: it is Submitted. ``recovered``
+    are fills that an earlier process should have told of, and those that
+    happened while none was there.
+    """
+
+    event: OrderEvent | None
     order: Order
+    recovered: tuple[Fill, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class GroupWritten:
+    """A group is on disk as it stands: its members are Submitted, those that wait for a parent too.
+
+    It comes again when the strategy has added or amended a member.
+    """
+
+    group: Group
+
+
+@attrs.frozen(kw_only=True)
+class MemberEnded:
+    """An order of a group is over, whatever legs it had: all of its fills were told before."""
+
+    group_id: str
+    member_id: str
+    status: Status  # final
+    reason: str
 
 
 @attrs.frozen(kw_only=True)
 class Note:
     """A remark for the user: a connection up or down, an account stream that missed something."""
 
-    kind: str  # CONNECTED, DISCONNECTED, FAULT, FATAL, GAP, FOREIGN
+    kind: str  # CONNECTED, DISCONNECTED, FAULT, FATAL, GAP, FOREIGN, DRIFT, HALT, NAKED, RECOVERED, RESUBMIT, RESUME
     text: str
 
 
-SessionItem = OrderUpdate | BalanceUpdate | Note
+SessionItem = OrderUpdate | GroupWritten | MemberEnded | BalanceUpdate | Note
+
+
+@attrs.frozen(kw_only=True)
+class Recovered:
+    """What earlier runs left, as it is after the start: what a strategy finds again."""
+
+    orders: tuple[Order, ...] = ()  # not settled, or with fills the strategy was not told of; all legs of ``groups``
+    groups: tuple[Group, ...] = ()  # that are not over
+    ended: frozenset[str] = frozenset()  # members of them that are
+    undelivered: Mapping[str, tuple[Fill, ...]] = attrs.field(factory=dict)  # by client order id
+    cost: Mapping[str, Position] = attrs.field(factory=dict)  # by symbol: what the delivered fills add up to
+    crashed: bool = False  # the run before this one did not end of its own will
 
 
 class Wakeup:

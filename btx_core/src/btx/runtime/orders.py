@@ -6,8 +6,11 @@ import functools
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
+
+import attrs
 
 from btx.errors import (
     BtxError,
@@ -21,7 +24,8 @@ from btx.errors import (
     VenueError,
 )
 from btx.model.account import BalanceUpdate
-from btx.model.journal import Event, Intent, Sent
+from btx.model.instrument import Instrument
+from btx.model.journal import Event, GroupState, Intent, Sent
 from btx.model.order import (
     CancelOutcome,
     CancelRequested,
@@ -30,6 +34,7 @@ from btx.model.order import (
     Leg,
     Order,
     OrderEvent,
+    OrderList,
     OrderReport,
     OrderRequest,
     OutcomeUnknown,
@@ -40,11 +45,13 @@ from btx.model.order import (
 from btx.model.venue import ClientIdSpec
 from btx.ports import Broker, Clock, Journal
 from btx.rules.orders import apply, is_news, new_order
+from btx.rules.recovery import History, never_left, unfinished
+from btx.runtime.faultpoints import reach
 from btx.runtime.guard import Guard
 from btx.runtime.mailbox import OrderUpdate
 from btx.runtime.tasks import Tasks
 
-__all__ = ("ClientIds", "OrderDesk", "one_leg")
+__all__ = ("NEVER", "ClientIds", "OrderDesk", "Resubmit", "one_leg")
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_LENGTH = 12
@@ -52,7 +59,10 @@ _IDS_EPOCH_S = 1_735_689_600  # 2025-01-01, so that six digits last until 2059
 _SETTLE_MARGIN_S = 1.0
 _SETTLE_PAUSE_S = 2.0
 _GRACE_S = 1.0
+_NS_PER_S = 1_000_000_000
 _NEWS_S = 5.0  # how long the account stream may be silent about an order the venue has taken
+_SWEEP_FROM = 3  # cancels of one instrument: from so many on, asking what rests there and one request are fewer
+_LOOK_S = 1.0  # how long cancels may wait for the answer to that
 
 
 def _base32(number: int, width: int) -> str:
@@ -93,8 +103,22 @@ class ClientIds:
         return self.run + _base32(number, 4)
 
 
+@attrs.frozen(kw_only=True)
+class Resubmit:
+    """What follows on a placement that certainly never arrived: up to ``times`` new orders, each with a new id.
+
+    Only while the signal is at most ``max_age_ns`` of market time old.
+    """
+
+    times: int = 0
+    max_age_ns: int = 60 * _NS_PER_S
+
+
+NEVER = Resubmit()
+
+
 class OrderDesk:
-    """All orders of a session. Lives on btx-io.
+    """All orders of a session, and those of earlier ones that are not settled. Lives on btx-io.
 
     ``patience_s`` is how long after an unanswered request the venue's "no such
     order" is not believed yet; default the receive window and a margin.
@@ -117,6 +141,11 @@ class OrderDesk:
         news_s: float = _NEWS_S,
         journal: Journal | None = None,
         intent: Callable[[Leg], Intent] | None = None,
+        next_id: Callable[[], str] | None = None,
+        can_replace: bool = False,
+        can_cancel_all: bool = False,
+        resubmit: Resubmit = NEVER,
+        is_halted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._broker = broker
         self._clock = clock
@@ -131,9 +160,23 @@ class OrderDesk:
         self._note = note
         self._progressed = progressed
         self._orders: dict[str, Order] = {}
+        self._open: dict[str, Order] = {}  # those that are not settled
+        self._legs: dict[str, list[tuple[int, str]]] = {}  # by owner and by group: how many orders are older, and id
         self._placed: dict[str, asyncio.Event] = {}  # set when the placement was answered, or never will be
         self._believed_at: dict[str, float] = {}  # loop time from which "no such order" is believed
+        self._held: dict[str, list[OrderEvent]] = {}  # of orders whose intent is not on disk, so nothing of them is
+        self._is_amendment: set[str] = set()  # placed in the stead of an order that may still rest
+        self._has_stopped = False
         self._foreign: set[str] = set()
+        self._next_id = next_id
+        self._can_replace = can_replace
+        self._can_cancel_all = can_cancel_all
+        self._sweeps: dict[str, asyncio.Future[None]] = {}  # by symbol: every order there is being cancelled
+        self._resubmit = resubmit
+        self._is_halted = is_halted
+        self._attempts: dict[str, int] = {}  # by owner: how often it was sent again
+        self._listeners: list[Callable[[Order | None, Order], None]] = []
+        self._is_recovering = False
         self._changed = asyncio.Event()
         self._requests = Tasks(self._on_broken)
         self._questions = Tasks(self._on_broken)
@@ -148,6 +191,43 @@ class OrderDesk:
         """Every order of this session by client order id."""
         return self._orders
 
+    @property
+    def open_orders(self) -> Mapping[str, Order]:
+        """The orders that are not settled, by client order id: what work for each order may look at."""
+        return self._open
+
+    def legs(self, *names: str) -> list[Order]:
+        """Return the orders of these owners and groups, oldest first."""
+        found = {entry for name in names for entry in self._legs.get(name, ())}
+        return [self._orders[client_order_id] for _, client_order_id in sorted(found)]
+
+    def _keep(self, order: Order) -> None:
+        """Hold an order as it is now."""
+        client_order_id = order.client_order_id
+        if client_order_id not in self._orders:
+            entry = (len(self._orders), client_order_id)
+            for name in {order.leg.owner_id, order.leg.group_id or order.leg.owner_id}:
+                self._legs.setdefault(name, []).append(entry)
+        self._orders[client_order_id] = order
+        if order.is_settled:
+            self._open.pop(client_order_id, None)
+        else:
+            self._open[client_order_id] = order
+
+    def listen(self, on_change: Callable[[Order | None, Order], None]) -> None:
+        """Call ``on_change(before, after)`` at each step of each order; before its first one ``before`` is None."""
+        self._listeners.append(on_change)
+
+    def next_id(self) -> str:
+        """Return a client order id nobody ever had.
+
+        Raises:
+            BtxError: this run has used up its ids, or the desk was given none.
+        """
+        if self._next_id is None:
+            raise BtxError("this desk was given no client order ids of its own")
+        return self._next_id()
+
     # --- out ---------------------------------------------------------------------------------------------
 
     def submit(self, leg: Leg) -> None:
@@ -156,11 +236,60 @@ class OrderDesk:
         Raises:
             BtxError: a leg of that id was sent before.
         """
+        self._add(leg)
+        send = functools.partial(self._broker.place, leg=leg)
+        self._request(self._send((leg,), "place", send), f"placing order {leg.client_order_id}")
+
+    def submit_list(self, order_list: OrderList) -> None:
+        """Send the legs of a list in one request.
+
+        Raises:
+            BtxError: a leg of one of these ids was sent before.
+        """
+        for leg in order_list.legs:
+            self._add(leg)
+        send = functools.partial(self._broker.place_list, order_list=order_list)
+        operation = f"place_{order_list.kind.value.lower()}"  # each counts its own number of orders
+        self._request(self._send(order_list.legs, operation, send), f"placing list {order_list.list_id}")
+
+    def replace(self, client_order_id: str, new: Leg) -> None:
+        """Put ``new`` in the place of an order; ``new.quantity`` is what should rest if nothing fills meanwhile.
+
+        What fills before the old order has ended is taken off. Where nothing is
+        left to rest, or the old order does not end, ``new`` is refused.
+
+        Raises:
+            BtxError: a leg of that id was sent before, or there is no such order.
+        """
+        if client_order_id not in self._orders:
+            raise BtxError(f"there is no order {client_order_id} to replace")
+        self._add(new)
+        self._request(self._replace(self._orders[client_order_id], new), f"replacing order {client_order_id}")
+
+    async def write_group(self, state: GroupState) -> None:
+        """Have a group on disk before anything of it is sent.
+
+        Raises:
+            JournalError: it is not.
+        """
+        reach("group.before")
+        if self._journal is not None:
+            await self._journal.append(state, durable=True)
+        reach("group.after")
+
+    def announce(self, leg: Leg) -> None:
+        """Tell that an order which has no leg of its own yet is written down: it is Submitted."""
+        self._post(OrderUpdate(event=None, order=new_order(leg)))
+
+    def _add(self, leg: Leg) -> None:
         if leg.client_order_id in self._orders:
             raise BtxError(f"order {leg.client_order_id} was sent before: it is not sent again")
-        self._orders[leg.client_order_id] = new_order(leg)
+        order = new_order(leg)
+        self._keep(order)
         self._placed[leg.client_order_id] = asyncio.Event()
-        self._request(self._place(leg), f"placing order {leg.client_order_id}")
+        if self._journal is not None and self._intent is not None:
+            self._held[leg.client_order_id] = []
+        self._tell_listeners(None, order)
 
     def cancel(self, client_order_id: str) -> None:
         """Ask for an order's end; of an order that is not open any more, or not of this session, nothing happens.
@@ -173,12 +302,32 @@ class OrderDesk:
         self._record(CancelRequested(client_order_id=client_order_id, time_ns=self._clock.market_ns()))
         self._request(self._cancel(order.leg), f"cancelling order {client_order_id}")
 
-    async def withdraw(self, client_order_ids: Collection[str]) -> None:
-        """Cancel orders and wait until all of them have ended, with every fill."""
-        for client_order_id in client_order_ids:
-            self.cancel(client_order_id)
-        known = self._orders.keys() & set(client_order_ids)
-        while not all(self._orders[client_order_id].is_settled for client_order_id in known):
+    def cancel_many(self, client_order_ids: Iterable[str]) -> None:
+        """Ask for the end of several orders, each as :meth:`cancel` does.
+
+        Where the venue can end everything that rests in an instrument by one
+        request, and what rests there is exactly these orders, it is one request.
+        Each order still has an outcome of its own.
+        """
+        by_instrument: dict[Instrument, list[str]] = {}
+        for client_order_id in dict.fromkeys(client_order_ids):
+            if (order := self._orders.get(client_order_id)) is not None and not order.status.is_final:
+                by_instrument.setdefault(order.leg.request.instrument, []).append(client_order_id)
+        for instrument, ids in by_instrument.items():
+            idle = [each for each in ids if self._orders[each].pending is None]
+            if not self._can_cancel_all or len(idle) < max(_SWEEP_FROM, len(ids)):
+                for client_order_id in ids:
+                    self.cancel(client_order_id)
+                continue
+            for client_order_id in ids:
+                self._record(CancelRequested(client_order_id=client_order_id, time_ns=self._clock.market_ns()))
+            self._request(
+                self._cancel_together(instrument, ids), f"cancelling {len(ids)} orders in {instrument.symbol}"
+            )
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that only changes with an order."""
+        while not condition():
             self._changed.clear()
             await self._changed.wait()
 
@@ -187,13 +336,14 @@ class OrderDesk:
         await self._questions.stop()
         await self._requests.drain(self._grace_s)
         await self._requests.stop()
+        self._has_stopped = True  # what the stream tells from here on is taken, and nothing is asked any more
         await self._questions.stop()
 
-    def _request(self, work: Coroutine[Any, Any, None], what: str) -> None:
+    def _request(self, work: Coroutine[Any, Any, object], what: str) -> None:
         self.sent += 1
         self._count(self._requests.start(self._in_turn(work), what=what))
 
-    async def _in_turn(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _in_turn(self, work: Coroutine[Any, Any, object]) -> None:
         async with self._turn or contextlib.nullcontext():
             await work
 
@@ -205,71 +355,243 @@ class OrderDesk:
         self.outstanding += 1
         task.add_done_callback(answered)  # not a `finally` inside: a task may be cancelled before it begins
 
-    async def _place(self, leg: Leg) -> None:
-        client_order_id = leg.client_order_id
+    async def _send(self, legs: Sequence[Leg], operation: str, send: Callable[[], Awaitable[object]]) -> bool:
+        """Write down, send once, and take what came of it; return whether the venue took it."""
         try:
-            await self._write_intent(leg)
-            await self._guard.acquire("place")
-            await self._write_sent(leg)
-            await self._broker.place(leg=leg)
+            await self._write_intents(legs)
+            await self._swept(legs[0].request.instrument)
+            await self._guard.acquire(operation)
+            await self._guard.once(operation, functools.partial(self._leave, legs, send))
+            reach("send.after")
         except OutcomeUnknownError as error:
-            self._doubt(leg, str(error), None)
+            for leg in legs:
+                self._doubt(leg, str(error), None)
         except (VenueError, TransportError, JournalError) as error:
-            self._record(
-                PlaceRefused(
-                    client_order_id=client_order_id,
-                    reason=str(error),
-                    insufficient_funds=isinstance(error, InsufficientFundsError),
-                    time_ns=self._clock.market_ns(),
-                )
-            )
+            for leg in legs:
+                self._refuse(leg, error)
         except Exception as error:  # noqa: BLE001 -- an adapter's bug after the bytes left: nobody knows the outcome
-            self._doubt(leg, self._bug("place", error), None)
+            for leg in legs:
+                self._doubt(leg, self._bug(operation, error), None)
         else:
-            self._questions.start(self._expect_news(leg), what=f"awaiting order {client_order_id}")
+            for leg in legs:
+                self._questions.start(self._expect_news(leg), what=f"awaiting order {leg.client_order_id}")
+            return True
         finally:
-            self._believed_at.setdefault(client_order_id, self._believe_from())
-            self._placed[client_order_id].set()
+            for leg in legs:
+                self._believed_at.setdefault(leg.client_order_id, self._believe_from())
+                self._placed[leg.client_order_id].set()
+        return False
 
-    async def _write_intent(self, leg: Leg) -> None:
-        """Have the order on disk before anything else happens to it.
+    async def _leave(self, legs: Sequence[Leg], send: Callable[[], Awaitable[object]]) -> None:
+        await self._write_sent(legs)
+        await send()
+
+    def _refuse(self, leg: Leg, error: BtxError) -> None:
+        self._record(
+            PlaceRefused(
+                client_order_id=leg.client_order_id,
+                reason=str(error),
+                insufficient_funds=isinstance(error, InsufficientFundsError),
+                time_ns=self._clock.market_ns(),
+            )
+        )
+        if isinstance(error, TransportError):  # it never left
+            self._send_again(leg)
+
+    async def _write_intents(self, legs: Sequence[Leg]) -> None:
+        """Have orders on disk before anything else happens to them, and tell that they are.
 
         Raises:
-            JournalError: it is not; nothing was sent.
+            JournalError: one of them is not; nothing was sent.
         """
+        reach("intent.before")
         if self._journal is not None and self._intent is not None:
-            await self._journal.append(self._intent(leg), durable=True)
+            journal, intent = self._journal, self._intent
+            written = await asyncio.gather(
+                *(journal.append(intent(leg), durable=True) for leg in legs), return_exceptions=True
+            )
+            for leg, error in zip(legs, written, strict=True):
+                if error is None:
+                    self._journal_held(leg.client_order_id)
+            for error in written:
+                if error is not None:
+                    raise error
+        reach("intent.after")
+        for leg in legs:
+            self._post(OrderUpdate(event=None, order=self._orders[leg.client_order_id]))
 
-    async def _write_sent(self, leg: Leg) -> None:
-        """Have it on disk that the order may rest at the venue from here on.
+    async def _write_sent(self, legs: Sequence[Leg]) -> None:
+        """Have it on disk that the orders may rest at the venue from here on.
 
         Raises:
             JournalError: it is not; nothing was sent.
         """
+        reach("sent.before")
         if self._journal is not None:
-            sent = Sent(client_order_id=leg.client_order_id, time_ns=self._clock.wire_ns())
-            await self._journal.append(sent, durable=True)
+            journal, now_ns = self._journal, self._clock.wire_ns()
+            sent = [Sent(client_order_id=leg.client_order_id, time_ns=now_ns) for leg in legs]
+            await asyncio.gather(*(journal.append(each, durable=True) for each in sent))
+        reach("sent.after")
 
-    async def _cancel(self, leg: Leg) -> None:
-        client_order_id = leg.client_order_id
+    async def _replace(self, asked: Order, new: Leg) -> None:
+        """Replace an order that was as ``asked`` when it was asked for."""
+        old_id = asked.client_order_id
+        if asked.status.is_final:
+            self._refuse_locally(new, "the order it was to replace had ended before")
+            return
+        await self._settled_enough(old_id)
+        order = self._orders[old_id]
+        # It may be a replacement itself, which what filled meanwhile has made smaller, or superfluous.
+        taken_off = asked.quantity - order.quantity
+        if order.status.is_final:
+            self._refuse_locally(new, "the order it was to replace has ended meanwhile")
+        elif self._can_replace and not taken_off and not order.fills and order.leg.list_id is None:
+            await self._replace_natively(order, new)
+        else:
+            await self._replace_in_two_steps(order, new, asked.filled - taken_off)
+
+    async def _replace_natively(self, order: Order, new: Leg) -> None:
+        reach("replace.before")
+        self._is_amendment.add(new.client_order_id)
+        send = functools.partial(self._broker.replace, leg=order.leg, venue_order_id=order.venue_order_id, new=new)
+        if await self._send((new,), "replace", send):
+            self._questions.start(self._expect_end(order.leg), what=f"awaiting the end of {order.client_order_id}")
+        elif self._orders[new.client_order_id].status is Status.UNKNOWN:
+            self._doubt(order.leg, "the amendment got no answer", Pending.AMEND)
+        else:
+            self._ask_about(order.leg)
+        reach("replace.after")
+
+    async def _replace_in_two_steps(self, order: Order, new: Leg, filled: Decimal) -> None:
+        """Cancel, wait for the last fill, place the rest."""
+        old_id = order.client_order_id
+        self._record(CancelRequested(client_order_id=old_id, time_ns=self._clock.market_ns()))
+        await self._cancel(order.leg)
+        has_asked = False
+        while not (order := self._orders[old_id]).is_settled:
+            if order.status.is_final and not has_asked:
+                has_asked = True
+                self._ask_about(order.leg)  # its fills are still missing
+            if order.requested is None and old_id not in self._settling:
+                break
+            self._changed.clear()
+            await self._changed.wait()
+        rest = new.quantity - (order.filled - filled)
+        if not order.is_settled:
+            self._refuse_locally(new, "the order it was to replace does not end: nothing was changed")
+        elif rest <= 0 or rest < new.request.instrument.min_quantity:
+            self._refuse_locally(new, "the order it was to replace has filled meanwhile")
+        else:
+            leg = attrs.evolve(new, quantity=rest)
+            before = self._orders[new.client_order_id]
+            after = attrs.evolve(before, leg=leg)
+            self._keep(after)
+            self._tell_listeners(before, after)
+            await self._send((leg,), "place", functools.partial(self._broker.place, leg=leg))
+
+    def _refuse_locally(self, leg: Leg, reason: str) -> None:
+        self._believed_at.setdefault(leg.client_order_id, self._believe_from())
+        self._placed[leg.client_order_id].set()
+        self._refuse(leg, BtxError(reason))
+
+    def _send_again(self, leg: Leg) -> None:
+        """Make a new order of one that certainly never arrived, if the policy says so and the signal is young."""
+        if leg.client_order_id in self._is_amendment or self._is_recovering or self._is_halted():
+            return  # the order it was to replace may rest; and what was asked of another process is not asked again
+        owner, age_ns = leg.owner_id, self._clock.market_ns() - leg.request.signal_ns
+        attempts = self._attempts.get(owner, 0)
+        if attempts >= self._resubmit.times or age_ns > self._resubmit.max_age_ns or leg.list_id is not None:
+            return
+        self._attempts[owner] = attempts + 1
+        again = attrs.evolve(leg, client_order_id=self.next_id(), member_id=owner)
+        self._note("RESUBMIT", f"order {leg.client_order_id} never arrived: sent again as {again.client_order_id}")
+        self.submit(again)
+
+    async def _settled_enough(self, client_order_id: str) -> None:
+        """Wait until the venue can know an order, or it is known that it never will."""
         await self._placed[client_order_id].wait()  # the venue cannot cancel what has not reached it
         while self._orders[client_order_id].status is Status.UNKNOWN and client_order_id in self._settling:
             await asyncio.wait({self._settling[client_order_id]})  # nor what may still be on its way
+
+    async def _cancel(self, leg: Leg) -> None:
+        client_order_id = leg.client_order_id
+        await self._settled_enough(client_order_id)
         order = self._orders[client_order_id]
         if order.status.is_final:
             return
+        cancel = functools.partial(self._broker.cancel, leg=leg, venue_order_id=order.venue_order_id)
+        await self._end_by((leg,), "cancel", cancel, is_admitted=False)
+
+    async def _end_by(
+        self, legs: Sequence[Leg], operation: str, send: Callable[[], Awaitable[None]], *, is_admitted: bool
+    ) -> None:
+        """Send a cancel, once, and take what came of it for each of its orders."""
         try:
-            await self._guard.acquire("cancel")
-            await self._broker.cancel(leg=leg, venue_order_id=order.venue_order_id)
+            if not is_admitted:
+                await self._guard.acquire(operation)
+            reach("cancel.before")
+            await self._guard.once(operation, send)
+            reach("cancel.after")
         except OutcomeUnknownError as error:
-            self._doubt(leg, str(error), Pending.CANCEL)
+            for leg in legs:
+                self._doubt(leg, str(error), Pending.CANCEL)
         except (VenueError, TransportError) as error:
-            self._record(self._cancel_result(client_order_id, CancelOutcome.REFUSED, str(error)))
-            self._ask_about(leg)
+            for leg in legs:
+                self._record(self._cancel_result(leg.client_order_id, CancelOutcome.REFUSED, str(error)))
+                self._ask_about(leg)
         except Exception as error:  # noqa: BLE001 -- an adapter's bug: nobody knows the outcome
-            self._doubt(leg, self._bug("cancel", error), Pending.CANCEL)
+            reason = self._bug(operation, error)
+            for leg in legs:
+                self._doubt(leg, reason, Pending.CANCEL)
         else:
-            self._record(self._cancel_result(client_order_id, CancelOutcome.TAKEN, ""))
+            for leg in legs:
+                self._record(self._cancel_result(leg.client_order_id, CancelOutcome.TAKEN, ""))
+
+    async def _cancel_together(self, instrument: Instrument, ids: Sequence[str]) -> None:
+        for client_order_id in ids:
+            await self._settled_enough(client_order_id)
+        if not await self._is_all_there_is(instrument, ids):
+            await asyncio.gather(*(self._cancel(self._orders[each].leg) for each in ids))
+            return
+        legs = [self._orders[each].leg for each in ids if not self._orders[each].status.is_final]
+        done = self._sweeps[instrument.symbol] = asyncio.get_running_loop().create_future()
+        try:
+            cancel = functools.partial(self._broker.cancel_all, instrument=instrument)
+            await self._end_by(legs, "cancel_all", cancel, is_admitted=True)
+        finally:
+            del self._sweeps[instrument.symbol]
+            done.set_result(None)
+
+    async def _swept(self, instrument: Instrument) -> None:
+        """Wait while everything in an instrument is being cancelled: what is sent now would be taken along."""
+        while (sweep := self._sweeps.get(instrument.symbol)) is not None:
+            await asyncio.wait({sweep})
+
+    async def _is_all_there_is(self, instrument: Instrument, ids: Collection[str]) -> bool:
+        """Ask whether nothing but these orders rests in an instrument; True: a cancel of all of it may leave now.
+
+        An order of ours that is on its way there says no: it might arrive before.
+        """
+        look = functools.partial(self._broker.open_orders, instruments=(instrument,))
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                reports = await self._guard.send("open_orders", look)
+            await self._guard.acquire("cancel_all")
+        except (BtxError, TimeoutError):
+            return False  # cancels do not wait for a venue that does not answer: they go one by one
+        except Exception as error:  # noqa: BLE001 -- an adapter's bug is no reason either
+            self._bug("open_orders", error)
+            return False
+        resting = {
+            each.client_order_id
+            for each in self._orders.values()
+            if each.leg.request.instrument.symbol == instrument.symbol and not each.status.is_final
+        }
+        is_all = bool(resting) and resting | {each.client_order_id for each in reports} <= set(ids)
+        if not is_all or instrument.symbol in self._sweeps:
+            self._guard.heard("cancel_all")  # its share of the limits is spent on nothing
+            return False
+        return True
 
     def _bug(self, operation: str, error: Exception) -> str:
         reason = f"the adapter broke in {operation}: {type(error).__name__}: {error}"
@@ -281,13 +603,76 @@ class OrderDesk:
             client_order_id=client_order_id, outcome=outcome, reason=reason, time_ns=self._clock.market_ns()
         )
 
+    # --- after a restart ---------------------------------------------------------------------------------------
+
+    def recover(self, history: History) -> None:
+        """Take over what earlier processes left open; the venue is not asked yet.
+
+        What was intended and never sent is known to have ended. The strategy is
+        told of nothing here: it finds the orders as they are when it starts.
+        """
+        self._is_recovering = True
+        now = asyncio.get_running_loop().time()
+        for client_order_id, order in unfinished(history).items():
+            self._keep(order)
+            self._placed[client_order_id] = placed = asyncio.Event()
+            placed.set()
+            sent_ns = history.sent_ns.get(client_order_id)
+            age_s = (self._clock.wire_ns() - sent_ns) / _NS_PER_S if sent_ns is not None else self._patience_s
+            left_s = min(max(self._patience_s - age_s, 0.0), self._patience_s)  # a clock may have been set back
+            self._believed_at[client_order_id] = now + left_s
+            self._tell_listeners(None, order)
+        for client_order_id in never_left(history):
+            self._conclude(self._orders[client_order_id].leg, "the process ended before it was sent: it never left")
+        for order in tuple(self._open.values()):
+            if order.status is Status.PENDING_NEW and order.evidence is None:
+                reason = "the process ended while it was sent"
+                self._record(
+                    OutcomeUnknown(
+                        client_order_id=order.client_order_id, reason=reason, time_ns=self._clock.market_ns()
+                    )
+                )
+
+    def recovered(self) -> None:
+        """End the recovery: from here on the strategy is told of everything."""
+        self._is_recovering = False
+
+    def adopt(self, leg: Leg, report: OrderReport) -> None:
+        """Take an order that somebody else placed as one of ours, and ask the venue for its fills."""
+        if leg.client_order_id in self._orders:
+            return
+        if self._journal is not None and self._intent is not None:
+            self._journal.post(attrs.evolve(self._intent(leg), run="adopted"))
+            self._journal.post(Sent(client_order_id=leg.client_order_id, time_ns=self._clock.wire_ns()))
+        self._add(leg)
+        self._journal_held(leg.client_order_id)
+        self._placed[leg.client_order_id].set()
+        self._believed_at[leg.client_order_id] = self._believe_from()
+        self._foreign.discard(leg.client_order_id)
+        if not self._is_recovering:
+            self._post(OrderUpdate(event=None, order=self._orders[leg.client_order_id]))
+        self._record(report)
+        self._ask_about(leg)
+
     # --- settling what is not known ------------------------------------------------------------------------
 
     def settle_open(self) -> None:
         """Ask the venue about every order that is not settled: after the account stream was cut."""
-        for order in self._orders.values():
-            if not order.is_settled:
-                self._ask_about(order.leg)
+        for order in tuple(self._open.values()):
+            self._ask_about(order.leg)
+
+    def ask_about(self, client_order_ids: Iterable[str]) -> None:
+        """Ask the venue about some orders."""
+        for client_order_id in client_order_ids:
+            self._ask_about(self._orders[client_order_id].leg)
+
+    def reopen(self, order: Order) -> None:
+        """Take an order back that was settled in an earlier run: something was heard of it."""
+        self._keep(order)
+        self._placed[order.client_order_id] = placed = asyncio.Event()
+        placed.set()
+        self._believed_at[order.client_order_id] = self._believe_from()
+        self._tell_listeners(None, order)
 
     async def settled(self) -> None:
         """Wait until every question to the venue is answered."""
@@ -318,7 +703,15 @@ class OrderDesk:
         if not _is_heard_of(order) and leg.client_order_id not in self._settling:
             self._ask_about(leg)
 
+    async def _expect_end(self, leg: Leg) -> None:
+        """Ask about an order that was replaced, if nobody says that it has ended."""
+        await asyncio.sleep(self._news_s)
+        if not self._orders[leg.client_order_id].status.is_final and leg.client_order_id not in self._settling:
+            self._ask_about(leg)
+
     def _ask_about(self, leg: Leg) -> None:
+        if self._has_stopped:
+            return
         client_order_id = leg.client_order_id
         if (old := self._settling.pop(client_order_id, None)) is not None:
             old.cancel()  # its answer may be older than what made us ask again
@@ -330,6 +723,7 @@ class OrderDesk:
     def _forget_question(self, client_order_id: str, task: "asyncio.Task[None]") -> None:
         if self._settling.get(client_order_id) is task:
             del self._settling[client_order_id]
+            self._changed.set()
 
     async def _settle(self, leg: Leg) -> None:
         """Ask until the venue has answered everything that is open about an order."""
@@ -371,13 +765,17 @@ class OrderDesk:
         if _is_heard_of(self._orders[leg.client_order_id]):
             self._note("FAULT", f"order {leg.client_order_id}: the venue does not know it any more")
             return
+        self._conclude(leg, "the placement got no answer, and the venue knows no such order: it never arrived")
+        self._send_again(leg)
+
+    def _conclude(self, leg: Leg, reason: str) -> None:
         self._record(
             OrderReport(
                 client_order_id=leg.client_order_id,
                 symbol=leg.request.instrument.symbol,
                 status=Status.REJECTED,
                 time_ns=self._clock.market_ns(),
-                reason="the placement got no answer, and the venue knows no such order: it never arrived",
+                reason=reason,
                 inferred=True,
             )
         )
@@ -396,21 +794,43 @@ class OrderDesk:
         self._progressed()
 
     def _record(self, event: OrderEvent) -> None:
+        reach("event.before")
         before = self._orders[event.client_order_id]
         try:
             after = apply(before, event)
         except OrderTransitionError as error:
             self._note("FAULT", f"order {event.client_order_id}: {error}")
             return
-        self._orders[event.client_order_id] = after
-        if after is not before and self._journal is not None:
-            self._journal.post(Event(order_event=event))  # neither a cancel nor news ever waits for the disk
+        if after is not before:
+            self._keep(after)
+            self._write_event(event)
+        reach("event.after")
         self._changed.set()
-        if not is_news(before, after):
+        if after is not before:
+            self._tell_listeners(before, after)
+        if not is_news(before, after) or self._is_recovering:
             return
         self._post(OrderUpdate(event=event, order=after))
         if after.overfilled > before.overfilled:
             self._note("FAULT", f"order {event.client_order_id} is overfilled by {after.overfilled}")
+
+    def _write_event(self, event: OrderEvent) -> None:
+        """Journal an event behind its order's intent; neither a cancel nor news ever waits for the disk."""
+        if (held := self._held.get(event.client_order_id)) is not None:
+            held.append(event)
+        elif self._journal is not None:
+            self._journal.post(Event(order_event=event))
+
+    def _journal_held(self, client_order_id: str) -> None:
+        for event in self._held.pop(client_order_id, ()):
+            self._write_event(event)
+
+    def _tell_listeners(self, before: Order | None, after: Order) -> None:
+        for listener in self._listeners:
+            try:
+                listener(before, after)
+            except Exception as error:  # noqa: BLE001 -- told; one that breaks takes nothing from the others
+                self._note("FAULT", f"order {after.client_order_id}: {type(error).__name__}: {error}")
 
     def _on_broken(self, what: str, error: Exception) -> None:
         self._note("FATAL", f"{what}: {type(error).__name__}: {error}")

@@ -37,7 +37,10 @@ class Lockstep:
 
     When the strategy waits and nothing has moved for ``stall_s``, or the control
     channel closes, ``on_stall`` is told once and nothing is held any more.
-    After ``nudge_s`` of silence, bars that have closed are asked for.
+    After ``nudge_s`` of silence, bars that have closed are asked for, or
+    ``on_silence`` is told that the account stream does not say what happened.
+    ``is_busy`` tells that something is decided which will lead to requests;
+    ``on_step`` is called when the market's time has moved, which no timer notices.
     """
 
     def __init__(
@@ -50,6 +53,9 @@ class Lockstep:
         desk: OrderDesk,
         bars: BarDesk,
         on_stall: Callable[[Exception], None],
+        on_silence: Callable[[], None] = lambda: None,
+        is_busy: Callable[[], bool] = lambda: False,
+        on_step: Callable[[], None] = lambda: None,
         stall_s: float = _STALL_S,
         nudge_s: float = _NUDGE_S,
     ) -> None:
@@ -60,6 +66,9 @@ class Lockstep:
         self._desk = desk
         self._bars = bars
         self._on_stall = on_stall
+        self._on_silence = on_silence
+        self._is_busy = is_busy
+        self._on_step = on_step
         self._stall_s = stall_s
         self._nudge_s = nudge_s
         self._held: list[Held] = []
@@ -118,7 +127,7 @@ class Lockstep:
 
     def may_turn(self) -> bool:
         """Say whether the strategy waits, nothing is unanswered, and every feed has its history."""
-        return self._strategy_waits() and not self._desk.outstanding and self._bars.is_ready
+        return self._strategy_waits() and not self._desk.outstanding and not self._is_busy() and self._bars.is_ready
 
     def _strategy_waits(self) -> bool:
         return self._idle_at is not None and self._idle_at == self.wakeup.posted
@@ -170,24 +179,26 @@ class Lockstep:
         self._awaited = "the market's next step"
         reply = await self._control.ask("advance", api_key=self._api_key)
         self._clock.step_to(reply["market_ns"])
+        self._on_step()
         for venue_symbol, interval, open_ns in reply["closed"]:
             self._awaited = f"the bar {venue_symbol} {interval} of {open_ns}"
-            await self._until(functools.partial(self._bars.has_closed, venue_symbol, interval, open_ns))
+            has_closed = functools.partial(self._bars.has_closed, venue_symbol, interval, open_ns)
+            await self._until(has_closed, self._bars.fetch_overdue)
         await self._hear_account(reply["sequence"])
         self._has_ended = reply["ended"]  # what the last bar leads to is settled before the feeds end
 
     async def _hear_account(self, sequence: int) -> None:
         self._awaited = f"the account's event {sequence}"
-        await self._until(lambda: self._desk.sequence >= sequence)
+        await self._until(lambda: self._desk.sequence >= sequence, self._on_silence)
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
+    async def _until(self, condition: Callable[[], bool], nudge: Callable[[], object]) -> None:
         while not condition():
             self._progress.clear()
             try:
                 async with asyncio.timeout(self._nudge_s):
                     await self._progress.wait()
             except TimeoutError:
-                self._bars.fetch_overdue()
+                nudge()
 
     # --- when it is over -----------------------------------------------------------------------------------
 

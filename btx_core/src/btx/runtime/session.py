@@ -8,27 +8,33 @@ import contextlib
 import difflib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Any
 
 from btx.config import Settings
-from btx.errors import BtxError, TransportError, UnknownSymbolError
+from btx.errors import BtxError, RiskVetoError, TransportError, UnknownSymbolError
 from btx.model.account import AccountSnapshot
 from btx.model.fees import FeeSchedule
-from btx.model.instrument import Instrument
-from btx.model.order import Order, OrderRequest
+from btx.model.instrument import Instrument, InstrumentKind
+from btx.model.journal import Delivered, StrategyState
+from btx.model.order import Group, GroupKind, Member, Order, OrderRequest, Side
 from btx.model.time import Interval
 from btx.model.venue import Endpoints, Environment, VenueInfo
 from btx.plugins import Venue
+from btx.rules.filters import MarketView
+from btx.rules.reconcile import Sharing
 from btx.runtime.bars import BarChannel, BarDesk
 from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
+from btx.runtime.faultpoints import reach
 from btx.runtime.io_thread import IoThread, acquire_io
-from btx.runtime.link import DEFAULT_TIMING, Facts, Link, OpenJournal, Timing
-from btx.runtime.mailbox import BarItem, Mailbox, SessionItem, Wakeup
-from btx.runtime.orders import ClientIds, OrderDesk
+from btx.runtime.link import DEFAULT_TIMING, Facts, Link, OpenJournal, Outside, Timing
+from btx.runtime.mailbox import BarItem, Mailbox, Recovered, SessionItem, Wakeup
+from btx.runtime.orders import NEVER, ClientIds, OrderDesk, Resubmit
+from btx.runtime.risk import RiskDesk
+from btx.runtime.views import market_view
 
 __all__ = ("Session",)
 
@@ -37,6 +43,8 @@ _START_TIMEOUT_S = 60.0
 _CLEAN_UP_TIMEOUT_S = 10.0
 _CLOSE_SHARE = 0.6  # of the time to stop; the rest is for the loop to cancel what did not end
 _DEFAULT_HISTORY_BARS = 100
+_ZERO = Decimal(0)
+_RISK = "btx.risk"  # the name under which the day's start is kept
 
 
 class Session:
@@ -59,6 +67,9 @@ class Session:
         start_timeout_s: float = _START_TIMEOUT_S,
         timing: Timing = DEFAULT_TIMING,
         journal: OpenJournal | None = None,
+        sharing: Sharing = Sharing.EXCLUSIVE,
+        resubmit: Resubmit = NEVER,
+        outside: Outside | None = None,
     ) -> None:
         self.info: VenueInfo = venue.info
         self.environment = environment
@@ -70,6 +81,9 @@ class Session:
         self._start_timeout_s = start_timeout_s
         self._timing = timing
         self._journal = journal
+        self._sharing = sharing
+        self._resubmit = resubmit
+        self._outside = outside
         # Re-entrant: a signal handler may stop the session while its thread starts or stops it.
         self._lock = threading.RLock()
         self._io: IoThread | None = None
@@ -77,6 +91,8 @@ class Session:
         self._opening: asyncio.Task[Any] | None = None
         self._wakeup = Wakeup()
         self._ids = ClientIds(venue.info.client_id)
+        self._risk: RiskDesk | None = None
+        self._naked = {"total_s": 0.0, "longest_s": 0.0}  # of the last run
         self._facts = Facts(settings=settings)
         self._settings = settings
         self.events: Mailbox[SessionItem] = Mailbox(self._wakeup)
@@ -113,7 +129,9 @@ class Session:
             io = acquire_io()
             try:
                 self._facts = Facts(settings=self._settings)
+                self._risk = None
                 io.run(self._open(), timeout_s=self._start_timeout_s)
+                self._risk = self._new_risk_desk()
             except BaseException as error:
                 trouble = self._link.trouble if self._link is not None else ""
                 self._hang_up(io, timeout_s=_CLEAN_UP_TIMEOUT_S)
@@ -163,13 +181,32 @@ class Session:
             session=self.name,
             journal=self._journal,
             run=self._ids.run,
+            next_id=self._ids.next,
+            sharing=self._sharing,
+            resubmit=self._resubmit,
+            outside=self._outside,
+            on_resume=self._on_resume,
         )
         await self._link.open()
+
+    def _new_risk_desk(self) -> RiskDesk:
+        facts = self._facts
+        return RiskDesk(
+            facts.settings.limits,
+            currency=facts.settings.currency,
+            now_ns=facts.clock.market_ns,
+            rate=self.rate,
+            orders=self.open_orders,
+            is_known=self._is_known,
+            account=lambda: facts.account_now or self.account(),
+            state=facts.states.get(_RISK),
+        )
 
     async def _close(self) -> None:
         opening, self._opening = self._opening, None
         if opening is not None:  # interrupted half-way, it lets go of what it holds, a child process perhaps
             await asyncio.wait({opening})
+        self._naked = self.naked()
         link, self._link = self._link, None
         if link is not None:
             await link.close()
@@ -223,6 +260,18 @@ class Session:
         """Return the last known price of ``asset`` in ``currency``, None when none is known. Never asks the network."""
         return Decimal(1) if asset == currency else self._facts.rates.get((asset, currency))
 
+    def market_view(self, instrument: Instrument) -> MarketView:
+        """Return what the venue's rules look at beside an order, as far as it is known. Never asks the network.
+
+        Not known are the average price of the band's minutes, and orders of others on the same account.
+        """
+        return market_view(
+            instrument,
+            orders=self.open_orders(),
+            account=self._facts.account_now,
+            last_price=self._facts.rates.get((instrument.base, instrument.quote)),
+        )
+
     def is_account_connected(self) -> bool:
         """Say whether the account stream stands."""
         stream = self._link.account_stream if self._link is not None else None
@@ -242,36 +291,171 @@ class Session:
         """Ask every extension about an order; return the first veto's reason."""
         return self._venue.check_order(request, self._facts.account_now or self.account())
 
-    def submit(self, request: OrderRequest) -> str:
+    def submit(self, request: OrderRequest, *, oco_with: str | None = None, parent: str | None = None) -> str:
         """Send an order; return its client order id at once. Everything else arrives in ``events``.
+
+        ``oco_with`` names an order that is at the venue already: the first of both
+        to fill cancels the other. ``parent`` names one whose exit this is.
 
         Raises:
             BtxError: the session is not running, or orders are refused in this environment.
+            RiskVetoError: trading is halted, and this is no reduction; or it breaks one of the limits.
         """
-        if (refused := self.orders_refused()) is not None:
-            raise BtxError(refused)
+        self._check_allowed(request)
         client_order_id = self._ids.next()
         legs = self._venue.plan(request, client_order_id)
         if len(legs) != 1:
             raise BtxError(f"{self.info.title} makes {len(legs)} orders of this one: this version sends single orders")
-        self._call(lambda desk, _: desk.submit(legs[0]))
+        if oco_with is not None or parent is not None:
+            member = Member(member_id=client_order_id, request=request)
+            group_id = self._ids.next()
+            self._call_link(lambda link: link.join(member, group_id=group_id, oco_with=oco_with, parent=parent))
+        else:
+            self._call_link(lambda link: link.submit(legs[0]))
+        self._count(client_order_id, request)
         return client_order_id
 
-    def cancel(self, client_order_id: str) -> None:
-        """Ask the venue to cancel an order of this session."""
-        self._call(lambda desk, _: desk.cancel(client_order_id))
+    def submit_group(
+        self,
+        kind: GroupKind,
+        *,
+        entry: OrderRequest | None,
+        members: Sequence[OrderRequest],
+        native_entry: bool = False,
+    ) -> Group:
+        """Send a bracket or an OCO group; return it at once, with the ids of its members.
 
-    def withdraw(self, client_order_ids: Collection[str], *, timeout_s: float) -> None:
+        Raises:
+            BtxError: as for ``submit``.
+        """
+        for request in (entry,) if entry is not None else members:
+            self._check_allowed(request)
+        group = Group(
+            group_id=self._ids.next(),
+            kind=kind,
+            entry=Member(member_id=self._ids.next(), request=entry) if entry is not None else None,
+            members=tuple(Member(member_id=self._ids.next(), request=request) for request in members),
+            native_entry=native_entry,
+        )
+        self._call_link(lambda link: link.take_group(group))
+        for member in (group.entry,) if group.entry is not None else group.members:
+            self._count(member.member_id, member.request)
+        return group
+
+    def amend(self, owner_id: str, request: OrderRequest) -> None:
+        """Change an order, or a member of a group: ``request`` is what it should be now, in all."""
+        self._call_link(lambda link: link.amend(owner_id, request))
+
+    def cancel(self, owner_id: str) -> None:
+        """Ask the venue to cancel an order of the strategy, whatever legs it has."""
+        self._call_link(lambda link: link.cancel(owner_id))
+
+    def cancel_all(self, owner_ids: Collection[str]) -> None:
+        """Ask the venue to cancel several orders of the strategy, by one request where it can; each has its outcome."""
+        self._call_link(lambda link: link.cancel_many(tuple(owner_ids)))
+
+    def _check_allowed(self, request: OrderRequest) -> None:
+        if (refused := self.orders_refused()) is not None:
+            raise BtxError(refused)
+        halted = self._facts.halted
+        if halted is not None and not self._reduces(request):
+            raise RiskVetoError(f"trading is halted: {halted}; reductions pass, `btx resume` ends it")
+        if self._risk is None:
+            return
+        if (loss := self._risk.daily_loss()) is not None and not self._reduces(request):
+            self.halt(loss)
+            raise RiskVetoError(loss)
+        if (breach := self._risk.vet(request)) is not None:
+            lacking = self._lacking(request)
+            raise RiskVetoError(f"{breach}{lacking}", lacks_funds=bool(lacking))
+
+    def _lacking(self, request: OrderRequest) -> str:
+        """Return what to say of an order that the account has not the balance for, as far as prices are known."""
+        instrument, account = request.instrument, self._facts.account_now or self.account()
+        price = request.price or request.trigger_price or self.rate(instrument.base, instrument.quote)
+        if request.reduce_only or instrument.kind is not InstrumentKind.SPOT or price is None:
+            return ""
+        is_buy = request.side is Side.BUY
+        asset, needed = (instrument.quote, request.quantity * price) if is_buy else (instrument.base, request.quantity)
+        balance = account.balances.get(asset)
+        free = balance.free if balance is not None else _ZERO
+        return f"; insufficient balance: {free.normalize():f} {asset} are free" if needed > free else ""
+
+    def _on_resume(self) -> None:
+        if self._risk is not None:
+            self._risk.resumed()
+
+    def _count(self, client_order_id: str, request: OrderRequest) -> None:
+        if self._risk is not None:
+            self._risk.sent(client_order_id, request)
+            day = self._risk.state()
+            if day != self._facts.states.get(_RISK):
+                self.save_state(_RISK, day)
+
+    def _reduces(self, request: OrderRequest) -> bool:
+        """Say whether an order can only make a holding smaller: on spot, a sale of what is there."""
+        account = self._facts.account_now
+        balance = account.balances.get(request.instrument.base) if account is not None else None
+        return request.side is Side.SELL and balance is not None and request.quantity <= balance.total
+
+    # --- halts, restarts -----------------------------------------------------------------------------------------
+
+    def halted(self) -> str | None:
+        """Return why nothing but reductions is sent, None when trading goes on."""
+        return self._facts.halted
+
+    def halt(self, reason: str) -> None:
+        """Send nothing but reductions from here on, also after a restart, until the user resumes."""
+        self._call_link(lambda link: link.start(link.halt(reason), "halting"))
+        self._facts.halted = self._facts.halted or reason  # for this thread at once
+
+    def recovered(self) -> Recovered:
+        """Return what an earlier process left, as it was when this one had started."""
+        return self._facts.recovered
+
+    def delivered(self, client_order_id: str, fill_id: str) -> None:
+        """Write down that the strategy was told of a fill, so that a restart does not tell it again."""
+        reach("delivered.before")
+        self._call_link(lambda link: link.write(Delivered(client_order_id=client_order_id, fill_id=fill_id)))
+        reach("delivered.after")
+
+    def save_state(self, name: str, text: str) -> None:
+        """Keep a text of a strategy's own for the next process; the last one counts."""
+        self._facts.states[name] = text
+        now_ns = self._facts.clock.wire_ns()
+        self._call_link(lambda link: link.write(StrategyState(name=name, text=text, time_ns=now_ns)))
+
+    def load_state(self, name: str) -> str | None:
+        """Return what was saved last under this name, by whatever process; None when nothing was."""
+        return self._facts.states.get(name)
+
+    def withdraw(self, owner_ids: Collection[str], *, timeout_s: float) -> None:
         """Cancel orders and wait until they have ended, at most ``timeout_s``: the end of a run."""
-        io, desk = self._io, self._link.desk if self._link is not None else None
-        if io is not None and desk is not None:
+        io, link = self._io, self._link
+        if io is not None and link is not None:
             with contextlib.suppress(TimeoutError):
-                io.run(desk.withdraw(client_order_ids), timeout_s=timeout_s)
+                io.run(link.withdraw(owner_ids), timeout_s=timeout_s)
+
+    def naked(self) -> dict[str, float]:
+        """Return how long brackets were without protection, in this run or the last: in all, and at the longest."""
+        keeper = self._link.keeper if self._link is not None else None
+        if keeper is None:
+            return self._naked
+        return {"total_s": keeper.naked_seconds_total, "longest_s": keeper.longest_naked_s}
 
     def orders(self) -> tuple[Order, ...]:
         """Return the orders of this session as they are now."""
         desk = self._link.desk if self._link is not None else None
         return tuple(desk.orders.values()) if desk is not None else ()
+
+    def open_orders(self) -> tuple[Order, ...]:
+        """Return those of this session's orders of which something is still to be heard, as they are now."""
+        desk = self._link.desk if self._link is not None else None
+        return tuple(desk.open_orders.values()) if desk is not None else ()
+
+    def _is_known(self, client_order_id: str) -> bool:
+        desk = self._link.desk if self._link is not None else None
+        return desk is not None and client_order_id in desk.orders
 
     def open_bars(
         self,
@@ -309,6 +493,7 @@ class Session:
             end_ns=end_ns,
         )
         self._call(lambda _, bars: bars.open(channel))
+        self._call_link(lambda link: link.watch(instrument.symbol))
         return mailbox
 
     def close_bars(self, mailbox: Mailbox[BarItem]) -> None:
@@ -349,16 +534,23 @@ class Session:
         return io.run(ask(), timeout_s=_START_TIMEOUT_S)
 
     def _call(self, action: Callable[[OrderDesk, BarDesk], object]) -> None:
+        def run(link: Link) -> None:
+            if link.desk is not None and link.bars is not None:
+                action(link.desk, link.bars)
+
+        self._call_link(run)
+
+    def _call_link(self, action: Callable[[Link], object]) -> None:
         io = self._io
         if io is None:
             raise BtxError(f"{self.name} is not started: cerebro.run() does it, or store.start()")
 
         def run() -> None:
             link = self._link
-            if link is None or link.desk is None or link.bars is None:
+            if link is None:
                 return  # stopped meanwhile
             try:
-                action(link.desk, link.bars)
+                action(link)
             except Exception as error:  # noqa: BLE001 -- on the loop nobody else would hear of it
                 link.fault("a call of the strategy", error)
 

@@ -14,7 +14,7 @@ class Tasks:
         self._on_fault = on_fault
         self._running: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None], *, what: str) -> "asyncio.Task[None]":
+    def start(self, work: Coroutine[Any, Any, Any], *, what: str) -> "asyncio.Task[None]":
         """Run ``work`` on the current loop; ``what`` names it when it breaks."""
         task = asyncio.get_running_loop().create_task(work, name=what)
         self._running.add(task)

@@ -19,9 +19,11 @@ __all__ = (
     "match_trade",
     "take_quantity",
     "take_quote",
+    "trail_is_triggered",
 )
 
 _ZERO = Decimal(0)
+_BPS = Decimal(10_000)
 _STOPS = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
 
 
@@ -35,12 +37,16 @@ class Take:
 
 @attrs.frozen(kw_only=True)
 class Resting:
-    """A limit order in the book; ``queue_ahead`` is what others queue before it at its price."""
+    """A limit order in the book; ``queue_ahead`` is what others queue before it at its price.
+
+    Of an iceberg ``remaining`` is the visible part and ``hidden`` what lies behind it.
+    """
 
     side: Side
     price: Decimal
     remaining: Decimal
     queue_ahead: Decimal = _ZERO
+    hidden: Decimal = _ZERO
 
 
 def crosses(side: Side, limit_price: Decimal, opposite_price: Decimal) -> bool:
@@ -97,11 +103,12 @@ def match_trade(
     """Let a public trade meet ``resting`` (best price first, then oldest).
 
     A trade at an order's price feeds the queue before it first; a trade through
-    the price ends that queue.  Orders share the trade: what one got, the next
-    does not.
+    the price ends that queue, and reaches what an iceberg hides.  Orders share
+    the trade: what one got, the next does not.
 
     Returns:
-        For each order, itself afterwards and the quantity it filled.
+        For each order, itself afterwards and the quantity it filled.  An iceberg
+        with nothing ``remaining`` but something ``hidden`` has to show its next part.
     """
     results = []
     fed = _ZERO  # what of the trade went to the market's own queue at this price
@@ -115,9 +122,16 @@ def match_trade(
             fed += used
             quantity -= used
             queue_ahead = max(order.queue_ahead - fed, _ZERO)
-        filled = min(quantity, order.remaining)
+        within_reach = order.remaining if price == order.price else order.remaining + order.hidden
+        filled = min(quantity, within_reach)
         quantity -= filled
-        after = attrs.evolve(order, remaining=order.remaining - filled, queue_ahead=queue_ahead)
+        shown = min(filled, order.remaining)
+        after = attrs.evolve(
+            order,
+            remaining=order.remaining - shown,
+            hidden=order.hidden - (filled - shown),
+            queue_ahead=queue_ahead,
+        )
         results.append((after, filled))
     return tuple(results)
 
@@ -126,3 +140,12 @@ def is_triggered(order_type: OrderType, side: Side, *, trigger_price: Decimal, l
     """Tell whether a stop (or take profit) order wakes up at ``last_price``; equality triggers."""
     waits_for_rise = (order_type in _STOPS) == (side is Side.BUY)
     return last_price >= trigger_price if waits_for_rise else last_price <= trigger_price
+
+
+def trail_is_triggered(side: Side, *, best_price: Decimal, trail_bps: int, last_price: Decimal) -> bool:
+    """Tell whether ``last_price`` lies ``trail_bps`` behind the best price since tracking; equality triggers.
+
+    The best price of a sell is the highest, of a buy the lowest.
+    """
+    behind = best_price * (_BPS + side.sign * trail_bps) / _BPS
+    return last_price >= behind if side is Side.BUY else last_price <= behind

@@ -9,19 +9,37 @@ import attrs
 from btx.model.account import Balance
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.order import OrderType, Side, Status, TimeInForce
+from btx.model.order import ListKind, OrderType, Side, Status, TimeInForce
 from btx.sim.filters import FilterSet
 
 __all__ = (
+    "LIMIT_TYPES",
+    "TRIGGER_TYPES",
+    "Amendment",
     "ExecutionEvent",
     "ExecutionKind",
     "Listing",
     "NewOrder",
     "Refusal",
     "Refused",
+    "Replacement",
     "SimFill",
     "SimOrder",
+    "SimOrderList",
 )
+
+LIMIT_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
+"""Order types with a limit price."""
+
+TRIGGER_TYPES = frozenset(
+    {
+        OrderType.STOP_MARKET,
+        OrderType.STOP_LIMIT,
+        OrderType.TAKE_PROFIT_MARKET,
+        OrderType.TAKE_PROFIT_LIMIT,
+    }
+)
+"""Order types that wait for a price before they work."""
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +67,13 @@ class Refusal(enum.Enum):
     STOP_WOULD_TRIGGER = "trigger price is already passed"
     MARKET_HALTED = "market is not trading"
     NOT_SUPPORTED = "not supported"
+    DISPLAY_TOO_LARGE = "visible quantity exceeds the quantity"
+    UNKNOWN_LIST = "unknown order list"
+    DUPLICATE_LIST_ID = "client list id is in use by an open order list"
+    LIST_PRICES = "prices of the legs do not lie around the last price"
+    CANCEL_RESTRICTED = "the order is not in the state the cancel asks for"
+    AMEND_INCREASE = "an amendment may only reduce the quantity"
+    AMEND_NO_CHANGE = "the amendment changes nothing"
 
 
 class Refused(Exception):  # noqa: N818 - an answer of the venue, not a fault of the program
@@ -62,7 +87,11 @@ class Refused(Exception):  # noqa: N818 - an answer of the venue, not a fault of
 
 @attrs.frozen(kw_only=True)
 class NewOrder:
-    """What a client asks for. Exactly one of ``quantity`` and ``quote_quantity`` (MARKET only) is set."""
+    """What a client asks for. Exactly one of ``quantity`` and ``quote_quantity`` (MARKET only) is set.
+
+    A stop or take profit needs ``trigger_price``, ``trail_bps``, or both: a
+    trailing order with a trigger price begins to follow the market there.
+    """
 
     venue_symbol: str
     side: Side
@@ -73,6 +102,7 @@ class NewOrder:
     quote_quantity: Decimal | None = None
     price: Decimal | None = None
     trigger_price: Decimal | None = None
+    trail_bps: int | None = None
     display_quantity: Decimal | None = None
     client_order_id: str | None = None  # None: the exchange makes one
 
@@ -93,6 +123,7 @@ class SimFill:
     fee_asset: str
     is_maker: bool
     time_ns: int
+    list_id: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +131,11 @@ class SimOrder:
     """An order as it was at ``updated_ns``.
 
     ``quantity`` of an order sized in quote units is what it has executed.
-    ``working_ns`` is None while an order waits for its trigger.
+    ``working_ns`` is None while an order waits for its trigger, or is
+    PENDING_NEW until the working order of its list is filled.
+    ``reserve_price`` is what a buy without a limit locks money at until it
+    works.  A trailing order follows the market since ``trail_ns``;
+    ``trail_price`` is the best price since then.
     """
 
     order_id: int
@@ -121,6 +156,14 @@ class SimOrder:
     created_ns: int
     updated_ns: int
     working_ns: int | None
+    display_quantity: Decimal | None = None
+    reserve_price: Decimal | None = None
+    trail_bps: int | None = None
+    trail_ns: int | None = None
+    trail_price: Decimal | None = None
+    list_id: int | None = None
+    reject_reason: Refusal | None = None
+    amendments: int = 0
 
     @property
     def remaining(self) -> Decimal:
@@ -129,6 +172,49 @@ class SimOrder:
     @property
     def is_open(self) -> bool:
         return not self.status.is_final
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits for another order to be filled first."""
+        return self.status is Status.PENDING_NEW
+
+    @property
+    def is_iceberg(self) -> bool:
+        return self.display_quantity is not None
+
+
+@attrs.frozen(kw_only=True)
+class SimOrderList:
+    """An order list as it was at ``updated_ns``; its orders in the order they were accepted.
+
+    The first order of an OTO or OTOCO is the working one.
+    """
+
+    list_id: int
+    client_list_id: str
+    venue_symbol: str
+    kind: ListKind
+    order_ids: tuple[int, ...]
+    client_order_ids: tuple[str, ...]
+    is_done: bool
+    created_ns: int
+    updated_ns: int
+    is_renamed: bool = False  # an order of it has just got another client order id
+
+    @property
+    def working_id(self) -> int | None:
+        """The order that must be filled before the others are placed; None for an OCO."""
+        return None if self.kind is ListKind.OCO else self.order_ids[0]
+
+    @property
+    def triggered_ids(self) -> tuple[int, ...]:
+        """The orders that wait for the working one."""
+        return () if self.kind is ListKind.OCO else self.order_ids[1:]
+
+    def partners(self, order_id: int) -> tuple[int, ...]:
+        """Return the orders that cannot live beside this one once it trades or triggers."""
+        pair = {ListKind.OCO: self.order_ids, ListKind.OTO: (), ListKind.OTOCO: self.order_ids[1:]}[self.kind]
+        return tuple(other for other in pair if other != order_id) if order_id in pair else ()
 
 
 class ExecutionKind(enum.Enum):
@@ -140,11 +226,16 @@ class ExecutionKind(enum.Enum):
     EXPIRED = "EXPIRED"
     REJECTED = "REJECTED"
     TRIGGERED = "TRIGGERED"
+    REPLACED = "REPLACED"  # amended in place
 
 
 @attrs.frozen(kw_only=True)
 class ExecutionEvent:
-    """Something happened to an order; ``balances`` are the assets it changed, after it."""
+    """Something happened to an order; ``balances`` are the assets it changed, after it.
+
+    ``order_list`` is the order's list as it is from now on, where the event
+    changed the list's own state.
+    """
 
     api_key: str
     sequence: int  # increases over all accounts of an exchange
@@ -152,4 +243,30 @@ class ExecutionEvent:
     order: SimOrder
     fill: SimFill | None
     balances: Mapping[str, Balance]
+    time_ns: int
+    order_list: SimOrderList | None = None
+    previous_client_order_id: str | None = None  # of a REPLACED order
+
+
+@attrs.frozen(kw_only=True)
+class Replacement:
+    """What came of a cancel-replace; a half that was not attempted has neither order nor refusal."""
+
+    canceled: SimOrder | None = None
+    cancel_refused: Refused | None = None
+    placed: SimOrder | None = None
+    place_refused: Refused | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Amendment:
+    """One reduction of an order's quantity; ``execution_id`` is the sequence of its event."""
+
+    order_id: int
+    venue_symbol: str
+    execution_id: int
+    old_client_order_id: str
+    new_client_order_id: str
+    old_quantity: Decimal
+    new_quantity: Decimal
     time_ns: int

@@ -3,18 +3,27 @@
 The control channel is a WebSocket of its own, outside the venue's protocol.
 JSON text frames, one answer per request with the ``id`` of the request:
 
-==========================  ===============================================================================
+==========================  =================================================================================
 ``hello``                   ``market_ns``, ``speed`` (null: lockstep), ``ended``
 ``sync`` (``api_key``)      ``sequence`` of the account's last execution event, after all frames were sent
 ``advance`` (``api_key``)   one step of a lockstep market: ``market_ns``, ``ended``, ``sequence``, ``closed``
                             (``[venue symbol, interval, open_ns]`` of the subscribed bars that closed)
-``ledger`` (``api_key``)    ``balances`` and all ``fills`` of the account
+``ledger`` (``api_key``)    ``balances``, all ``orders`` and all ``fills`` of the account
 ``bars`` (``symbol``)       ``played`` (minutes closed since the origin), ``first_open_ns``,
                             ``last_open_ns``, ``synthesised``
-==========================  ===============================================================================
+``requests``                ``requests``: how often each of the venue's operations was asked for, whatever was answered
+``endpoints``               ``endpoints``: all addresses, the accounts with their secrets, and the clock
+                            from now on, for a process that attaches itself to a world that is under way
+``faults`` (``script``)     plays another script of :mod:`btx.sim.faults` from its beginning: ``faults``, how many
+``fault_log``               ``log``: the faults that struck since the script began, in order, each with
+                            ``fault``, ``where``, ``number`` (the n-th of its class), ``what``; ``script``
+==========================  =================================================================================
 
 What cannot be done is answered by ``{"id": ..., "error": text}``.  When a
 free-running market ends, ``{"event": "ended", "market_ns": ...}`` is pushed.
+
+The channel is no part of the venue: no fault touches it, and it goes on while
+the venue is out.  A world in lockstep waits while nobody is attached.
 """
 
 import asyncio
@@ -27,24 +36,21 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import aiohttp
+import attrs
 from aiohttp import web
 
 from btx.errors import BtxError, ConfigError, TransportError
-from btx.model.venue import Endpoints, Scenario, SimAccount, SimClock
-from btx.sim.exchange import SimFill
+from btx.model.venue import Endpoints, Scenario
+from btx.sim.exchange import SimFill, SimOrder
+from btx.sim.faults import script_from_json, script_to_json
+from btx.sim.texts import endpoints_fields, endpoints_from_json, endpoints_to_json, scenario_to_json
 from btx.sim.world import World
 
 __all__ = (
-    "endpoints_from_json",
-    "endpoints_to_json",
     "run_server",
-    "scenario_from_json",
-    "scenario_to_json",
     "serve_control",
     "spawn",
 )
@@ -63,9 +69,13 @@ _Message = dict[str, Any]
 
 
 @contextlib.asynccontextmanager
-async def serve_control(world: World) -> AsyncIterator[str]:
-    """Serve the control channel of a world in the running loop; the value is its ``ws://`` address."""
-    channel = _Channel(world)
+async def serve_control(world: World, describe: Callable[[str], Endpoints] | None = None) -> AsyncIterator[str]:
+    """Serve the control channel of a world in the running loop; the value is its ``ws://`` address.
+
+    ``describe`` makes the simulator's endpoints of that address, for whoever
+    attaches later; without it ``endpoints`` is refused.
+    """
+    channel = _Channel(world, describe)
     app = web.Application()
     app.router.add_get("/", channel.handle)
     app.on_shutdown.append(channel.close)
@@ -74,7 +84,8 @@ async def serve_control(world: World) -> AsyncIterator[str]:
     try:
         site = web.TCPSite(runner, _HOST, 0)
         await site.start()
-        yield f"ws://{_HOST}:{runner.addresses[0][1]}/"
+        channel.address = f"ws://{_HOST}:{runner.addresses[0][1]}/"
+        yield channel.address
     finally:
         await runner.cleanup()
 
@@ -82,8 +93,10 @@ async def serve_control(world: World) -> AsyncIterator[str]:
 class _Channel:
     """What the sockets of one control server share."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, describe: Callable[[str], Endpoints] | None) -> None:
+        self.address = ""
         self._world = world
+        self._describe = describe
         self._sockets: set[web.WebSocketResponse] = set()
         self._ended = asyncio.Event()
         if world.speed is not None:
@@ -94,6 +107,10 @@ class _Channel:
             "advance": self._advance,
             "ledger": self._ledger,
             "bars": self._bars,
+            "requests": self._requests,
+            "endpoints": self._endpoints,
+            "faults": self._faults,
+            "fault_log": self._fault_log,
         }
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
@@ -165,6 +182,7 @@ class _Channel:
                 asset: {"free": f"{balance.free:f}", "locked": f"{balance.locked:f}"}
                 for asset, balance in exchange.balances(api_key=api_key).items()
             },
+            "orders": [_order_json(order) for order in exchange.all_orders(api_key=api_key)],
             "fills": [_fill_json(fill) for fill in exchange.fills(api_key=api_key)],
         }
 
@@ -181,12 +199,56 @@ class _Channel:
             "synthesised": list(self._world.market.synthesised),
         }
 
+    async def _requests(self, _message: _Message) -> _Message:
+        return {"requests": dict(self._world.requests)}
+
+    async def _endpoints(self, _message: _Message) -> _Message:
+        if self._describe is None:
+            raise ConfigError("this simulator does not tell where it listens: nobody can attach to it")
+        world = self._world
+        endpoints = attrs.evolve(self._describe(self.address), clock=world.clock_now(), is_under_way=True)
+        return {"endpoints": endpoints_fields(endpoints)}
+
+    async def _faults(self, message: _Message) -> _Message:
+        script = script_from_json(json.dumps(message.get("script")))
+        self._world.faults.replace(script)
+        return {"faults": len(script.faults)}
+
+    async def _fault_log(self, _message: _Message) -> _Message:
+        faults = self._world.faults
+        return {
+            "log": [struck.to_json() for struck in faults.log],
+            "script": json.loads(script_to_json(faults.script)),
+        }
+
     def _api_key(self, message: _Message) -> str:
         api_key = str(message.get("api_key"))
         if not self._world.exchange.knows(api_key):
             raise ConfigError("api_key names no account of this simulator")
         self._world.market_ns()
         return api_key
+
+
+def _order_json(order: SimOrder) -> _Message:
+    return {
+        "client_order_id": order.client_order_id,
+        "order_id": order.order_id,
+        "symbol": order.venue_symbol,
+        "side": order.side.value,
+        "order_type": order.order_type.value,
+        "status": order.status.value,
+        "is_open": order.is_open,
+        "quantity": f"{order.quantity:f}",
+        "filled": f"{order.executed_quantity:f}",
+        "price": None if order.price is None else f"{order.price:f}",
+        "trigger_price": None if order.trigger_price is None else f"{order.trigger_price:f}",
+        "trail_bps": order.trail_bps,
+        "display_quantity": None if order.display_quantity is None else f"{order.display_quantity:f}",
+        "time_in_force": order.time_in_force.value,
+        "post_only": order.post_only,
+        "created_ns": order.created_ns,
+        "updated_ns": order.updated_ns,
+    }
 
 
 def _fill_json(fill: SimFill) -> _Message:
@@ -203,102 +265,6 @@ def _fill_json(fill: SimFill) -> _Message:
         "time_ns": fill.time_ns,
         "is_maker": fill.is_maker,
     }
-
-
-# --- scenarios and endpoints as text -------------------------------------------------------------------------
-
-
-def scenario_to_json(scenario: Scenario) -> str:
-    """Return a scenario as one line of JSON; paths become absolute."""
-    return json.dumps(
-        {
-            "seed": scenario.seed,
-            "data": {symbol: str(Path(path).absolute()) for symbol, path in scenario.data.items()},
-            "symbols": list(scenario.symbols),
-            "speed": scenario.speed,
-            "until_ns": scenario.until_ns,
-            "warmup_ns": scenario.warmup_ns,
-            "origin_ns": scenario.origin_ns,
-            "rebase": scenario.rebase,
-            "accounts": _accounts_json(scenario.accounts),
-            "port": scenario.port,
-        }
-    )
-
-
-def scenario_from_json(text: str) -> Scenario:
-    """Return the scenario :func:`scenario_to_json` wrote; what is left out has its default.
-
-    Raises:
-        ConfigError: the text is no scenario.
-    """
-    try:
-        fields = json.loads(text)
-        if "data" in fields:
-            fields["data"] = {symbol: Path(path) for symbol, path in fields["data"].items()}
-        if "symbols" in fields:
-            fields["symbols"] = tuple(fields["symbols"])
-        if "accounts" in fields:
-            fields["accounts"] = _accounts(fields["accounts"])
-        return Scenario(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
-        raise ConfigError(f"no scenario in JSON: {error}") from error
-
-
-def endpoints_to_json(endpoints: Endpoints) -> str:
-    """Return endpoints as one line of JSON, keys and secrets of the simulated accounts included."""
-    return json.dumps(
-        {
-            "rest": endpoints.rest,
-            "stream": endpoints.stream,
-            "trading_stream": endpoints.trading_stream,
-            "control": endpoints.control,
-            "accounts": _accounts_json(endpoints.accounts),
-            "clock": {
-                "wire_origin_ns": endpoints.clock.wire_origin_ns,
-                "market_origin_ns": endpoints.clock.market_origin_ns,
-                "speed": endpoints.clock.speed,
-            },
-            "extra": dict(endpoints.extra),
-        }
-    )
-
-
-def endpoints_from_json(text: str) -> Endpoints:
-    """Return the endpoints :func:`endpoints_to_json` wrote.
-
-    Raises:
-        TransportError: the text is something else.
-    """
-    try:
-        fields = json.loads(text)
-        fields["accounts"] = _accounts(fields["accounts"])
-        fields["clock"] = SimClock(**fields["clock"])
-        return Endpoints(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
-        raise TransportError(f"the simulator said something else than its addresses: {text.strip()!r}") from error
-
-
-def _accounts_json(accounts: Sequence[SimAccount]) -> list[_Message]:
-    return [
-        {
-            "api_key": account.api_key,
-            "api_secret": account.api_secret,
-            "balances": {asset: f"{quantity:f}" for asset, quantity in account.balances.items()},
-        }
-        for account in accounts
-    ]
-
-
-def _accounts(items: Sequence[_Message]) -> tuple[SimAccount, ...]:
-    return tuple(
-        SimAccount(
-            api_key=item["api_key"],
-            api_secret=item["api_secret"],
-            balances={asset: Decimal(text) for asset, text in item["balances"].items()},
-        )
-        for item in items
-    )
 
 
 # --- the child process, from outside -------------------------------------------------------------------------

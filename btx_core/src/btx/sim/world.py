@@ -28,6 +28,7 @@ from btx.model.time import NS_PER_MINUTE, NS_PER_S, Interval
 from btx.model.venue import Scenario, SimAccount, SimClock
 from btx.sim.dice import key_of
 from btx.sim.exchange import Exchange, ExecutionEvent, Listing
+from btx.sim.faults import Faults, FaultScript, script_from_json
 from btx.sim.market import BarChange, Market, MarketEvent, PublicTrade, QuoteChange
 from btx.sim.track import BookMark
 
@@ -70,7 +71,7 @@ class World:
     market and stops it; in lockstep nothing runs by itself.
 
     Raises:
-        ConfigError: the scenario's data cannot be played.
+        ConfigError: the scenario's data cannot be played, or its script of faults cannot be read.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class World:
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
         self._wire_offset_ns = 0
+        self.requests: Counter[str] = Counter()  # what a skin was asked, answered or not, by the venue's own name
+        self.faults = Faults(script_from_json(scenario.faults) if scenario.faults else FaultScript())
         self.speed = scenario.speed
         wire_ns = self.wire_ns()
         self.market = Market.of(scenario, [listing.instrument for listing in listings], wire_ns=wire_ns)
@@ -162,6 +165,10 @@ class World:
         if self._task is not None and not self._is_playing:
             self._play(self._due_ns())
         return self.market.now_ns
+
+    def clock_now(self) -> SimClock:
+        """Return how market time goes on from now, for somebody who was not there at the start."""
+        return SimClock(wire_origin_ns=self.wire_ns(), market_origin_ns=self.market_ns(), speed=self.speed)
 
     @property
     def ended(self) -> bool:

@@ -19,8 +19,9 @@ from btx.errors import ConfigError, JournalError
 from btx.model.journal import Record
 from btx.model.order import Order
 from btx.ports import Journal, JournalReader
+from btx.rules.recovery import replay
 from btx.storage.lock import writer_lock
-from btx.storage.records import Row, decode, encode, orders_of
+from btx.storage.records import Row, decode, encode
 from btx.storage.schema import RECORDS, check, engine_for, explained, migrate
 from btx.storage.writer import Entry, Writer
 
@@ -119,7 +120,7 @@ class _SqliteReader:
             raise JournalError(f"{self.path} cannot be read: {explained(error)}") from error
 
     def orders(self) -> dict[str, Order]:
-        return orders_of(record for _, _, record in self.records())
+        return replay(record for _, _, record in self.records()).orders
 
     def close(self) -> None:
         """Nothing is held between two pages."""

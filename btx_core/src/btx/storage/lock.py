@@ -8,7 +8,7 @@ from pathlib import Path
 
 from btx.errors import ConfigError
 
-__all__ = ("writer_lock",)
+__all__ = ("writer_lock", "writer_of")
 
 
 @contextlib.contextmanager
@@ -36,6 +36,22 @@ def writer_lock(path: Path) -> Iterator[None]:
         finally:
             os.ftruncate(file, 0)
             fcntl.flock(file, fcntl.LOCK_UN)  # a forked child may hold a copy of the file
+    finally:
+        os.close(file)
+
+
+def writer_of(path: Path) -> str | None:
+    """Return who writes ``path`` now, None when nobody does."""
+    try:
+        file = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(file)
+    else:
+        return None
     finally:
         os.close(file)
 

@@ -1,4 +1,4 @@
-"""Journal records as text and back, exactly; and the orders they add up to.
+"""Journal records as text and back, exactly.
 
 A record's kind is a name of its own, so that a class may be renamed and what was
 written stays readable.  Fields that are not known are passed over, kinds that are
@@ -8,22 +8,36 @@ Anything else that would change what is written raises the schema's number.
 
 import enum
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import attrs
 import cattrs
 
-from btx.errors import JournalError, OrderTransitionError
-from btx.model.journal import Event, Intent, Note, Record, RunEnded, RunStarted, Sent, UnknownRecord
+from btx.errors import JournalError
+from btx.model.journal import (
+    Delivered,
+    Event,
+    GroupState,
+    Halted,
+    Intent,
+    Note,
+    Record,
+    Resumed,
+    RunEnded,
+    RunStarted,
+    Sent,
+    Snapshot,
+    StrategyState,
+    UnknownRecord,
+)
 from btx.model.order import (
     CancelRequested,
     CancelResult,
     Fill,
     Liquidity,
     Offset,
-    Order,
     OrderReport,
     OrderType,
     OutcomeUnknown,
@@ -32,13 +46,18 @@ from btx.model.order import (
     Side,
     TimeInForce,
 )
-from btx.rules.orders import apply, new_order
 
-__all__ = ("Row", "decode", "encode", "orders_of")
+__all__ = ("Row", "decode", "encode")
 
-_RECORDS: Mapping[str, type[Intent | Sent | RunStarted | RunEnded | Note]] = {
+_RECORDS: Mapping[str, type[Any]] = {
     "intent": Intent,
     "sent": Sent,
+    "group": GroupState,
+    "delivered": Delivered,
+    "snapshot": Snapshot,
+    "halted": Halted,
+    "resumed": Resumed,
+    "strategy_state": StrategyState,
     "run_started": RunStarted,
     "run_ended": RunEnded,
     "note": Note,
@@ -86,7 +105,7 @@ def _row_of(record: Record) -> Row:
     value: Any = record.order_event if isinstance(record, Event) else record
     return Row(
         kind=_KINDS[type(value)],
-        client_order_id=None if isinstance(record, RunStarted | RunEnded) else record.client_order_id,
+        client_order_id=getattr(record, "client_order_id", None),
         body=json.dumps(_converter.unstructure(value), separators=(",", ":")),
     )
 
@@ -100,30 +119,13 @@ def decode(row: Row) -> Record:
     record_class, event_class = _RECORDS.get(row.kind), _EVENTS.get(row.kind)
     try:
         if record_class is not None:
-            return _converter.structure(json.loads(row.body), record_class)
+            record: Record = _converter.structure(json.loads(row.body), record_class)
+            return record
         if event_class is not None:
             return Event(order_event=_converter.structure(json.loads(row.body), event_class))
     except Exception as error:  # whatever a damaged text makes the classes say
         raise JournalError(f"a record of kind {row.kind} is damaged: {error!r}: {row.body[:80]!r}") from error
     return UnknownRecord(kind=row.kind, client_order_id=row.client_order_id, body=row.body)
-
-
-def orders_of(records: Iterable[Record]) -> dict[str, Order]:
-    """Return every order that was intended, after everything that was heard of it.
-
-    What memory refused is refused again: an event that contradicts its order
-    changes nothing. Events of orders nobody here intended are passed over.
-    """
-    orders: dict[str, Order] = {}
-    for record in records:
-        if isinstance(record, Intent):
-            orders.setdefault(record.client_order_id, new_order(record.leg))
-        elif isinstance(record, Event) and record.client_order_id in orders:
-            try:
-                orders[record.client_order_id] = apply(orders[record.client_order_id], record.order_event)
-            except OrderTransitionError:
-                continue
-    return orders
 
 
 # --- values JSON has no word for ----------------------------------------------------------------------

@@ -10,7 +10,22 @@ from rich.table import Table
 
 from btx.config import home
 from btx.errors import ConfigError
-from btx.model.journal import Event, Intent, Note, Record, RunEnded, RunStarted, Sent, UnknownRecord
+from btx.model.journal import (
+    Delivered,
+    Event,
+    GroupState,
+    Halted,
+    Intent,
+    Note,
+    Record,
+    Resumed,
+    RunEnded,
+    RunStarted,
+    Sent,
+    Snapshot,
+    StrategyState,
+    UnknownRecord,
+)
 from btx.model.order import (
     CancelRequested,
     CancelResult,
@@ -18,6 +33,7 @@ from btx.model.order import (
     Order,
     OrderEvent,
     OrderReport,
+    OrderRequest,
     OutcomeUnknown,
     PlaceRefused,
 )
@@ -107,50 +123,89 @@ def run_explain(client_order_id: str, name: str | None) -> int:
     console = Console()
     reader = read_journal(path)
     try:
-        story = list(_story(reader, client_order_id))
+        orders = _orders_of(reader.orders(), client_order_id)
+        story = sorted(_story(reader, {client_order_id, *orders}), key=lambda told: told[0])
         if not story:
             raise ConfigError(f"{path} knows no order {client_order_id!r}: `btx orders` lists them")
-        order = reader.orders().get(client_order_id)
     finally:
         reader.close()
-    for written_ns, text in story:
-        console.print(f"{iso(written_ns)}  {text}", highlight=False, soft_wrap=True)
-    if order is not None:
+    for _, written_ns, of, text in story:
+        whose = f"{of}  " if len(orders) > 1 else ""
+        console.print(f"{iso(written_ns)}  {whose}{text}", highlight=False, soft_wrap=True)
+    for order in orders.values():
+        whose = f"{order.client_order_id} " if len(orders) > 1 else ""
         console.print(
-            f"in the end: {order.status.value}, filled {plain(order.filled)} of {plain(order.quantity)}"
+            f"in the end: {whose}{order.status.value}, filled {plain(order.filled)} of {plain(order.quantity)}"
             f"{' at ' + _average(order.fills) if order.fills else ''}, fees {fees_of(order.fills)}",
             highlight=False,
         )
     return 0
 
 
-def _story(reader: JournalReader, client_order_id: str) -> Iterator[tuple[int, str]]:
-    for _, written_ns, record in reader.records(client_order_id=client_order_id):
-        yield written_ns, _say(record)
+def _orders_of(orders: dict[str, Order], wanted: str) -> dict[str, Order]:
+    """Return an order, or all that were sent for an order of the strategy, a bracket or an OCO group."""
+    return {
+        client_order_id: order
+        for client_order_id, order in orders.items()
+        if wanted in {client_order_id, order.leg.owner_id, order.leg.group_id}
+    }
 
 
-def _say(record: Record) -> str:  # noqa: PLR0911 -- a sentence for each kind of record
+def _story(reader: JournalReader, client_order_ids: Iterable[str]) -> Iterator[tuple[int, int, str, str]]:
+    for client_order_id in client_order_ids:
+        for sequence, written_ns, record in reader.records(client_order_id=client_order_id):
+            yield sequence, written_ns, client_order_id, _say(record)
+
+
+def _say(record: Record) -> str:
     match record:
         case Intent(leg=leg):
             request = leg.request
-            price = f" at {plain(request.price)}" if request.price is not None else ""
-            return (
-                f"intended in {record.session}: {request.side.value} {plain(leg.quantity)} "
-                f"{request.instrument.symbol} {request.order_type.value}{price} {request.time_in_force.value}, "
-                f"on the bar that closed at {iso(record.signal_ns)}"
-            )
+            what = f"{request.side.value} {plain(leg.quantity)} {request.instrument.symbol} {_ask(request)}"
+            when = f"on the bar that closed at {iso(record.signal_ns)}"
+            return f"intended in {record.session}: {what} {request.time_in_force.value}, {when}"
         case Sent():
             return "sent: from here on it may rest at the venue"
         case Event(order_event=event):
             return _say_event(event)
+        case GroupState(group=group):
+            members = ", ".join(
+                f"{each.member_id} {each.request.side.value} {_ask(each.request)}" for each in group.members
+            )
+            entry = f"{group.entry.member_id} {_ask(group.entry.request)}, then " if group.entry is not None else ""
+            over = ", over" if record.is_over else ""
+            return f"{group.kind.value.lower()} written down: {entry}{members}{over}"
+        case Delivered():
+            return f"the strategy was told of fill {record.fill_id}"
+        case _:
+            return _say_of_account(record)
+
+
+def _say_of_account(record: Record) -> str:  # noqa: PLR0911 -- a sentence for each kind of record
+    match record:
         case Note(kind=kind, text=text):
             return f"{kind}: {text}"
         case RunStarted(session=session):
             return f"run started: {session}"
         case RunEnded(reason=reason):
             return f"run ended {reason}"
-        case UnknownRecord(kind=kind):
-            return f"a record of kind {kind!r}, which this version does not know"
+        case Snapshot():
+            return "what the account holds was written down"
+        case Halted(reason=reason):
+            return f"trading halted: {reason}"
+        case Resumed():
+            return "trading resumed"
+        case StrategyState(name=name):
+            return f"the strategy {name} saved its state"
+        case _:
+            assert isinstance(record, UnknownRecord)
+            return f"a record of kind {record.kind!r}, which this version does not know"
+
+
+def _ask(request: OrderRequest) -> str:
+    price = f" at {plain(request.price)}" if request.price is not None else ""
+    trigger = f" from {plain(request.trigger_price)}" if request.trigger_price is not None else ""
+    return f"{request.order_type.value}{trigger}{price}"
 
 
 def _say_event(event: OrderEvent) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from btx.sim.server import serve_control
 from btx.sim.world import World, WorldEvent
 from btx_binance.sim import market_data, rest, trading, ws, ws_api
 from btx_binance.sim.exchange_info import listings
+from btx_binance.sim.faults import Mishaps, outage
 from btx_binance.sim.sockets import Connections
 from btx_binance.sim.venue import Call, Venue
 
@@ -21,7 +23,7 @@ AS_OF = "2026-03"
 """The state of the venue's documentation that is served."""
 
 NOT_MODELLED: tuple[str, ...] = (
-    "order lists (OCO, OTO, OTOCO), cancel-replace, amendment, SOR, pegged and trailing orders, icebergs",
+    "SOR, pegged orders, and order lists whose exits follow the fill (OPO, OPOCO)",
     "self-trade prevention: clients' orders never meet each other, only the market",
     "the effect of an order on the market: nobody else sees it, and no print comes of it",
     "strategyId and strategyType: checked, then forgotten",
@@ -70,12 +72,14 @@ async def serving(world: World, *, port: int = 0) -> AsyncIterator[Endpoints]:
     """
     venue = Venue(world, {account.api_key: account.api_secret for account in world.accounts})
     connections = Connections()
-    streams = ws.Streams(venue)
-    user_data = ws_api.UserData(venue)
-    app = web.Application()
+    mishaps = Mishaps(world)
+    streams = ws.Streams(venue, mishaps)
+    user_data = ws_api.UserData(venue, mishaps)
+    app = web.Application(middlewares=[outage(mishaps)])
+    app.on_shutdown.append(mishaps.close)
     ws.add_routes(app, venue, connections, streams)
     ws_api.add_routes(app, venue, connections, user_data, _CALLS)
-    rest.add_routes(app, venue, _CALLS)
+    rest.add_routes(app, venue, mishaps, _CALLS)
 
     def tell(event: WorldEvent) -> None:
         if isinstance(event, ExecutionEvent):
@@ -91,23 +95,34 @@ async def serving(world: World, *, port: int = 0) -> AsyncIterator[Endpoints]:
     world.on_flush(flush)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(world.forget, tell)
-        address = await _serve(stack, app, connections, port)
-        control = await stack.enter_async_context(serve_control(world))
-        yield _endpoints(world, address, control)
+        address = await _serve(stack, app, mishaps, connections, port)
+        describe = functools.partial(_endpoints, world, address)
+        control = await stack.enter_async_context(serve_control(world, describe))
+        yield describe(control)
 
 
-async def _serve(stack: contextlib.AsyncExitStack, app: web.Application, connections: Connections, port: int) -> str:
+async def _serve(
+    stack: contextlib.AsyncExitStack, app: web.Application, mishaps: Mishaps, connections: Connections, port: int
+) -> str:
     """Start the application and return ``host:port``."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, _HOST, port)
     await site.start()
+    assert runner.server is not None, "the site has started"
+    mishaps.cut_all = functools.partial(_cut_all, runner.server)
     keeper = asyncio.create_task(connections.keep_alive())
     stack.callback(keeper.cancel)
     stack.push_async_callback(connections.close)
     addresses: Sequence[tuple[str, int]] = runner.addresses
     return f"{_HOST}:{addresses[0][1]}"
+
+
+def _cut_all(server: web.Server) -> None:
+    for handler in server.connections:
+        if handler.transport is not None:
+            handler.transport.abort()
 
 
 def _endpoints(world: World, address: str, control: str) -> Endpoints:

@@ -4,7 +4,8 @@ Values of :data:`_FULL`: ``GET /api/v3/exchangeInfo`` of 2025-08-07.  Values of
 :data:`_GRIDS`: tick, step and minimum notional of the venue in 2026 (LEAN's
 symbol properties, which are made from exchangeInfo); the maxima there are not
 known and are derived.  The filters that are the same for all symbols are those
-of 2025-08-07.  Fees: the regular tier of the venue's schedule of 2026, 0.1 %.
+of 2025-08-07, and three that filters.md describes since (of 2026): the limits of
+icebergs, of order lists and of amendments.  Fees: the regular tier of the venue's schedule of 2026, 0.1 %.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.venue import Scenario
 from btx.sim.exchange import Listing
-from btx.sim.filters import FilterSet, LotRange, NotionalRange, PercentPriceBySide, PriceRange
+from btx.sim.filters import FilterSet, LotRange, NotionalRange, PercentPriceBySide, PriceRange, TrailRange
 from btx.sim.tape import read_rows
 from btx_binance.sim import wire
 from btx_binance.sim.meters import RATE_LIMITS, status
@@ -108,6 +109,8 @@ _PERCENT_PRICE = PercentPriceBySide(
     bid_up=Decimal(5), bid_down=Decimal("0.2"), ask_up=Decimal(5), ask_down=Decimal("0.2"), avg_price_mins=5
 )
 
+_TRAILING = TrailRange(min_above_bps=10, max_above_bps=2000, min_below_bps=10, max_below_bps=2000)
+
 
 @attrs.frozen(kw_only=True)
 class _Rules:
@@ -159,8 +162,13 @@ def _listing(rules: _Rules) -> Listing:
         market_lot=LotRange(max=rules.market_max),
         notional=NotionalRange(min=rules.min_notional, max=_MAX_NOTIONAL),
         percent_price_by_side=_PERCENT_PRICE,
+        trailing_delta=_TRAILING,
+        iceberg_parts=10,
         max_num_orders=200,
         max_num_algo_orders=5,
+        max_num_iceberg_orders=10,
+        max_num_order_lists=20,
+        max_num_order_amends=10,
     )
     return Listing(instrument=instrument, filters=filters, fees=_FEES)
 
@@ -268,14 +276,14 @@ def _symbol(listing: Listing) -> JSON:
         "baseCommissionPrecision": 8,
         "quoteCommissionPrecision": 8,
         "orderTypes": list(wire.ORDER_TYPES),
-        "icebergAllowed": False,
-        "ocoAllowed": False,
-        "otoAllowed": False,
+        "icebergAllowed": True,
+        "ocoAllowed": True,
+        "otoAllowed": True,
         "opoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
-        "allowTrailingStop": False,
-        "cancelReplaceAllowed": False,
-        "amendAllowed": False,
+        "allowTrailingStop": True,
+        "cancelReplaceAllowed": True,
+        "amendAllowed": True,
         "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
@@ -310,6 +318,17 @@ def _filters(filters: FilterSet) -> list[JSON]:
                     "stepSize": number(lot.step),
                 }
             )
+    if (around := filters.percent_price) is not None:
+        rows.append(
+            {
+                "filterType": "PERCENT_PRICE",
+                "multiplierUp": str(around.up),
+                "multiplierDown": str(around.down),
+                "avgPriceMins": around.avg_price_mins,
+            }
+        )
+    if filters.max_position is not None:
+        rows.append({"filterType": "MAX_POSITION", "maxPosition": number(filters.max_position)})
     if (percent := filters.percent_price_by_side) is not None:
         rows.append(
             {
@@ -332,8 +351,41 @@ def _filters(filters: FilterSet) -> list[JSON]:
                 "avgPriceMins": 5,
             }
         )
-    if filters.max_num_orders is not None:
-        rows.append({"filterType": "MAX_NUM_ORDERS", "maxNumOrders": filters.max_num_orders})
-    if filters.max_num_algo_orders is not None:
-        rows.append({"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": filters.max_num_algo_orders})
-    return rows
+    if (trail := filters.trailing_delta) is not None:
+        rows.append(
+            {
+                "filterType": "TRAILING_DELTA",
+                "minTrailingAboveDelta": trail.min_above_bps,
+                "maxTrailingAboveDelta": trail.max_above_bps,
+                "minTrailingBelowDelta": trail.min_below_bps,
+                "maxTrailingBelowDelta": trail.max_below_bps,
+            }
+        )
+    counts = (
+        ("ICEBERG_PARTS", "limit", filters.iceberg_parts),
+        ("MAX_NUM_ORDERS", "maxNumOrders", filters.max_num_orders),
+        ("MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders", filters.max_num_algo_orders),
+        ("MAX_NUM_ICEBERG_ORDERS", "maxNumIcebergOrders", filters.max_num_iceberg_orders),
+        ("MAX_NUM_ORDER_LISTS", "maxNumOrderLists", filters.max_num_order_lists),
+        ("MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends", filters.max_num_order_amends),
+    )
+    rows += [{"filterType": name, field: limit} for name, field, limit in counts if limit is not None]
+    return sorted(rows, key=lambda row: _FILTER_ORDER.index(row["filterType"]))
+
+
+_FILTER_ORDER = (
+    "PRICE_FILTER",
+    "LOT_SIZE",
+    "ICEBERG_PARTS",
+    "MARKET_LOT_SIZE",
+    "TRAILING_DELTA",
+    "PERCENT_PRICE",
+    "PERCENT_PRICE_BY_SIDE",
+    "NOTIONAL",
+    "MAX_POSITION",
+    "MAX_NUM_ORDERS",
+    "MAX_NUM_ORDER_LISTS",
+    "MAX_NUM_ALGO_ORDERS",
+    "MAX_NUM_ICEBERG_ORDERS",
+    "MAX_NUM_ORDER_AMENDS",
+)

@@ -108,21 +108,21 @@ class Meters:
         """Count one new socket and say whether it may open."""
         return self.take(address, CONNECTIONS, 1, now_ns) <= CONNECTIONS.limit
 
-    def order(self, account: str, now_ns: int) -> None:
-        """Count one order of ``account``.
+    def order(self, account: str, now_ns: int, *, units: int = 1) -> None:
+        """Count the orders of one request of ``account``: an order list is several.
 
         Raises:
-            WireError: -1015, status 429, past a limit; the order does not count then.
+            WireError: -1015, status 429, past a limit; the request does not count then.
         """
         for limit in ORDERS:
-            if self.used(account, limit, now_ns) >= limit.limit:
+            if self.used(account, limit, now_ns) + units > limit.limit:
                 raise WireError(
                     -1015,
                     f"Too many new orders; current limit is {limit.limit} orders per {limit.words}.",
                     status=429,
                 )
         for limit in ORDERS:
-            self.take(account, limit, 1, now_ns)
+            self.take(account, limit, units, now_ns)
 
     def order_counts(self, account: str, now_ns: int) -> list[JSON]:
         """Return the state of an account's order meters, as the API lists it."""

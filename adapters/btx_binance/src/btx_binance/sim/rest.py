@@ -6,6 +6,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from btx_binance.sim import faults
+from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.params import Raw
 from btx_binance.sim.venue import Ask, Call, Venue, authorize
 from btx_binance.sim.wire import WireError, dumps
@@ -16,21 +18,36 @@ _SIGNATURE = re.compile(r"(?:^|&)signature=[^&]*")
 _USER_STREAM = "/api/v3/userDataStream"  # listen keys ended on 2026-02-20
 
 
-def add_routes(app: web.Application, venue: Venue, calls: Iterable[Call]) -> None:
+def add_routes(app: web.Application, venue: Venue, mishaps: Mishaps, calls: Iterable[Call]) -> None:
     """Serve every call that has a REST address, and say clearly what is not served."""
     for call in calls:
         if call.rest is not None:
-            app.router.add_route(*call.rest, _handler(venue, call))
+            app.router.add_route(*call.rest, _handler(venue, mishaps, call))
     app.router.add_route("*", _USER_STREAM, _gone)
     app.router.add_route("*", "/{path:.*}", _not_served)
 
 
-def _handler(venue: Venue, call: Call) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _handler(venue: Venue, mishaps: Mishaps, call: Call) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    operation = faults.operation_of(call)
+
     async def handle(request: web.Request) -> web.StreamResponse:
+        action = mishaps.on_request(operation, f"{request.method} {request.path}")
+        if not action:
+            return await answer(request, None)
+        if (nothing := await faults.swallowed(mishaps, action, request)) is not None:
+            return nothing
+        response = await answer(request, mishaps.refusal(action))
+        if (failure := mishaps.failure(action)) is not None:
+            response = _answer(venue, failure.body(), address=request.remote or "", error=failure)
+        return await faults.answered(mishaps, action, request, response)
+
+    async def answer(request: web.Request, refusal: WireError | None) -> web.Response:
         body = await request.text() if request.method != "GET" else ""
         address = request.remote or ""
         api_key: str | None = None
         try:
+            if refusal is not None:
+                raise refusal
             query = request.raw_path.partition("?")[2]
             sent = _pairs(body) | _pairs(query)  # the query string wins
             venue.meters.request(address, call.weigh(sent), venue.world.wire_ns())

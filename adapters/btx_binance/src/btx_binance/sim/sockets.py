@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import enum
 from collections import deque
 from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientError, WSCloseCode, WSMsgType, web
+
+from btx.sim.faults import Action, Fault, Kind
 
 __all__ = ("Connection", "Connections")
 
@@ -19,6 +22,14 @@ _CLOSE_S = 1.0
 _WINDOW_S = 1.0
 
 
+class _End(enum.Enum):
+    """How a socket ends, after the frames before it."""
+
+    CUT = enum.auto()
+    GOODBYE = enum.auto()
+    SILENCE = enum.auto()
+
+
 class Connection:
     """One client's socket: frames leave in the order they were put."""
 
@@ -28,30 +39,52 @@ class Connection:
         self._socket = socket
         self._limit = messages_per_s
         self._loop = asyncio.get_running_loop()
-        self._frames: deque[str] = deque()
+        self._frames: deque[tuple[float, str | _End]] = deque()  # (when at the earliest, frame)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_open = True
+        self._is_late = False  # the next frame waits for its time: nobody waits for it
+        self.is_mute = False  # nothing is heard
+        self._silence_s = 0.0
+        self._end: _End | None = None  # nothing is queued after it
+        self._held: list[str] = []  # to leave after the next event
+        self._timers: list[asyncio.TimerHandle] = []
         self._received: deque[float] = deque()
         self.opened_s = self.last_pong_s = self._loop.time()
 
     def put(self, frame: str) -> None:
         """Queue a frame; a client that reads too slowly is cut off."""
-        if not self._is_open:
+        self._put(frame)
+
+    def push(self, frame: str, action: Action) -> None:
+        """Queue an event, or do to it and to the socket what is to go wrong."""
+        if not action:
+            self._put(frame)
+            self._release()
             return
-        if len(self._frames) >= _OUTBOX_FRAMES:
+        if action.get(Kind.OUTAGE) is not None:
             self.abort()
-            return
-        self._frames.append(frame)
-        self._idle.clear()
-        self._wake.set()
+        elif (fault := action.get(Kind.CUT, Kind.STREAM_END)) is not None:
+            self._put_end(_End.GOODBYE if fault.form % 2 else _End.CUT)
+        elif (fault := action.get(Kind.HALF_OPEN)) is not None:
+            self.mute(fault)
+        else:
+            self._push_spoilt(frame, action)
+
+    def mute(self, fault: Fault) -> None:
+        """Hear nothing and say nothing more, until the connection is cut."""
+        self.is_mute = True
+        self._silence_s = fault.for_s
+        self._put_end(_End.SILENCE)
 
     async def run(self, on_text: Callable[[str], Awaitable[None]]) -> None:
         """Read until the client leaves or breaks a rule, and write what is put."""
         writer = asyncio.create_task(self._write())
         try:
             async for message in self._socket:
+                if self.is_mute:
+                    continue
                 if not self._may_receive():
                     await self.refuse(b"Too many requests")
                     break
@@ -63,12 +96,14 @@ class Connection:
                     self.last_pong_s = self._loop.time()
         finally:
             self._stop()
-            writer.cancel()
+            if self._end is not _End.GOODBYE:
+                writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
 
     async def flushed(self) -> None:
         """Return when all frames left, or the client is cut off because it does not read."""
+        self._release()
         try:
             await asyncio.wait_for(self._idle.wait(), _FLUSH_S)
         except TimeoutError:
@@ -94,9 +129,44 @@ class Connection:
         if self._transport is not None:
             self._transport.abort()
 
+    def _put_end(self, end: _End) -> None:
+        self._put(end)
+        self._end = self._end or end
+
+    def _put(self, frame: str | _End, *, late_s: float = 0.0) -> None:
+        if not self._is_open or self._end is not None:
+            return
+        if len(self._frames) >= _OUTBOX_FRAMES:
+            self.abort()
+            return
+        self._frames.append((self._loop.time() + late_s if late_s else 0.0, frame))
+        if not self._is_late:
+            self._idle.clear()
+        self._wake.set()
+
+    def _push_spoilt(self, frame: str, action: Action) -> None:
+        if (fault := action.get(Kind.TRUNCATE)) is not None:
+            frame = frame[: len(frame) // 2] if fault.form % 2 == 0 else "\ufffd"
+        if (fault := action.get(Kind.REORDER)) is not None:
+            self._held.append(frame)
+            self._timers.append(self._loop.call_later(fault.for_s, self._release))
+            return
+        late_s = fault.for_s if (fault := action.get(Kind.DELAY)) is not None else 0.0
+        for _ in range(1 if action.get(Kind.DUPLICATE) is None else 2):
+            self._put(frame, late_s=late_s)
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for frame in held:
+            self._put(frame)
+
     def _stop(self) -> None:
         self._is_open = False
+        for timer in self._timers:
+            timer.cancel()
         self._frames.clear()
+        self._held.clear()
         self._idle.set()
 
     def _may_receive(self) -> bool:
@@ -114,11 +184,36 @@ class Connection:
             self._wake.clear()
             try:
                 while self._frames:
-                    await self._socket.send_str(self._frames.popleft())
+                    await self._until(self._frames[0][0])
+                    if not self._frames:  # the client has left
+                        return
+                    frame = self._frames.popleft()[1]
+                    if isinstance(frame, str):
+                        await self._socket.send_str(frame)
+                    else:
+                        await self._finish(frame)
+                        return
             except (ClientError, ConnectionError):
                 self._stop()
                 return
             self._idle.set()
+
+    async def _until(self, time_s: float) -> None:
+        wait_s = time_s - self._loop.time()
+        if wait_s > 0:
+            self._is_late = True
+            self._idle.set()
+            await asyncio.sleep(wait_s)
+            self._is_late = False
+
+    async def _finish(self, end: _End) -> None:
+        self._idle.set()
+        if end is _End.CUT:
+            self.abort()
+        elif end is _End.GOODBYE:
+            await self.close(WSCloseCode.GOING_AWAY)
+        elif self._silence_s:
+            self._timers.append(self._loop.call_later(self._silence_s, self.abort))
 
 
 class Connections:
@@ -157,6 +252,8 @@ class Connections:
         while True:
             await asyncio.sleep(_PING_S)
             for connection in tuple(self._open):
+                if connection.is_mute:
+                    continue
                 if loop.time() - connection.last_pong_s > _PONG_S + _PING_S:
                     connection.abort()
                 elif loop.time() - connection.opened_s > _LIFETIME_S:

@@ -1,22 +1,24 @@
 """Orders, the account, and its history: the calls a key signs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from btx.model.order import Side, Status, TimeInForce
+from btx.model.order import Status
 from btx.model.time import NS_PER_HOUR, from_ms
-from btx.sim.exchange import NewOrder, Refused, SimOrder
-from btx_binance.sim import wire
-from btx_binance.sim.params import (
-    Raw,
-    boolean,
-    choice,
-    client_id,
-    decimal,
-    long,
-    missing,
-    symbol,
+from btx.sim.exchange import Refused, SimOrder
+from btx_binance.sim import order_lists, wire
+from btx_binance.sim.params import Raw, boolean, choice, client_id, decimal, long, symbol
+from btx_binance.sim.placing import (
+    RESPONSES,
+    SELF_TRADE_PREVENTION,
+    SIDES,
+    canceled_list,
+    canceling,
+    neither,
+    new_order,
+    strategy,
+    time_in_force,
 )
 from btx_binance.sim.venue import Ask, Call, Security, Venue
 from btx_binance.sim.wire import JSON, WireError
@@ -25,123 +27,45 @@ __all__ = ("CALLS",)
 
 # --- placing ---------------------------------------------------------------------------------------------
 
-# rest-api.md, "Additional mandatory parameters based on type".
-_NEEDED: Mapping[str, tuple[str, ...]] = {
-    "LIMIT": ("timeInForce", "quantity", "price"),
-    "LIMIT_MAKER": ("quantity", "price"),
-    "MARKET": (),
-    "STOP_LOSS": ("quantity", "stopPrice"),
-    "STOP_LOSS_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
-    "TAKE_PROFIT": ("quantity", "stopPrice"),
-    "TAKE_PROFIT_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
-}
-_POSSIBLE = ("timeInForce", "quantity", "quoteOrderQty", "price", "stopPrice")
-_FURTHER: Mapping[str, tuple[str, ...]] = {"MARKET": ("quantity", "quoteOrderQty")}
-# What exchangeInfo says every symbol does without.
-_UNSUPPORTED = {"trailingDelta": "Trailing stop", "icebergQty": "Iceberg"}
 _FULL_BY_DEFAULT = frozenset({"MARKET", "LIMIT"})
-_RESPONSES = {"ACK": wire.order_ack, "RESULT": wire.order_result, "FULL": wire.order_full}
-_SIDES = tuple(side.value for side in Side)
-_TIMES_IN_FORCE = ("GTC", "IOC", "FOK")
-_STRATEGY_TYPE_MIN = 1_000_000
 
 _ORDER = (
     symbol(),
-    choice("side", _SIDES, error=(-1117, "Invalid side."), mandatory=True),
+    choice("side", SIDES, error=(-1117, "Invalid side."), mandatory=True),
     choice("type", wire.ORDER_TYPES, error=(-1116, "Invalid orderType."), mandatory=True),
-    choice("timeInForce", _TIMES_IN_FORCE, error=(-1115, "Invalid timeInForce.")),
+    time_in_force("timeInForce"),
     decimal("quantity"),
     decimal("quoteOrderQty"),
     decimal("price"),
     client_id("newClientOrderId"),
-    long("strategyId"),
-    long("strategyType"),
+    *strategy(),
     decimal("stopPrice"),
     long("trailingDelta"),
     decimal("icebergQty"),
-    choice("newOrderRespType", _RESPONSES),
-    choice("selfTradePreventionMode", wire.SELF_TRADE_PREVENTION_MODES),
+    choice("newOrderRespType", RESPONSES),
+    SELF_TRADE_PREVENTION,
 )
-
-
-def _new_order(venue: Venue, ask: Ask) -> NewOrder:
-    order_type: str = ask["type"]
-    _check_fields(ask, order_type)
-    meaning, post_only = wire.ORDER_TYPES[order_type]
-    return NewOrder(
-        venue_symbol=ask["symbol"],
-        side=Side(ask["side"]),
-        order_type=meaning,
-        post_only=post_only,
-        time_in_force=TimeInForce(ask.get("timeInForce", "GTC")),
-        quantity=ask.get("quantity"),
-        quote_quantity=ask.get("quoteOrderQty"),
-        price=ask.get("price"),
-        trigger_price=ask.get("stopPrice"),
-        client_order_id=ask.get("newClientOrderId") or venue.made_id(),
-    )
-
-
-def _check_fields(ask: Ask, order_type: str) -> None:
-    """Check which parameters the type needs and takes, before the engine sees anything.
-
-    Raises:
-        WireError: -1102, -1106, -1114, -1013, -1134 or -2010.
-    """
-    for name, kind in _UNSUPPORTED.items():
-        if ask.get(name):
-            raise WireError(-2010, f"{kind} orders are not supported for this symbol.")
-    _check_presence(ask, order_type)
-    for name, message in _POSITIVE.items():
-        if ask.get(name, 1) <= 0:
-            raise WireError(-1013, message)
-    if ask.get("strategyType", _STRATEGY_TYPE_MIN) < _STRATEGY_TYPE_MIN:
-        raise WireError(-1134, "strategyType was less than 1000000.")
-
-
-def _check_presence(ask: Ask, order_type: str) -> None:
-    for name in _NEEDED[order_type]:
-        if name not in ask.values:
-            raise missing(name)
-    if order_type == "MARKET" and not {"quantity", "quoteOrderQty"} & ask.values.keys():
-        raise WireError(-1102, "Param 'quantity' or 'quoteOrderQty' must be sent, but both were empty/null!")
-    taken = {*_NEEDED[order_type], *_FURTHER.get(order_type, ())}
-    if "quantity" in ask.values:
-        taken.discard("quoteOrderQty")
-    for name in _POSSIBLE:
-        if name in ask.values and name not in taken:
-            raise _not_required(name)
-
-
-_POSITIVE = {
-    "quantity": "Invalid quantity.",
-    "quoteOrderQty": "Invalid quantity.",
-    "price": "Invalid price.",
-    "stopPrice": "Invalid price.",
-}
-
-
-def _not_required(name: str) -> WireError:
-    if name == "timeInForce":
-        return WireError(-1114, "TimeInForce parameter sent when not required.")
-    return WireError(-1106, f"Parameter '{name}' sent when not required.")
 
 
 def _place(venue: Venue, ask: Ask) -> JSON:
     venue.listing(ask["symbol"])
-    order = _new_order(venue, ask)
+    order = new_order(venue, ask["symbol"], ask.values)
     venue.meters.order(ask.api_key, venue.world.wire_ns())
     try:
         placed = venue.exchange.place(api_key=ask.api_key, order=order, now_ns=ask.market_ns)
     except Refused as refused:
         raise wire.place_refused(refused) from refused
+    return _response(ask)(placed)
+
+
+def _response(ask: Ask) -> Callable[[SimOrder], JSON]:
     default = "FULL" if ask["type"] in _FULL_BY_DEFAULT else "ACK"
-    return _RESPONSES[ask.get("newOrderRespType", default)](placed)
+    return RESPONSES[ask.get("newOrderRespType", default)]
 
 
 def _test(venue: Venue, ask: Ask) -> JSON:
     listing = venue.listing(ask["symbol"])
-    order = _new_order(venue, ask)
+    order = new_order(venue, ask["symbol"], ask.values)
     try:
         venue.exchange.test(api_key=ask.api_key, order=order, now_ns=ask.market_ns)
     except Refused as refused:
@@ -173,35 +97,53 @@ def _test_weight(sent: Mapping[str, Raw]) -> int:
 # --- cancelling ------------------------------------------------------------------------------------------
 
 _RESTRICTIONS = {"ONLY_NEW": Status.NEW, "ONLY_PARTIALLY_FILLED": Status.PARTIALLY_FILLED}
+_RESTRICTION = choice("cancelRestrictions", _RESTRICTIONS, error=(-1145, "Invalid cancelRestrictions"))
 
 
 def _cancel(venue: Venue, ask: Ask) -> JSON:
     venue.listing(ask["symbol"])
+    cancel_id = ask.get("newClientOrderId") or venue.made_id()
     try:
         order = _find(venue, ask)
+        return _cancel_one(venue, ask, order, cancel_id, only=_only(ask))
     except Refused as refused:
         raise wire.cancel_refused(refused) from refused
+
+
+def _only(ask: Ask) -> Status | None:
     wanted = ask.get("cancelRestrictions")
-    if wanted is not None and order.status in _RESTRICTIONS.values() and order.status is not _RESTRICTIONS[wanted]:
-        raise WireError(-2011, "Order was not canceled due to cancel restrictions.")
-    return _cancel_one(venue, ask, order, ask.get("newClientOrderId") or venue.made_id())
+    return None if wanted is None else _RESTRICTIONS[wanted]
 
 
-def _cancel_one(venue: Venue, ask: Ask, order: SimOrder, cancel_id: str) -> JSON:
-    # The stream reports a cancel under the id the cancel gave itself; the engine does not know that id.
-    venue.cancel_ids[ask.api_key, order.order_id] = cancel_id
-    try:
+def _cancel_one(venue: Venue, ask: Ask, order: SimOrder, cancel_id: str, *, only: Status | None = None) -> JSON:
+    """Cancel an order, with the list it is in.
+
+    Raises:
+        Refused: it is not open, or not as ``only`` says.
+    """
+    with canceling(venue, ask, _tied_ids(venue, ask, order), cancel_id):
         gone = venue.exchange.cancel(
             api_key=ask.api_key,
             venue_symbol=order.venue_symbol,
             order_id=order.order_id,
+            only=only,
             now_ns=ask.market_ns,
         )
-    except Refused as refused:
-        raise wire.cancel_refused(refused) from refused
-    finally:
-        del venue.cancel_ids[ask.api_key, order.order_id]
-    return wire.canceled(gone, cancel_id)
+    return _canceled(venue, ask, gone, cancel_id)
+
+
+def _tied_ids(venue: Venue, ask: Ask, order: SimOrder) -> tuple[int, ...]:
+    if order.list_id is None:
+        return (order.order_id,)
+    return venue.exchange.order_list(api_key=ask.api_key, list_id=order.list_id).order_ids
+
+
+def _canceled(venue: Venue, ask: Ask, order: SimOrder, cancel_id: str) -> JSON:
+    """Return the response to a cancel (web-socket-api.md, "When an order list is canceled" for an order of a list)."""
+    if order.list_id is None:
+        return wire.canceled(order, cancel_id)
+    order_list = venue.exchange.order_list(api_key=ask.api_key, list_id=order.list_id)
+    return canceled_list(venue, ask, order_list, cancel_id)
 
 
 def _cancel_all(venue: Venue, ask: Ask) -> list[JSON]:
@@ -210,7 +152,131 @@ def _cancel_all(venue: Venue, ask: Ask) -> list[JSON]:
     if not orders:
         raise WireError(-2011, "Unknown order sent.")
     cancel_id = venue.made_id()
-    return [_cancel_one(venue, ask, order, cancel_id) for order in orders]
+    first_of = {order.list_id: order for order in reversed(orders) if order.list_id is not None}
+    alone = [order for order in orders if order.list_id is None]
+    return [_cancel_one(venue, ask, order, cancel_id) for order in (*alone, *reversed(first_of.values()))]
+
+
+# --- replacing and amending ------------------------------------------------------------------------------
+
+_MODES = ("STOP_ON_FAILURE", "ALLOW_FAILURE")
+_LIMIT_MODES = ("DO_NOTHING", "CANCEL_ONLY")
+_PARTLY_FAILED = (-2021, "Order cancel-replace partially failed.")
+_FAILED = (-2022, "Order cancel-replace failed.")
+_CONFLICT = 409
+
+
+def _replace(venue: Venue, ask: Ask) -> JSON:
+    venue.listing(ask["symbol"])
+    order = new_order(venue, ask["symbol"], ask.values)
+    if not {"cancelOrderId", "cancelOrigClientOrderId"} & ask.values.keys():
+        raise neither("cancelOrigClientOrderId", "cancelOrderId")
+    cancel_id = ask.get("cancelNewClientOrderId") or venue.made_id()
+    target = {"order_id": ask.get("cancelOrderId"), "client_order_id": ask.get("cancelOrigClientOrderId")}
+    try:
+        venue.meters.order(ask.api_key, venue.world.wire_ns())
+    except WireError as too_many:
+        if ask.get("orderRateLimitExceededMode") != "CANCEL_ONLY":
+            raise
+        return _cancel_only(venue, ask, target, cancel_id, too_many)
+    try:
+        with canceling(venue, ask, _target_ids(venue, ask, target), cancel_id):
+            came = venue.exchange.replace(
+                api_key=ask.api_key,
+                order=order,
+                **target,
+                only=_only(ask),
+                stop_on_failure=ask["cancelReplaceMode"] == "STOP_ON_FAILURE",
+                now_ns=ask.market_ns,
+            )
+    except Refused as refused:
+        raise wire.place_refused(refused) from refused
+    canceled: JSON | WireError
+    if came.canceled is not None:
+        canceled = _canceled(venue, ask, came.canceled, cancel_id)
+    else:
+        assert came.cancel_refused is not None
+        canceled = wire.cancel_refused(came.cancel_refused)
+    placed: JSON | WireError | None = None
+    if came.placed is not None:
+        placed = _response(ask)(came.placed)
+    elif came.place_refused is not None:
+        placed = wire.place_refused(came.place_refused)
+    return _replaced(canceled, placed)
+
+
+def _target_ids(venue: Venue, ask: Ask, target: Mapping[str, Any]) -> tuple[int, ...]:
+    try:
+        order = venue.exchange.order(api_key=ask.api_key, venue_symbol=ask["symbol"], **target)
+    except Refused:
+        return ()  # the engine will say so
+    return _tied_ids(venue, ask, order)
+
+
+def _cancel_only(venue: Venue, ask: Ask, target: Mapping[str, Any], cancel_id: str, too_many: WireError) -> JSON:
+    """Cancel although there are too many new orders to place another."""
+    try:
+        order = venue.exchange.order(api_key=ask.api_key, venue_symbol=ask["symbol"], **target)
+        canceled = _cancel_one(venue, ask, order, cancel_id, only=_only(ask))
+    except Refused as refused:
+        attempted = too_many if ask["cancelReplaceMode"] == "ALLOW_FAILURE" else None
+        return _replaced(wire.cancel_refused(refused), attempted)
+    return _replaced(canceled, too_many)
+
+
+def _replaced(canceled: JSON | WireError, placed: JSON | WireError | None) -> JSON:
+    """Return the response to a cancel-replace; None is an order that was not attempted.
+
+    Raises:
+        WireError: -2021 one half failed, -2022 both did or the first prevented the second.
+    """
+    answer: JSON = {
+        "cancelResult": _result(canceled),
+        "newOrderResult": _result(placed),
+        "cancelResponse": canceled.body() if isinstance(canceled, WireError) else canceled,
+        "newOrderResponse": placed.body() if isinstance(placed, WireError) else placed,
+    }
+    failures = (canceled, placed)
+    if not any(one is None or isinstance(one, WireError) for one in failures):
+        return answer
+    if all(one is None or isinstance(one, WireError) for one in failures):
+        raise WireError(*_FAILED, data=answer)
+    raise WireError(*_PARTLY_FAILED, status=_CONFLICT, data=answer)
+
+
+def _result(half: JSON | WireError | None) -> str:
+    if half is None:
+        return "NOT_ATTEMPTED"
+    return "FAILURE" if isinstance(half, WireError) else "SUCCESS"
+
+
+def _amend(venue: Venue, ask: Ask) -> JSON:
+    venue.listing(ask["symbol"])
+    if ask["newQty"] <= 0:
+        raise WireError(-1013, "Invalid quantity.")
+    try:
+        order, change = venue.exchange.amend(
+            api_key=ask.api_key,
+            venue_symbol=ask["symbol"],
+            order_id=_find(venue, ask).order_id,
+            quantity=ask["newQty"],
+            new_client_order_id=ask.get("newClientOrderId") or venue.made_id(),
+            now_ns=ask.market_ns,
+        )
+    except Refused as refused:
+        raise wire.amend_refused(refused) from refused
+    tied = None if order.list_id is None else venue.exchange.order_list(api_key=ask.api_key, list_id=order.list_id)
+    return wire.amended(order, change, tied)
+
+
+def _amendments(venue: Venue, ask: Ask) -> list[JSON]:
+    venue.listing(ask["symbol"])
+    changes = [
+        change
+        for change in venue.exchange.amendments(api_key=ask.api_key, order_id=ask["orderId"])
+        if change.venue_symbol == ask["symbol"] and change.execution_id >= ask.get("fromExecutionId", 0)
+    ]
+    return [wire.amendment_row(change) for change in changes[: ask.get("limit", 500)]]
 
 
 # --- asking ----------------------------------------------------------------------------------------------
@@ -219,7 +285,7 @@ def _cancel_all(venue: Venue, ask: Ask) -> list[JSON]:
 def _find(venue: Venue, ask: Ask) -> SimOrder:
     order_id, client_order_id = ask.get("orderId"), ask.get("origClientOrderId")
     if order_id is None and client_order_id is None:
-        raise WireError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+        raise neither("origClientOrderId", "orderId")
     return venue.exchange.order(
         api_key=ask.api_key,
         venue_symbol=ask["symbol"],
@@ -364,14 +430,6 @@ def _order_counts(venue: Venue, ask: Ask) -> list[JSON]:
 # --- what there is not -----------------------------------------------------------------------------------
 
 
-def _no_lists(_: Venue, __: Ask) -> JSON:
-    raise WireError(-2010, "OCO orders are not supported for this symbol")
-
-
-def _no_replace(_: Venue, __: Ask) -> JSON:
-    raise WireError(-2010, "Order cancel-replace is not supported for this symbol.")
-
-
 def _none(_: Venue, __: Ask) -> list[JSON]:
     return []
 
@@ -427,8 +485,6 @@ def _open_weight(sent: Mapping[str, Raw]) -> int:
     return 6 if "symbol" in sent else 80
 
 
-_LIST_PAGE = (long("fromId"), *_SPAN, _LIMIT)
-
 CALLS: tuple[Call, ...] = (
     Call(
         run=_place,
@@ -462,7 +518,7 @@ CALLS: tuple[Call, ...] = (
             symbol(),
             *_ORDER_ID,
             client_id("newClientOrderId"),
-            choice("cancelRestrictions", _RESTRICTIONS, error=(-1145, "Invalid cancelRestrictions")),
+            _RESTRICTION,
         ),
         security=Security.SIGNED,
     ),
@@ -521,8 +577,6 @@ CALLS: tuple[Call, ...] = (
         security=Security.SIGNED,
     ),
     # What clients ask for besides, answered as an account without it would be.
-    Call(run=_none, rest=("GET", "/api/v3/openOrderList"), weight=6, security=Security.SIGNED),
-    Call(run=_none, rest=("GET", "/api/v3/allOrderList"), params=_LIST_PAGE, weight=20, security=Security.SIGNED),
     Call(
         run=_coins,
         rest=("GET", "/sapi/v1/capital/config/getall"),
@@ -537,9 +591,37 @@ CALLS: tuple[Call, ...] = (
         params=(symbol(mandatory=False),),
         security=Security.SIGNED,
     ),
-    *(
-        Call(run=_no_lists, rest=("POST", f"/api/v3/{path}"), params=None, security=Security.SIGNED)
-        for path in ("order/oco", "orderList/oco", "orderList/oto", "orderList/otoco")
+    Call(
+        run=_replace,
+        rest=("POST", "/api/v3/order/cancelReplace"),
+        method="order.cancelReplace",
+        params=(
+            *_ORDER,
+            choice("cancelReplaceMode", _MODES, mandatory=True),
+            client_id("cancelNewClientOrderId"),
+            client_id("cancelOrigClientOrderId"),
+            long("cancelOrderId"),
+            _RESTRICTION,
+            choice("orderRateLimitExceededMode", _LIMIT_MODES),
+        ),
+        security=Security.SIGNED,
+        counts_orders=True,
     ),
-    Call(run=_no_replace, rest=("POST", "/api/v3/order/cancelReplace"), params=None, security=Security.SIGNED),
+    Call(
+        run=_amend,
+        rest=("PUT", "/api/v3/order/amend/keepPriority"),
+        method="order.amend.keepPriority",
+        params=(symbol(), *_ORDER_ID, client_id("newClientOrderId"), decimal("newQty", mandatory=True)),
+        weight=4,
+        security=Security.SIGNED,
+    ),
+    Call(
+        run=_amendments,
+        rest=("GET", "/api/v3/order/amendments"),
+        method="order.amendments",
+        params=(symbol(), long("orderId", mandatory=True), long("fromExecutionId"), _LIMIT),
+        weight=4,
+        security=Security.SIGNED,
+    ),
+    *order_lists.CALLS,
 )

@@ -15,9 +15,11 @@ from aiohttp import web
 
 from btx.model.order import Side
 from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, to_ms
+from btx.sim.faults import Where
 from btx.sim.market import BarChange, BookChange, MarketEvent, PublicTrade, QuoteChange
 from btx.sim.world import Want
 from btx_binance.sim import wire
+from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.market_data import INTERVALS, ticker
 from btx_binance.sim.sockets import Connection, Connections
 from btx_binance.sim.venue import Venue
@@ -98,8 +100,9 @@ def _stream(name: str) -> _Stream | None:
 class Streams:
     """Who reads which stream, and the frames made of what happens."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, mishaps: Mishaps) -> None:
         self._venue = venue
+        self._mishaps = mishaps
         self._streams: dict[str, _Stream] = {}
         # By what wakes a stream: (want, symbol), for bars with the interval.
         self._woken: dict[tuple[Want, str, Interval | None], list[_Stream]] = {}
@@ -157,20 +160,20 @@ class Streams:
 
     def _on_trade(self, stream: _Stream, event: PublicTrade) -> None:
         if stream.kind == "trade":
-            _push(stream, _trade(event))
+            self._push(stream, _trade(event))
         elif stream.kind == "aggTrade":
-            _push(stream, _agg_trade(event))
+            self._push(stream, _agg_trade(event))
         elif event.time_ns >= stream.sent_ns + stream.pause_ns:
             stream.sent_ns = event.time_ns
-            _push(stream, self._ticker(stream, event.time_ns))
+            self._push(stream, self._ticker(stream, event.time_ns))
 
     def _on_quote(self, stream: _Stream, event: QuoteChange) -> None:
-        _push(stream, _book_ticker(event))
+        self._push(stream, _book_ticker(event))
 
     def _on_bar(self, stream: _Stream, event: BarChange) -> None:
         if event.bar.is_closed or event.time_ns >= stream.sent_ns + stream.pause_ns:
             stream.sent_ns = event.time_ns
-            _push(stream, _kline(event, stream.interval_text))
+            self._push(stream, _kline(event, stream.interval_text))
 
     def _on_book(self, stream: _Stream, event: BookChange) -> None:
         stream.held.append(event)
@@ -181,10 +184,10 @@ class Streams:
         held, stream.held = stream.held, []
         stream.sent_ns = held[-1].time_ns
         if stream.kind == "depth":
-            _push(stream, _depth_update(held))
+            self._push(stream, _depth_update(held))
             return
         book = self._venue.market.book(stream.venue_symbol, depth=stream.levels)
-        _push(
+        self._push(
             stream,
             {
                 "lastUpdateId": book.sequence,
@@ -200,6 +203,17 @@ class Streams:
         letters = _MINI_TICKER if is_mini else _TICKER
         head = {"e": "24hrMiniTicker" if is_mini else "24hrTicker", "E": to_ms(now_ns)}
         return head | {letter: row[field] for letter, field in letters.items()}
+
+    def _push(self, stream: _Stream, payload: JSON) -> None:
+        raw = dumps(payload)
+        combined = ""
+        for reader in stream.readers:
+            action = self._mishaps.on_push(Where.MARKET_STREAM, stream.name)
+            if reader.is_combined:
+                combined = combined or f'{{"stream":"{stream.name}","data":{raw}}}'
+                reader.connection.push(combined, action)
+            else:
+                reader.connection.push(raw, action)
 
 
 _MINI_TICKER = {
@@ -238,17 +252,6 @@ _TICKER = {
 
 def _key(stream: _Stream) -> tuple[Want, str, Interval | None]:
     return _WANTS[stream.kind], stream.venue_symbol, stream.interval
-
-
-def _push(stream: _Stream, payload: JSON) -> None:
-    raw = dumps(payload)
-    combined = ""
-    for reader in stream.readers:
-        if reader.is_combined:
-            combined = combined or f'{{"stream":"{stream.name}","data":{raw}}}'
-            reader.connection.put(combined)
-        else:
-            reader.connection.put(raw)
 
 
 # --- payloads --------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ import attrs
 from aiohttp import web
 
 from btx.sim.exchange import ExecutionEvent, ExecutionKind
+from btx.sim.faults import CALM, Action, Kind, Where
 from btx_binance.sim import wire
+from btx_binance.sim.faults import Mishaps, operation_of
 from btx_binance.sim.params import Raw, long
 from btx_binance.sim.sockets import Connection, Connections
 from btx_binance.sim.venue import Ask, Call, Security, Terms, Venue, authorize
@@ -27,7 +29,8 @@ _NOT_LOGGED_ON = (-1002, "You are not authorized to execute this request.")
 class UserData:
     """Who listens to which account, and the frames made of what happens to it."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, mishaps: Mishaps) -> None:
+        self.mishaps = mishaps
         self._venue = venue
         self._listeners: dict[str, dict[tuple[_Session, int], None]] = {}
 
@@ -40,7 +43,7 @@ class UserData:
         del self._listeners[api_key][session, subscription_id]
 
     def tell(self, event: ExecutionEvent) -> None:
-        """Push an execution to the listeners of its own account: the report, then the balances."""
+        """Push an execution to the listeners of its own account: the report, its list's news, then the balances."""
         listeners = self._listeners.get(event.api_key)
         if not listeners:
             return
@@ -48,9 +51,11 @@ class UserData:
         if event.kind is ExecutionKind.CANCELED:
             cancel_id = self._venue.cancel_ids.get((event.api_key, event.order.order_id))
         frames = [dumps(wire.execution_report(event, cancel_id))]
+        if event.order_list is not None:
+            frames.append(dumps(wire.list_status(event.order_list, event.time_ns)))
         if event.balances:
             frames.append(dumps(wire.account_position(event)))
-        for session, subscription_id in listeners:
+        for session, subscription_id in tuple(listeners):
             for frame in frames:
                 session.put_event(subscription_id, frame)
 
@@ -60,6 +65,7 @@ class _Session:
     """One client of the WebSocket API."""
 
     venue: Venue
+    mishaps: Mishaps
     user_data: UserData
     connection: Connection
     methods: Mapping[str, "_Method"]
@@ -73,25 +79,66 @@ class _Session:
     async def on_text(self, text: str) -> None:
         frame: JSON = {"id": None, "status": 200}
         shows_limits, account = self.shows_limits, ""
+        action = CALM
         try:
             frame["id"], name, sent = _parse(text)
             payload = _payload(sent)
             shows_limits = sent.pop("returnRateLimits", shows_limits) is True
             method = self._method(name)
+            action = self.mishaps.on_request(method.operation, name)
+            if self._is_swallowed(action):
+                return
+            if (refusal := self.mishaps.refusal(action)) is not None:
+                raise refusal
             api_key = self._admit(method, sent, payload)
             account = api_key if method.counts_orders else ""
             ask = Ask(values=method.read(sent), api_key=api_key, market_ns=self.venue.market_ns())
             frame["result"] = method.run(self, ask)
+            if (failure := self.mishaps.failure(action)) is not None:
+                raise failure
         except WireError as error:
+            frame.pop("result", None)
             frame |= {"status": error.status, "error": self._error(error)}
         if shows_limits:
             frame["rateLimits"] = self._limits(account)
-        self.connection.put(dumps(frame))
+        await self._answer(dumps(frame), action)
         if frame["status"] == _BANNED:
             await self.connection.refuse(b"IP banned")
 
+    def _is_swallowed(self, action: Action) -> bool:
+        """Let a request disappear before it is done, if it is to."""
+        if action.get(Kind.DROP, Kind.OUTAGE) is not None:
+            self.connection.abort()
+        elif (fault := action.get(Kind.HALF_OPEN)) is not None:
+            self.connection.mute(fault)
+        else:
+            return False
+        return True
+
+    async def _answer(self, text: str, action: Action) -> None:
+        await self.mishaps.hold(action)
+        if action.get(Kind.LOSE) is not None:
+            self.connection.abort()
+        elif action.get(Kind.TRUNCATE) is not None:
+            self.connection.put(text[: len(text) // 2])
+        else:
+            self.connection.put(text)
+
     def put_event(self, subscription_id: int, event: str) -> None:
-        self.connection.put(f'{{"subscriptionId":{subscription_id},"event":{event}}}')
+        """Push an event, unless the subscription has ended since or ends with it."""
+        if subscription_id not in self.subscriptions:
+            return
+        action = self.mishaps.on_push(Where.ACCOUNT_STREAM, event.split('"', 4)[3])
+        end = action.get(Kind.STREAM_END)
+        if end is not None and not end.form % 2:
+            self._terminate(subscription_id)
+        else:
+            self.connection.push(_event(subscription_id, event), action)
+
+    def _terminate(self, subscription_id: int) -> None:
+        self.user_data.remove(self.subscriptions.pop(subscription_id), self, subscription_id)
+        ended = {"e": "eventStreamTerminated", "E": self.venue.wire_ms()}
+        self.connection.put(_event(subscription_id, dumps(ended)))
 
     def end(self) -> None:
         for subscription_id, api_key in self.subscriptions.items():
@@ -112,9 +159,7 @@ class _Session:
         for subscription_id in ids:
             if subscription_id not in self.subscriptions:
                 raise WireError(-2036, "User Data Stream subscription not active.")
-            self.user_data.remove(self.subscriptions.pop(subscription_id), self, subscription_id)
-            ended = {"e": "eventStreamTerminated", "E": self.venue.wire_ms()}
-            self.put_event(subscription_id, dumps(ended))
+            self._terminate(subscription_id)
         return {}
 
     def state(self) -> JSON:
@@ -164,6 +209,11 @@ class _Method(Terms):
     """A method of the WebSocket API, run for a session."""
 
     run: Callable[[_Session, Ask], Any]
+    operation: Where = Where.ACCOUNT  # sessions and subscriptions
+
+
+def _event(subscription_id: int, event: str) -> str:
+    return f'{{"subscriptionId":{subscription_id},"event":{event}}}'
 
 
 def _method(call: Call) -> _Method:
@@ -173,6 +223,7 @@ def _method(call: Call) -> _Method:
         weight=call.weight,
         security=call.security,
         counts_orders=call.counts_orders,
+        operation=operation_of(call),
     )
 
 
@@ -269,6 +320,7 @@ def add_routes(
         def session(connection: Connection) -> tuple[Callable[[str], Awaitable[None]], Callable[[], None]]:
             client = _Session(
                 venue=venue,
+                mishaps=user_data.mishaps,
                 user_data=user_data,
                 connection=connection,
                 methods=methods,

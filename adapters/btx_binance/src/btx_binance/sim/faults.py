@@ -1,0 +1,187 @@
+"""The fault script of the world, carried out on this venue's wire.
+
+Which class an operation belongs to is read off the table of routes, here and
+nowhere else.  Texts and codes: ``errors.md`` and ``rest-api.md``, "HTTP Return
+Codes" (2026).
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from btx.model.time import NS_PER_S, to_ms
+from btx.sim.faults import Action, Fault, Kind, Where
+from btx.sim.world import World
+from btx_binance.sim.venue import Call, Security
+from btx_binance.sim.wire import WireError
+
+__all__ = ("Mishaps", "answered", "cut", "operation_of", "outage", "swallowed")
+
+# An outage keeps the port: one that is given back may be taken by somebody else, even by a client that redials.
+_NOT_DONE = (
+    (503, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes."),
+    (500, -1001, "Internal error; unable to process your request. Please try again."),
+    (503, -1016, "This service is no longer available."),
+)
+_UNKNOWN = (
+    (503, -1007, "Timeout waiting for response from backend server. Send status unknown; execution status unknown."),
+    (500, -1006, "An unexpected response was received from the message bus. Execution status unknown."),
+    (503, -1000, "Unknown error, please check your request or try again later."),
+)
+_PAGE = "<html><head><title>Please wait</title></head><body>One moment, please...</body></html>"
+_ORDERS = re.compile(r"(/api/v3)?/(order|openOrders|allOrders|orderList|openOrderList|allOrderList|myTrades|order/.*)")
+
+
+def operation_of(call: Call) -> Where:
+    """Return the class of an operation: what it does to orders, or whose data it reads."""
+    if call.security is not Security.SIGNED:
+        return Where.MARKET
+    verb, path = call.rest or ("GET", f"/{(call.method or '').partition('.')[0]}")
+    if verb == "DELETE":
+        return Where.CANCEL
+    if path.endswith("/test"):  # it makes no order
+        return Where.QUERY
+    if verb in ("POST", "PUT"):
+        return Where.PLACE
+    return Where.QUERY if _ORDERS.fullmatch(path) else Where.ACCOUNT
+
+
+class Mishaps:
+    """What goes wrong at one simulated venue. Lives in the loop that serves it."""
+
+    def __init__(self, world: World) -> None:
+        self.cut_all: Callable[[], None] = lambda: None  # every connection, of HTTP and of sockets
+        self._world = world
+        self._loop = asyncio.get_running_loop()
+        self._closing = asyncio.Event()
+
+    def on_request(self, operation: Where, what: str) -> Action:
+        """Count a request; what concerns more than the request happens at once."""
+        self._world.requests[what] += 1
+        return self._begin(self._world.faults.on_request(operation, now_s=self._loop.time(), what=what))
+
+    def on_push(self, channel: Where, what: str) -> Action:
+        """Count an event that is to be pushed; what concerns more than its socket happens at once."""
+        return self._begin(self._world.faults.on_push(channel, now_s=self._loop.time(), what=what))
+
+    def refusal(self, action: Action) -> WireError | None:
+        """Return why a request is not done, None when it is."""
+        if (fault := action.get(Kind.BAN, Kind.RATE_LIMIT)) is not None:
+            return self._limited(fault)
+        if action.get(Kind.KEY_EXPIRY) is not None:
+            return WireError(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+        if (fault := action.get(Kind.ERROR_BEFORE)) is not None:
+            status, code, text = _NOT_DONE[fault.form % len(_NOT_DONE)]
+            return WireError(code, text, status=status)
+        return None
+
+    def failure(self, action: Action) -> WireError | None:
+        """Return the error that is told of a request although it was done, None when none is."""
+        if (fault := action.get(Kind.ERROR_AFTER)) is None:
+            return None
+        status, code, text = _UNKNOWN[fault.form % len(_UNKNOWN)]
+        return WireError(code, text, status=status)
+
+    async def hold(self, action: Action) -> None:
+        """Wait until the answer to a request that was done may leave."""
+        if (fault := action.get(Kind.ACK_AFTER_FILL)) is not None:
+            await self._world.flush()
+            await self.pause(fault.for_s)
+        if (fault := action.get(Kind.DELAY)) is not None:
+            await self.pause(fault.for_s)
+
+    async def pause(self, wait_s: float | None) -> None:
+        """Wait, for ever when None; the end of the simulator ends it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._closing.wait()
+
+    def is_out(self) -> bool:
+        """Whether the venue is not to be reached now."""
+        return self._world.faults.is_out(now_s=self._loop.time())
+
+    async def close(self, _app: web.Application) -> None:
+        """Let nothing wait any more."""
+        self._closing.set()
+
+    def _begin(self, action: Action) -> Action:
+        if (fault := action.get(Kind.CLOCK_JUMP)) is not None:
+            self._world.shift_wire(int(fault.offset_s * NS_PER_S))
+            if fault.for_s:
+                self._loop.call_later(fault.for_s, self._world.shift_wire, 0)
+        if action.get(Kind.OUTAGE) is not None:
+            self.cut_all()
+        return action
+
+    def _limited(self, fault: Fault) -> WireError:
+        until_ms = to_ms(self._world.wire_ns() + int(fault.for_s * NS_PER_S))
+        if fault.kind is Kind.BAN:
+            text = f"Way too much request weight used; IP banned until {until_ms}. "
+        else:
+            text = "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
+        text += "Please use WebSocket Streams for live updates to avoid bans."
+        return WireError(-1003, text, status=418 if fault.kind is Kind.BAN else 429, retry_at_ms=until_ms)
+
+
+# --- HTTP ------------------------------------------------------------------------------------------------
+
+
+def cut(request: web.Request) -> web.Response:
+    """Cut the connection of a request; the answer is for the server's books, nobody gets it."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def swallowed(mishaps: Mishaps, action: Action, request: web.Request) -> web.Response | None:
+    """Let a request disappear before it is done, if it is to; None when it is not."""
+    if action.get(Kind.DROP, Kind.OUTAGE) is not None:
+        return cut(request)
+    if (fault := action.get(Kind.HALF_OPEN)) is not None:
+        await mishaps.pause(fault.for_s or None)
+        return cut(request)
+    return None
+
+
+async def answered(
+    mishaps: Mishaps, action: Action, request: web.Request, response: web.Response
+) -> web.StreamResponse:
+    """Do to the answer of a request that was done what is to be done to it."""
+    await mishaps.hold(action)
+    if action.get(Kind.LOSE) is not None:
+        return cut(request)
+    if (fault := action.get(Kind.TRUNCATE)) is not None:
+        return await _truncated(request, response, fault.form)
+    return response
+
+
+async def _truncated(request: web.Request, response: web.Response, form: int) -> web.StreamResponse:
+    body = (response.text or "").encode()
+    if form % 3 == 1:
+        return web.Response(body=body[: len(body) // 2], content_type="application/json", headers=_meters(response))
+    if form % 3 == 2:
+        return web.Response(text=_PAGE, content_type="text/html")
+    half = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
+    await half.prepare(request)
+    await half.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()  # what was written leaves first
+    return half
+
+
+def _meters(response: web.Response) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name.startswith("X-MBX")}
+
+
+def outage(mishaps: Mishaps) -> Middleware:
+    """Return what cuts every request off while the venue is not to be reached."""
+
+    @web.middleware
+    async def cut_while_out(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return cut(request) if mishaps.is_out() else await handler(request)
+
+    return cut_while_out

@@ -1,0 +1,1 @@
+"""Operations: what people and machines outside are told of a run."""

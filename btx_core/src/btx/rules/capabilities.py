@@ -1,0 +1,102 @@
+"""What a strategy can have at a venue: natively, through the core's own supervision, or not at all."""
+
+import enum
+from typing import NamedTuple
+
+from btx.model.order import ListKind, OrderType, TimeInForce
+from btx.model.venue import Capabilities
+
+__all__ = ("CapabilityRow", "Support", "capability_rows", "support_of", "trails_natively")
+
+_TYPE_NAMES = {
+    OrderType.MARKET: "market order",
+    OrderType.LIMIT: "limit order",
+    OrderType.STOP_MARKET: "stop order",
+    OrderType.STOP_LIMIT: "stop-limit order",
+    OrderType.TAKE_PROFIT_MARKET: "take-profit order",
+    OrderType.TAKE_PROFIT_LIMIT: "take-profit-limit order",
+    OrderType.TRAILING_STOP: "trailing stop",
+}
+_TIME_NAMES = {
+    TimeInForce.GTC: "time in force GTC",
+    TimeInForce.IOC: "time in force IOC",
+    TimeInForce.FOK: "time in force FOK",
+    TimeInForce.GTD: "valid until a time (GTD)",
+    TimeInForce.DAY: "valid for the day (DAY)",
+}
+_STOPS = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
+
+
+class Support(enum.Enum):
+    """Who does it; the value is what the user reads."""
+
+    NATIVE = "native"  # the venue: it works while no process of ours is there
+    EMULATED = "emulated"  # the core, with orders the venue has: it works while the process runs
+    NO = "no"
+
+
+class CapabilityRow(NamedTuple):
+    """One line of a venue's table."""
+
+    feature: str
+    support: Support
+    remark: str = ""
+
+
+def support_of(order_type: OrderType, capabilities: Capabilities) -> Support:
+    """Return who takes an order of a type; a trailing stop is emulated with stops that rest at the venue."""
+    if order_type in capabilities.order_types:
+        return Support.NATIVE
+    if order_type is OrderType.TRAILING_STOP and capabilities.order_types & _STOPS:
+        return Support.EMULATED
+    return Support.NO
+
+
+def trails_natively(trail_bps: int | None, capabilities: Capabilities) -> bool:
+    """Say whether the venue itself follows the market at a distance, in basis points; None is one in quote units."""
+    if OrderType.TRAILING_STOP not in capabilities.order_types or capabilities.trailing_bps is None:
+        return False
+    low, high = capabilities.trailing_bps
+    return trail_bps is not None and low <= trail_bps <= high
+
+
+def capability_rows(capabilities: Capabilities) -> tuple[CapabilityRow, ...]:
+    """Return everything a strategy may ask for, line by line, made of what the adapter says about its venue."""
+    return (
+        *(_type_row(order_type, capabilities) for order_type in OrderType),
+        _row("post-only", native=capabilities.post_only),
+        _row("iceberg (display_size)", native=capabilities.iceberg),
+        *(_time_row(time_in_force, capabilities) for time_in_force in TimeInForce),
+        _row("OCO", native=ListKind.OCO in capabilities.order_lists, emulated=True),
+        CapabilityRow("bracket", Support.EMULATED, _exits(capabilities)),
+        _row("bracket as one list (native_bracket)", native=ListKind.OTOCO in capabilities.order_lists),
+        _row("amend", native=capabilities.replace, emulated=True, remark="cancel, then place the rest"),
+        _row("cancel", native=True),
+        _row("cancel all", native=capabilities.cancel_all, emulated=True, remark="order by order"),
+    )
+
+
+def _row(feature: str, *, native: bool, emulated: bool = False, remark: str = "") -> CapabilityRow:
+    if native:
+        return CapabilityRow(feature, Support.NATIVE)
+    return CapabilityRow(feature, Support.EMULATED, remark) if emulated else CapabilityRow(feature, Support.NO)
+
+
+def _type_row(order_type: OrderType, capabilities: Capabilities) -> CapabilityRow:
+    support, remark = support_of(order_type, capabilities), ""
+    if order_type is OrderType.TRAILING_STOP and support is Support.NATIVE and capabilities.trailing_bps is not None:
+        low, high = capabilities.trailing_bps
+        remark = f"{low} to {high} basis points; emulated beyond them, and for an amount"
+    return CapabilityRow(_TYPE_NAMES[order_type], support, remark)
+
+
+def _time_row(time_in_force: TimeInForce, capabilities: Capabilities) -> CapabilityRow:
+    native = time_in_force in capabilities.times_in_force or time_in_force is TimeInForce.GTC
+    ends_later = time_in_force in {TimeInForce.GTD, TimeInForce.DAY}
+    return _row(_TIME_NAMES[time_in_force], native=native, emulated=ends_later, remark="cancelled when it is time")
+
+
+def _exits(capabilities: Capabilities) -> str:
+    if ListKind.OCO in capabilities.order_lists:
+        return "its exits rest at the venue as OCO lists, for what the entry has filled"
+    return "its exits are kept by the core, for what the entry has filled"

@@ -1,0 +1,496 @@
+"""``btx chaos``: the user's own strategy under seeded faults and ``kill -9``, and the books compared after each run.
+
+A run is one world in lockstep.  The simulator lives here and survives; the
+strategy trades in a child process, which is killed at named points of the order
+path and started again until the world has ended.  Then the simulator's ledger,
+the journal and what backtrader shows must be the same to the last digit.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+from rich.console import Console
+
+from btx.compose import load, open_venue, scenario
+from btx.errors import TransportError
+from btx.model.order import GroupKind, Order, Status
+from btx.model.time import NS_PER_DAY
+from btx.model.venue import Endpoints
+from btx.rules.breaker import Breaker
+from btx.rules.positions import base_change
+from btx.rules.recovery import History, replay
+from btx.runtime import faultpoints
+from btx.runtime.control import Control
+from btx.runtime.link import Timing
+from btx.sim.dice import key_of, unit
+from btx.sim.faults import Fault, FaultScript, random_script, script_to_json, shrink
+from btx.storage.journal import read_journal
+
+__all__ = ("Job", "Kill", "Outcome", "Schedule", "run_chaos", "run_schedule", "schedule_of")
+
+_WORLD = "chaos"
+_CHILD_S = 25.0  # the longest a child may take; a run of a market hour takes a second or two
+_RESTARTS = 12
+_NOT_STARTED = 75  # sysexits' EX_TEMPFAIL
+_WORDS = int(os.environ.get("BTX_CHAOS_WORDS", "3"))  # how many last lines of a process that broke are told
+_ZERO = Decimal(0)
+_EDGE = Decimal("1e-9")  # what backtrader's floats may differ from the ledger
+# Lost answers are settled quickly here: on loopback nothing is under way for long.
+_WINDOW_MS = 500
+_TIMING = Timing(
+    patience_s=0.8,
+    settle_pause_s=0.05,
+    poll_s=0.2,
+    audit_s=2.0,
+    grace_drift_s=0.2,
+    nudge_s=0.3,
+    late_pause_s=0.05,
+    breaker=Breaker(open_ns=500_000_000),
+)
+_PRELOAD = ["btx.bt.witness", "btx.compose", "btx.storage.journal", "btx_binance.rest", "btx_binance.stream"]
+
+
+@attrs.frozen(kw_only=True)
+class Kill:
+    """The trading process dies when it comes to ``point`` for the ``at``-th time."""
+
+    point: str
+    at: int = 1
+
+    def __str__(self) -> str:
+        return f"kill -9 at {self.point}, the {self.at}. time"
+
+
+@attrs.frozen(kw_only=True)
+class Schedule:
+    """Everything that goes wrong in one run; the same schedule gives the same market and the same faults."""
+
+    seed: int
+    faults: tuple[Fault, ...] = ()
+    kills: tuple[Kill, ...] = ()  # one for each life of the process, in this order
+
+    def lines(self) -> Iterator[str]:
+        """Yield the schedule as people read it."""
+        yield f"market of seed {self.seed}"
+        yield from (f"  {fault.kind.value} in {fault.where.value}, the {fault.at}. time" for fault in self.faults)
+        yield from (f"  {kill}" for kill in self.kills)
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What came of a run; ``broken`` names every invariant that did not hold."""
+
+    schedule: Schedule
+    broken: tuple[str, ...]
+    orders: int = 0
+    fills: int = 0
+    recovered: int = 0  # fills that were told after a restart, or found by asking
+    lives: int = 1
+    naked_s: float = 0.0  # the longest time a bracket's quantity was without protection
+    took_s: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """What is played: a strategy on symbols of a venue, for so many market minutes."""
+
+    strategy: str
+    venue: str = "binance"
+    symbols: tuple[str, ...] = ("BTC/USDT",)
+    minutes: int = 60
+    balances: Mapping[str, str] = attrs.field(factory=lambda: {"USDT": "100000"})
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def schedule_of(seed: int, *, intensity: float = 4.0, kills: float = 1.5) -> Schedule:
+    """Return a schedule of about so many faults and kills, the same for a seed."""
+
+    def die(*key: object) -> float:
+        return unit(key_of(seed, "kill", *key))
+
+    points = sorted(faultpoints.POINTS)
+    many = round(kills * 2 * die("how many"))
+    return Schedule(
+        seed=seed,
+        faults=random_script(seed, intensity=intensity, horizon=25).faults,
+        kills=tuple(
+            _kill(points[int(die(number, "point") * len(points))], at=1 + int(die(number, "at") * 8))
+            for number in range(many)
+        ),
+    )
+
+
+def _kill(point: str, *, at: int) -> Kill:
+    return Kill(point=point, at=1 if point.startswith("recovery") else at)  # a life recovers once
+
+
+# --- one run ------------------------------------------------------------------------------------------------
+
+
+async def run_schedule(schedule: Schedule, job: Job) -> Outcome:
+    """Play a schedule and compare the books.
+
+    Raises:
+        ConfigError: the job cannot be played at all.
+    """
+    began = time.monotonic()
+    world = attrs.evolve(
+        scenario(
+            seed=schedule.seed,
+            symbols=job.symbols,
+            until=f"{job.minutes}m",
+            balances=dict(job.balances),
+            faults=script_to_json(FaultScript(faults=schedule.faults)),
+        ),
+        warmup_ns=NS_PER_DAY,
+    )
+    with tempfile.TemporaryDirectory(prefix="btx-chaos-") as folder:
+        async with open_venue(job.venue).simulator(world) as endpoints:
+            lives, failure = await _live(schedule, job, endpoints, Path(folder))
+            ledger = await _ask(endpoints, "ledger", api_key=endpoints.accounts[0].api_key)
+        books = _Books(folder=Path(folder), ledger=ledger)
+        broken = [failure] if failure else list(books.differences())
+        return Outcome(
+            schedule=schedule,
+            broken=tuple(broken),
+            orders=len(ledger["orders"]),
+            fills=len(ledger["fills"]),
+            recovered=books.recovered,
+            lives=lives,
+            naked_s=books.naked_s,
+            took_s=time.monotonic() - began,
+        )
+
+
+async def _live(schedule: Schedule, job: Job, endpoints: Endpoints, folder: Path) -> tuple[int, str]:
+    """Start the strategy again and again until it ends of its own will; return its lives, and why it never did."""
+    kills = list(schedule.kills)
+    for life in range(1, _RESTARTS + 1):
+        kill = kills.pop(0) if kills else None
+        code = await _start_child(job, endpoints, folder, kill)
+        if code == 0:
+            return life, ""
+        if code == _NOT_STARTED:
+            continue  # the venue was not to be reached: whoever looks after the process starts it again
+        if code is None:
+            return life, f"the strategy's process hung for {_CHILD_S:g} s in its life {life}: {_last_words(folder)}"
+        if code != -signal.SIGKILL:
+            return life, f"the strategy's process ended with code {code}: {_last_words(folder)}"
+    return _RESTARTS, f"the strategy did not get to the end in {_RESTARTS} lives"
+
+
+def _last_words(folder: Path) -> str:
+    said = (folder / "stderr.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return " | ".join(line.strip() for line in said[-_WORDS:])
+
+
+async def _start_child(job: Job, endpoints: Endpoints, folder: Path, kill: Kill | None) -> int | None:
+    """Run the strategy in a process of its own; return its exit code, None when it hung and was put down."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    process = context.Process(target=_trade, args=(job, endpoints.control, str(folder), kill), daemon=True)
+    process.start()
+    await asyncio.to_thread(process.join, _CHILD_S)
+    if process.exitcode is None and process.pid is not None:
+        os.kill(process.pid, signal.SIGUSR1)  # it writes down where it stands
+        await asyncio.sleep(0.2)
+        process.kill()
+        await asyncio.to_thread(process.join)
+        return None
+    return process.exitcode
+
+
+def _say_where() -> None:
+    """Say on stderr what every task of btx-io waits for: this process hangs."""
+    for thread_loop in {task.get_loop() for task in gc.get_objects() if isinstance(task, asyncio.Task)}:
+        for task in asyncio.all_tasks(thread_loop):
+            frames = task.get_stack(limit=1)
+            where = f"{Path(frames[-1].f_code.co_filename).name}:{frames[-1].f_lineno}" if frames else "nowhere"
+            print(f"{task.get_name()} at {where}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _trade(job: Job, control: str, folder: str, kill: Kill | None) -> None:
+    """Be the trading process: the user's script, but for the witness."""
+    from btx.bt.witness import load_strategy, witnessed_cerebro
+
+    if os.environ.get("BTX_CHAOS_LOG"):
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    errors = (Path(folder) / "stderr.txt").open("w", encoding="utf-8")
+    os.dup2(errors.fileno(), 2)
+    signal.signal(signal.SIGUSR1, lambda *_: _say_where())
+    os.environ["BTX_HOME"] = folder
+    if kill is not None:
+        faultpoints.arm(kill.point, kill.at)
+    store = load(
+        job.venue,
+        env="sim",
+        scenario=scenario(attach=control),
+        keep=_WORLD,
+        receive_window_ms=_WINDOW_MS,
+        timing=_TIMING,
+    )
+    witnessed = witnessed_cerebro(
+        store,
+        load_strategy(job.strategy),
+        job.symbols,
+        told=Path(folder) / "told.jsonl",
+        result=Path(folder) / "result.json",
+        params=dict(job.params),
+    )
+    try:
+        witnessed.run()
+    except TransportError:
+        if not (Path(folder) / "result.json").exists() and not store.session.orders():
+            traceback.print_exc()
+            sys.exit(_NOT_STARTED)
+        raise
+    naked = store.session.naked()
+    (Path(folder) / "naked.json").write_text(json.dumps(naked), encoding="utf-8")
+    sys.stderr.flush()
+
+
+async def _ask(endpoints: Endpoints, op: str, **arguments: object) -> Mapping[str, Any]:
+    control = await Control.connect(endpoints.control)
+    try:
+        return await control.ask(op, **arguments)
+    finally:
+        await control.close()
+
+
+# --- the books ------------------------------------------------------------------------------------------------
+
+
+class _Books:
+    """The journal, the simulator's ledger, and what the strategy was told, side by side."""
+
+    def __init__(self, *, folder: Path, ledger: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._history = self._read_history()
+        told = folder / "told.jsonl"
+        lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+        self._told = [json.loads(line) for line in lines]
+        naked = folder / "naked.json"
+        self.naked_s = float(json.loads(naked.read_text(encoding="utf-8"))["longest_s"]) if naked.exists() else 0.0
+
+    @property
+    def recovered(self) -> int:
+        """Fills that a later process told in place of the one that died."""
+        return sum(each["recovered"] for each in self._told)
+
+    def _read_history(self) -> History:
+        found = sorted(self._folder.glob("*/*/*/*/*/journal.sqlite"))
+        if not found:
+            return History()
+        reader = read_journal(found[0])
+        try:
+            return replay(record for _, _, record in reader.records())
+        finally:
+            reader.close()
+
+    def differences(self) -> Iterator[str]:
+        """Yield every invariant that does not hold, in words."""
+        yield from self._order_differences()
+        yield from self._fill_differences()
+        yield from self._group_differences()
+        yield from self._strategy_differences()
+        if self._history.halted is not None:
+            yield f"trading was halted though nobody else traded: {self._history.halted.reason}"
+
+    def _order_differences(self) -> Iterator[str]:
+        ours = self._history.orders
+        seen: dict[str, int] = {}
+        for row in self._ledger["orders"]:
+            order_id = row["client_order_id"]
+            seen[order_id] = seen.get(order_id, 0) + 1
+            if order_id not in ours:
+                yield f"order {order_id} is at the venue and was never written down"
+        yield from (f"order {order_id} was placed {count} times" for order_id, count in seen.items() if count > 1)
+        rows = {row["client_order_id"]: row for row in self._ledger["orders"]}
+        for order_id, order in ours.items():
+            yield from _state_differences(order_id, order, rows.get(order_id))
+
+    def _fill_differences(self) -> Iterator[str]:
+        theirs = {
+            (row["client_order_id"], str(row["trade_id"])): tuple(Decimal(row[k]) for k in ("price", "quantity", "fee"))
+            for row in self._ledger["fills"]
+        }
+        ours = {
+            (order_id, fill.fill_id): (fill.price, fill.quantity, fill.fee)
+            for order_id, order in self._history.orders.items()
+            for fill in order.fills
+        }
+        for key in sorted({*ours, *theirs}):
+            if ours.get(key) != theirs.get(key):
+                yield f"fill {key}: journal {ours.get(key)}, venue {theirs.get(key)}"
+
+    def _group_differences(self) -> Iterator[str]:
+        rows = {row["client_order_id"]: row for row in self._ledger["orders"]}
+        for group_id, state in self._history.groups.items():
+            group, legs = state.group, [o for o in self._history.orders.values() if o.leg.group_id == group_id]
+            if group.kind is not GroupKind.BRACKET or group.entry is None:
+                continue
+            sign = group.entry.request.side.sign
+            entered = sum((sign * _moved(o) for o in legs if o.leg.owner_id == group.entry.member_id), _ZERO)
+            exited = sum((-sign * _moved(o) for o in legs if o.leg.owner_id != group.entry.member_id), _ZERO)
+            if exited > entered:
+                yield f"bracket {group_id}: {exited} left for {entered} that came in"
+            yield from self._naked(group_id, legs, entered - exited, rows)
+
+    def _naked(
+        self, group_id: str, legs: Sequence[Order], held: Decimal, rows: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[str]:
+        state = self._history.groups[group_id]
+        group = state.group
+        assert group.entry is not None
+        if group.withdrawn or state.is_over:
+            return
+        covered = _ZERO
+        for member in group.members:
+            resting = [o for o in legs if o.leg.owner_id == member.member_id and _rests(rows.get(o.client_order_id))]
+            covered = max(covered, sum((o.quantity - o.filled for o in resting), _ZERO))
+        instrument = group.entry.request.instrument
+        waiting = [row for row in rows.values() if row["is_open"] and row["trigger_price"] is not None]
+        if instrument.max_conditional_orders is not None and len(waiting) >= instrument.max_conditional_orders:
+            return  # the venue takes no more stops: the price is watched by the process, and the user was told
+        least = max(instrument.min_quantity, instrument.step_size)
+        if held - covered >= least + instrument.step_size:
+            price = group.entry.request.price or Decimal(1)
+            if (held - covered) * price >= (instrument.min_notional or _ZERO):
+                yield f"bracket {group_id}: {held} held and {covered} protected"
+
+    def _strategy_differences(self) -> Iterator[str]:
+        path = self._folder / "result.json"
+        if not path.exists():
+            yield "the strategy left no word of its end"
+            return
+        result = json.loads(path.read_text(encoding="utf-8"))
+        balances = {
+            asset: Decimal(each["free"]) + Decimal(each["locked"]) for asset, each in self._ledger["balances"].items()
+        }
+        cash = balances.get("USDT", _ZERO)
+        if abs(Decimal(result["cash"]) - cash) > _EDGE:
+            yield f"cash: backtrader {result['cash']}, venue {cash}"
+        for symbol, size in result["positions"].items():
+            held = balances.get(symbol.partition("/")[0], _ZERO)
+            if abs(Decimal(size) - held) > Decimal("0.00001"):
+                yield f"position {symbol}: backtrader {size}, venue {held}"
+        told = {each["fill"].rpartition("/")[2] for each in self._told}
+        untold = {str(row["trade_id"]) for row in self._ledger["fills"]} - told
+        if untold:
+            yield f"fills {', '.join(sorted(untold))} were never told to the strategy"
+
+
+def _state_differences(order_id: str, order: Order, row: Mapping[str, Any] | None) -> Iterator[str]:
+    if row is None:
+        if order.status is not Status.REJECTED:
+            yield f"order {order_id} is not at the venue and the journal says {order.status.value}"
+    elif bool(row["is_open"]) is order.status.is_final or order.status is Status.UNKNOWN:
+        yield f"order {order_id}: journal {order.status.value}, venue {row['status']}"
+
+
+def _moved(order: Order) -> Decimal:
+    base = order.leg.request.instrument.base
+    return sum((base_change(fill, base=base) for fill in order.fills), _ZERO)
+
+
+def _rests(row: Mapping[str, Any] | None) -> bool:
+    return row is not None and bool(row["is_open"])
+
+
+# --- many runs --------------------------------------------------------------------------------------------------
+
+
+def run_chaos(job: Job, *, seed: int, runs: int, workers: int = 2) -> int:
+    """Play ``runs`` seeded schedules, print what came of them, shrink the first that fails; return the exit code.
+
+    Raises:
+        ConfigError: the strategy or the venue cannot be used.
+    """
+    from btx.bt.witness import load_strategy
+
+    load_strategy(job.strategy)
+    console = Console()
+    outcomes = asyncio.run(_play(job, [schedule_of(seed + number) for number in range(runs)], workers, console))
+    failed = [outcome for outcome in outcomes if outcome.broken]
+    _summarise(console, outcomes)
+    if not failed:
+        return 0
+    first = min(failed, key=lambda outcome: outcome.schedule.seed)
+    console.print(f"\nseed {first.schedule.seed} fails, shrinking it:", highlight=False)
+    smallest = asyncio.run(_shrunk(first.schedule, job))
+    for line in smallest.schedule.lines():
+        console.print(line, highlight=False)
+    for text in smallest.broken or first.broken:
+        console.print(f"  broken: {text}", highlight=False, soft_wrap=True)
+    return 1
+
+
+async def _play(job: Job, schedules: Iterable[Schedule], workers: int, console: Console) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    waiting = iter(schedules)
+
+    async def work() -> None:
+        for schedule in waiting:
+            outcome = await run_schedule(schedule, job)
+            outcomes.append(outcome)
+            if outcome.broken:
+                console.print(f"seed {schedule.seed}: {outcome.broken[0]}", highlight=False, soft_wrap=True)
+
+    await asyncio.gather(*(work() for _ in range(workers)))
+    return outcomes
+
+
+def _summarise(console: Console, outcomes: Sequence[Outcome]) -> None:
+    failed = sum(bool(outcome.broken) for outcome in outcomes)
+    lives = sum(outcome.lives for outcome in outcomes)
+    console.print(
+        f"{len(outcomes)} runs, {lives} lives, {sum(o.orders for o in outcomes)} orders, "
+        f"{sum(o.fills for o in outcomes)} fills, {sum(o.recovered for o in outcomes)} recovered; "
+        f"longest naked {max((o.naked_s for o in outcomes), default=0.0):.2f} s; {failed} failed",
+        highlight=False,
+    )
+
+
+async def _shrunk(schedule: Schedule, job: Job) -> Outcome:
+    """Return the outcome of the smallest part of a schedule that still fails: first fewer kills, then fewer faults."""
+    best = await run_schedule(schedule, job)
+    for index in range(len(schedule.kills) - 1, -1, -1):
+        fewer = attrs.evolve(best.schedule, kills=(*best.schedule.kills[:index], *best.schedule.kills[index + 1 :]))
+        outcome = await run_schedule(fewer, job)
+        if outcome.broken:
+            best = outcome
+    if best.broken and best.schedule.faults:
+        best = await asyncio.to_thread(_with_fewer_faults, best, job)
+    return best
+
+
+def _with_fewer_faults(outcome: Outcome, job: Job) -> Outcome:
+    found = outcome
+
+    def fails(script: FaultScript) -> bool:
+        nonlocal found
+        tried = asyncio.run(run_schedule(attrs.evolve(outcome.schedule, faults=script.faults), job))
+        if tried.broken:
+            found = tried
+        return bool(tried.broken)
+
+    try:
+        shrink(FaultScript(faults=outcome.schedule.faults), fails)
+    except ValueError:
+        return outcome  # it fails now and then: the schedule that did is what can be told
+    return found

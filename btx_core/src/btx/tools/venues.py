@@ -1,0 +1,63 @@
+"""``btx venues``: the adapters that are installed, and what each venue does for a strategy."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from btx.compose import open_venue
+from btx.model.venue import VenueInfo
+from btx.rules.capabilities import Support, capability_rows
+
+__all__ = ("page_of", "run_venue")
+
+_MEANING = (
+    ("native", "the venue does it, whether your process lives or not"),
+    ("emulated", "btx does it while your process runs, with orders the venue has"),
+    ("no", "an order that asks for it is Rejected, with a reason"),
+)
+_STYLES = {Support.NATIVE: "green", Support.EMULATED: "yellow", Support.NO: "red"}
+
+
+def run_venue(name: str, *, markdown: bool) -> int:
+    """Print what a venue does for a strategy, market by market; return the exit code.
+
+    Raises:
+        UnknownVenueError: no adapter of this name is installed.
+        PluginError: it is broken, or written for another core.
+    """
+    info = open_venue(name).info
+    console = Console()
+    if markdown:
+        console.out(page_of(info), end="", highlight=False)
+        return 0
+    for market in info.markets:
+        console.print(f"{info.title} {market}", style="bold", highlight=False)
+        console.print(_table(info, market))
+    for word, meaning in _MEANING:
+        console.print(f"{word}: {meaning}", highlight=False)
+    return 0
+
+
+def _table(info: VenueInfo, market: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("feature", "support", "remark"):
+        table.add_column(column, overflow="fold")
+    for row in capability_rows(info.capabilities[market]):
+        table.add_row(row.feature, f"[{_STYLES[row.support]}]{row.support.value}[/]", row.remark)
+    return table
+
+
+def page_of(info: VenueInfo) -> str:
+    """Return the table as a page of the documentation."""
+    parts = [
+        f"# {info.title}: what it does for a strategy\n",
+        f"Made by `btx venues {info.name} --markdown` from what the adapter says of its venue.\n",
+        "\n".join(f"- **{word}**: {meaning}." for word, meaning in _MEANING) + "\n",
+    ]
+    for market in info.markets:
+        lines = ["| feature | support | remark |", "|---|---|---|"]
+        rows = capability_rows(info.capabilities[market])
+        lines += [f"| {row.feature} | {row.support.value} | {row.remark} |".replace("|  |", "| |") for row in rows]
+        parts.append(f"## {market}\n")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)

@@ -1,0 +1,153 @@
+"""kill -9 and a second start: orders, fills and brackets are found again, and a third start changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from btx.model.journal import Event, GroupState, Intent
+from btx.model.order import Fill
+from btx.model.venue import Endpoints
+from btx.sim.texts import endpoints_from_json
+from btx.storage.journal import read_journal
+from tests.e2e.test_attach import DEADLINE_S, ROOT, detached
+from tests.e2e.trading import account, world
+
+
+@pytest.fixture
+def simulator() -> Iterator[Endpoints]:
+    with detached(world(minutes=120, accounts=(account(USDT="100000"),))) as child:
+        assert child.stdout is not None
+        try:
+            yield endpoints_from_json(child.stdout.readline())
+        finally:
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(DEADLINE_S) == 0
+
+
+class Trader:
+    """The trading process, as often as it is started."""
+
+    def __init__(self, simulator: Endpoints, home: Path) -> None:
+        self._control = simulator.control
+        self._home = home
+        self._starts = 0
+
+    def run(self, *, kill_at: str | None = None, wait: bool = False) -> list[dict[str, Any]]:
+        """Run it until it ends, or is killed; return what it wrote."""
+        self._starts += 1
+        result = self._home / f"run-{self._starts}.jsonl"
+        result.touch()
+        point = {"BTX_FAULT_POINT": kill_at} if kill_at is not None else {}
+        arguments = (self._control, str(result), *(("wait",) if wait else ()))
+        with subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.restarted", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "BTX_HOME": str(self._home), **point},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            if wait:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+                process.kill()
+            code = process.wait(DEADLINE_S)
+        assert code == (-signal.SIGKILL if wait or kill_at is not None else 0)
+        return [json.loads(line) for line in result.read_text(encoding="utf-8").splitlines()]
+
+    def records(self) -> list[Any]:
+        (path,) = self._home.glob("binance/sim/spot/*/restarted/journal.sqlite")
+        reader = read_journal(path)
+        try:
+            return [record for _, _, record in reader.records() if isinstance(record, Event | Intent | GroupState)]
+        finally:
+            reader.close()
+
+    def fills(self) -> dict[str, Decimal]:
+        events = [record.order_event for record in self.records() if isinstance(record, Event)]
+        return {event.fill_id: event.side.sign * event.quantity for event in events if isinstance(event, Fill)}
+
+
+def of(lines: list[dict[str, Any]], what: str) -> dict[str, Any]:
+    return next(line for line in lines if line["what"] == what)
+
+
+def told(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if line["what"] == "told" and not line["seed"]]
+
+
+def without(order: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in order.items() if name not in names}
+
+
+def test_everything_is_found_again_after_a_kill_and_a_third_start_changes_nothing(
+    simulator: Endpoints, tmp_path: Path
+) -> None:
+    trader = Trader(simulator, tmp_path)
+    first = trader.run(wait=True)
+    before, open_before = of(first, "ready"), of(first, "open")["orders"]
+    assert sorted(order["exectype"] for order in open_before) == ["Limit", "Limit", "Stop"]  # the entry has filled
+    records = trader.records()
+
+    second = trader.run(wait=True)
+    found = of(second, "found")
+    assert found["size"] == pytest.approx(before["size"])
+    assert found["price"] == pytest.approx(before["price"])
+    assert found["cash"] == pytest.approx(before["cash"])
+    assert found["state"] is not None
+    assert found["state"]["entered"]
+    assert {order["id"]: without(order, "recovered", "id", "parent") for order in found["orders"]} == {
+        order["id"]: without(order, "recovered", "id", "parent") for order in open_before
+    }
+    assert all(order["recovered"] for order in found["orders"])
+    parents = {order["id"]: order["parent"] for order in open_before}
+    assert {order["id"]: order["parent"] for order in found["orders"]} == parents
+    assert sum(parent is not None for parent in parents.values()) == 2
+    (seed,) = [line for line in second if line["what"] == "told" and line["seed"]]
+    assert seed["price"] == pytest.approx(before["price"])
+    assert told(second) == []  # the strategy knew everything
+    assert trader.records() == records
+
+    third = trader.run()
+    assert [line for line in third if line["what"] == "found"] == [found | {"state": of(third, "found")["state"]}]
+    assert told(third) == []
+    assert trader.records() == records
+
+
+@pytest.mark.parametrize(
+    "point", ["sent.after", "send.after", "event.before", "event.after", "group.after", "delivered.before"]
+)
+def test_what_a_crash_cut_off_is_told_once_by_the_next_process(
+    simulator: Endpoints, tmp_path: Path, point: str
+) -> None:
+    trader = Trader(simulator, tmp_path)
+    first = trader.run(kill_at=f"{point}:2" if point.startswith("event") else point)
+    known = {fill for line in told(first) for fill in line["fills"]}
+
+    second = trader.run()
+
+    heard = {fill for line in told(second) for fill in line["fills"]}
+    again = {fill for line in told(second) for fill in line["recovered"]} & known
+    fills = trader.fills()
+    assert known | heard == fills.keys()
+    assert not again or point == "delivered.before"  # it was told, and that was not written down any more
+    counted = [fill for line in {line["id"]: line for line in told(second)}.values() for fill in line["fills"]]
+    assert len(counted) == len(set(counted))
+    after = of(second, "ready")
+    assert after["size"] == pytest.approx(float(sum(fills.values())) * 0.999, abs=1e-4)  # less the fee in the coin
+    assert after["size"] > 0
+    quiet = trader.records()
+
+    third = trader.run()
+
+    assert of(third, "found")["size"] == pytest.approx(after["size"])
+    assert told(third) == []
+    assert trader.records() == quiet
