@@ -158,3 +158,16 @@ def btx_command(*arguments: str, home: Path, fails: bool = False) -> str:
     assert run.returncode == (2 if fails else 0), run.stderr
     assert "Traceback" not in run.stderr
     return run.stderr if fails else run.stdout
+
+
+def test_a_new_world_of_the_same_name_begins_anew_and_is_written_behind_the_old_one(journal: Path) -> None:
+    store = btx.load("binance", env="sim", scenario=world(minutes=8, accounts=(account(USDT="100000"),)), keep="trial")
+    placed: dict[str, Any] = {}
+    strategy = run_on(store, {2: lambda s: placed.update(order=s.buy(size=0.1))})
+
+    assert store.session.halted() is None  # the balances are another world's
+    assert store.session.recovered().orders == ()
+    assert strategy.told(placed["order"])[-1] == "Completed"
+    reader = read_journal(journal)
+    assert len(reader.orders()) == 4
+    reader.close()

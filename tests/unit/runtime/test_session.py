@@ -1136,3 +1136,14 @@ def test_the_end_of_a_run_is_the_last_thing_that_is_written(path: Path, outside:
     assert isinstance(snapshot, Snapshot)
     assert snapshot.balances == toy.balances
     assert type(ended).__name__ == "RunEnded"
+
+
+def test_a_halted_session_amends_nothing_that_would_grow(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy) as strategy:
+        client_order_id = strategy.session.submit(request())
+        strategy.until(lambda: strategy.statuses(client_order_id) == ["PENDING_NEW", "NEW"])
+        strategy.session.halt("somebody looked odd")
+
+        with pytest.raises(RiskVetoError, match="somebody looked odd"):
+            strategy.session.amend(client_order_id, request(quantity=Decimal(7)))

@@ -278,8 +278,11 @@ class Link:
         reach("recovery.before")
         if journal is None:
             return History()
-        # The run that begins has written its first record already: what came before it is what counts.
-        history = await asyncio.to_thread(lambda: replay(record for _, _, record in journal.records()))
+        endpoints = self.facts.endpoints
+        if endpoints is not None and not endpoints.is_under_way:
+            history = History()  # a world that begins now: what was written down is of another one of that name
+        else:
+            history = await asyncio.to_thread(lambda: replay(record for _, _, record in journal.records()))
         reach("recovery.read")
         if history.halted is not None:
             self._is_halted = True

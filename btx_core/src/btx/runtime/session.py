@@ -343,7 +343,13 @@ class Session:
         return group
 
     def amend(self, owner_id: str, request: OrderRequest) -> None:
-        """Change an order, or a member of a group: ``request`` is what it should be now, in all."""
+        """Change an order, or a member of a group: ``request`` is what it should be now, in all.
+
+        Raises:
+            BtxError: the session is not running.
+            RiskVetoError: trading is halted, and this is no reduction.
+        """
+        self._check_halt(request)
         self._call_link(lambda link: link.amend(owner_id, request))
 
     def cancel(self, owner_id: str) -> None:
@@ -357,9 +363,7 @@ class Session:
     def _check_allowed(self, request: OrderRequest) -> None:
         if (refused := self.orders_refused()) is not None:
             raise BtxError(refused)
-        halted = self._facts.halted
-        if halted is not None and not self._reduces(request):
-            raise RiskVetoError(f"trading is halted: {halted}; reductions pass, `btx resume` ends it")
+        self._check_halt(request)
         if self._risk is None:
             return
         if (loss := self._risk.daily_loss()) is not None and not self._reduces(request):
@@ -380,6 +384,11 @@ class Session:
         balance = account.balances.get(asset)
         free = balance.free if balance is not None else _ZERO
         return f"; insufficient balance: {free.normalize():f} {asset} are free" if needed > free else ""
+
+    def _check_halt(self, request: OrderRequest) -> None:
+        halted = self._facts.halted
+        if halted is not None and not self._reduces(request):
+            raise RiskVetoError(f"trading is halted: {halted}; reductions pass, `btx resume` ends it")
 
     def _on_resume(self) -> None:
         if self._risk is not None:
