@@ -47,6 +47,7 @@ COSTS: Mapping[str, Mapping[str, int]] = {
     "fills": {"weight": 20},
     "query": {"weight": 9},  # the order 4, its fills 5
     "open_orders": {"weight": 80},
+    "open_orders_one": {"weight": 6},
     "bars": {"weight": 2},
     "last_price": {"weight": 4},
     "trades": {"weight": 4},  # a page

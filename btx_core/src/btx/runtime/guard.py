@@ -53,6 +53,7 @@ _LANES = {
     "replace": Lane.ORDER,
     "query": Lane.QUERY,
     "open_orders": Lane.QUERY,
+    "open_orders_one": Lane.QUERY,  # of one instrument
     "fills": Lane.QUERY,
     "account": Lane.QUERY,
     "time": Lane.QUERY,

@@ -229,6 +229,7 @@ class Link:
         self._ends_with_run(self.keeper.stop)
         self._ends_with_run(self._tasks.stop)  # first to end: nothing may ask the desk for more
         self.reconciler = self._new_reconciler(desk, broker, store, journal)
+        self._start(self._keep_time(store, feed), "keeping time")  # what follows may find that a clock was set
         desk.recover(history)
         self.reconciler.recover(history)
         self.account_stream.start((Subscription(channel=Channel.ACCOUNT),))
@@ -242,7 +243,6 @@ class Link:
         await self._refresh_rates(feed)
         if endpoints is not None:
             await self._follow_simulator(endpoints, desk, bars)
-        self._start(self._keep_time(store, feed), "keeping time")
         self._start(self._audit(), "auditing the account")
         if self._outside is not None:
             outside = self._outside
@@ -429,6 +429,7 @@ class Link:
             on_up=on_up,
             on_down=self._on_account_down,
             on_fatal=self._on_account_fatal,
+            on_clock_doubt=self._on_clock_doubt,
             backoff=self._timing.redial,
         )
 

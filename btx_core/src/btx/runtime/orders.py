@@ -575,7 +575,7 @@ class OrderDesk:
         look = functools.partial(self._broker.open_orders, instruments=(instrument,))
         try:
             async with asyncio.timeout(_LOOK_S):
-                reports = await self._guard.send("open_orders", look)
+                reports = await self._guard.send("open_orders_one", look)
             await self._guard.acquire("cancel_all")
         except (BtxError, TimeoutError):
             return False  # cancels do not wait for a venue that does not answer: they go one by one

@@ -29,6 +29,7 @@ from btx.runtime.orders import OrderDesk
 __all__ = ("Reconciler",)
 
 _ZERO = Decimal(0)
+_ONE_BY_ONE = 10  # up to so many instruments are asked for each by itself, which costs less where all are listed dear
 _TRIES = 3  # until a difference is believed
 _MARGIN_NS = 60_000_000_000  # fills are asked for from a little before the last snapshot on
 
@@ -228,8 +229,14 @@ class Reconciler:
         await self._desk.settled()
 
     async def _ask_open(self, watched: Collection[Instrument]) -> tuple[OrderReport, ...]:
-        ask = functools.partial(self._broker.open_orders, instruments=watched)
-        return await self._guard.read("open_orders", ask)
+        if len(watched) > _ONE_BY_ONE:
+            ask = functools.partial(self._broker.open_orders, instruments=watched)
+            return await self._guard.read("open_orders", ask)
+        reports: list[OrderReport] = []
+        for each in watched:
+            ask = functools.partial(self._broker.open_orders, instruments=(each,))
+            reports += await self._guard.read("open_orders_one", ask)
+        return tuple(reports)
 
     def _take_foreign(self, reports: Collection[OrderReport], instruments: Mapping[str, Instrument]) -> None:
         for report in reports:

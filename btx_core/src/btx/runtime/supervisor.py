@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection
 
-from btx.errors import AuthenticationError, ConfigError, NotSupportedError, RateLimitedError, TransportError
+from btx.errors import AuthenticationError, ClockError, ConfigError, NotSupportedError, RateLimitedError, TransportError
 from btx.model.venue import StreamState, StreamStatus, Subscription
 from btx.ports import Sink, Stream, StreamEvent
 from btx.rules.backoff import Backoff, delay_s
@@ -20,7 +20,8 @@ class StreamSupervisor:
     """Runs ``Stream.run`` for one set of subscriptions until stopped, and tells ups and downs.
 
     A connection that stood for ``steady_s`` starts the back-off anew.
-    ``on_fatal`` hears of what dialling again would not cure.
+    ``on_fatal`` hears of what dialling again would not cure, ``on_clock_doubt``
+    that the venue found a time stamp wrong: dialling helps once its clock was read.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class StreamSupervisor:
         on_up: Callable[[], None],
         on_down: Callable[[str], None],
         on_fatal: Callable[[Exception], None],
+        on_clock_doubt: Callable[[], None] = lambda: None,
         backoff: Backoff = REDIAL,
         steady_s: float = _STEADY_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -40,6 +42,7 @@ class StreamSupervisor:
         self._on_up = on_up
         self._on_down = on_down
         self._on_fatal = on_fatal
+        self._on_clock_doubt = on_clock_doubt
         self._backoff = backoff
         self._steady_s = steady_s
         self._sleep = sleep
@@ -84,6 +87,9 @@ class StreamSupervisor:
                 reason = str(error)
             except RateLimitedError as error:
                 reason, pause_s = str(error), error.retry_after_s
+            except ClockError as error:
+                reason = str(error)
+                self._on_clock_doubt()
             except (AuthenticationError, ConfigError, NotSupportedError):
                 raise
             except Exception as error:  # noqa: BLE001 -- an adapter's bug must be told, not end the feeds

@@ -26,7 +26,7 @@ import attrs
 from rich.console import Console
 
 from btx.compose import load, open_venue, scenario
-from btx.errors import TransportError
+from btx.errors import AuthenticationError, TransportError
 from btx.model.order import GroupKind, Order, Status
 from btx.model.time import NS_PER_DAY
 from btx.model.venue import Endpoints
@@ -45,7 +45,7 @@ __all__ = ("Job", "Kill", "Outcome", "Schedule", "run_chaos", "run_schedule", "s
 _WORLD = "chaos"
 _CHILD_S = 25.0  # the longest a child may take; a run of a market hour takes a second or two
 _RESTARTS = 12
-_NOT_STARTED = 75  # sysexits' EX_TEMPFAIL
+_TRY_LATER = 75  # sysexits' EX_TEMPFAIL
 _WORDS = int(os.environ.get("BTX_CHAOS_WORDS", "3"))  # how many last lines of a process that broke are told
 _ZERO = Decimal(0)
 _EDGE = Decimal("1e-9")  # what backtrader's floats may differ from the ledger
@@ -54,7 +54,7 @@ _WINDOW_MS = 500
 _TIMING = Timing(
     patience_s=0.8,
     settle_pause_s=0.05,
-    poll_s=0.2,
+    poll_s=0.5,
     audit_s=2.0,
     grace_drift_s=0.2,
     nudge_s=0.3,
@@ -184,8 +184,8 @@ async def _live(schedule: Schedule, job: Job, endpoints: Endpoints, folder: Path
         code = await _start_child(job, endpoints, folder, kill)
         if code == 0:
             return life, ""
-        if code == _NOT_STARTED:
-            continue  # the venue was not to be reached: whoever looks after the process starts it again
+        if code == _TRY_LATER:
+            continue  # the venue was not to be reached, or did not know the key: somebody starts the process again
         if code is None:
             return life, f"the strategy's process hung for {_CHILD_S:g} s in its life {life}: {_last_words(folder)}"
         if code != -signal.SIGKILL:
@@ -253,11 +253,9 @@ def _trade(job: Job, control: str, folder: str, kill: Kill | None) -> None:
     )
     try:
         witnessed.run()
-    except TransportError:
-        if not (Path(folder) / "result.json").exists() and not store.session.orders():
-            traceback.print_exc()
-            sys.exit(_NOT_STARTED)
-        raise
+    except (TransportError, AuthenticationError):
+        traceback.print_exc()
+        sys.exit(_TRY_LATER)
     naked = store.session.naked()
     (Path(folder) / "naked.json").write_text(json.dumps(naked), encoding="utf-8")
     sys.stderr.flush()
