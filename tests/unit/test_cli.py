@@ -10,6 +10,7 @@ import pytest
 from btx import cli
 from btx.model.time import NS_PER_DAY
 from btx.model.venue import Scenario
+from btx.runtime.faultpoints import POINTS
 from tests.distributions import Install, install
 
 __all__ = ("install",)  # a fixture is asked for by its name
@@ -215,3 +216,18 @@ def test_python_m_btx_is_the_command(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("btx: no adapter for 'nobody' is installed")
     assert done.stderr.count("\n") == 1
+
+
+# --- chaos ------------------------------------------------------------------------------------------------
+
+
+def test_the_points_at_which_a_process_may_be_killed_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "chaos", "--points") == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(POINTS)
+
+
+def test_chaos_wants_a_strategy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "chaos") == 2
+    assert "name the strategy" in capsys.readouterr().err

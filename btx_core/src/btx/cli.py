@@ -81,14 +81,25 @@ def demo(venue: str, files: tuple[str, ...], span: int | None, seed: int, pictur
 
 
 @cli.command()
-@click.argument("strategy", metavar="FILE.py[:CLASS]")
+@click.argument("strategy", metavar="FILE.py[:CLASS]", required=False)
 @click.option("--seed", default=1, show_default=True, help="The first schedule; run N has seed + N.")
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(min=1), help="How many schedules to play.")
 @click.option("--minutes", default=40, show_default=True, type=click.IntRange(min=5), help="Market minutes of a run.")
 @click.option("--venue", default="binance", show_default=True, help="The adapter to trade on.")
 @click.option("--symbol", "symbols", multiple=True, default=("BTC/USDT",), show_default=True, help="Repeatable.")
-def chaos(strategy: str, seed: int, runs: int, minutes: int, venue: str, symbols: tuple[str, ...]) -> None:
-    """Run your own STRATEGY under seeded faults and kill -9, compare all books, and shrink what fails."""
+@click.option("--points", is_flag=True, help="List the points at which a process may be killed, and end.")
+def chaos(
+    strategy: str | None, seed: int, runs: int, minutes: int, venue: str, symbols: tuple[str, ...], *, points: bool
+) -> None:
+    """Run your own strategy under seeded faults and kill -9, compare all books, and shrink what fails."""
+    if points:
+        from btx.runtime.faultpoints import POINTS
+
+        for point, meaning in POINTS.items():
+            click.echo(f"{point:<20} {meaning}")
+        return
+    if strategy is None:
+        raise click.UsageError("name the strategy, like strategy.py:MyStrategy")
     from btx.tools.chaos import Job, run_chaos
 
     job = Job(strategy=strategy, venue=venue, symbols=symbols, minutes=minutes)

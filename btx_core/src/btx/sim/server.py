@@ -121,7 +121,9 @@ class _Channel:
         try:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
-                    await socket.send_json(await self._answer(message.data))
+                    answer = await self._answer(message.data)
+                    with contextlib.suppress(ConnectionError):  # who asked may have died meanwhile
+                        await socket.send_json(answer)
         finally:
             farewell.cancel()
             self._sockets.discard(socket)

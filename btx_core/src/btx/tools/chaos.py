@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -46,7 +47,7 @@ _WORLD = "chaos"
 _CHILD_S = 25.0  # the longest a child may take; a run of a market hour takes a second or two
 _RESTARTS = 12
 _TRY_LATER = 75  # sysexits' EX_TEMPFAIL
-_WORDS = int(os.environ.get("BTX_CHAOS_WORDS", "3"))  # how many last lines of a process that broke are told
+_WORDS = int(os.environ.get("BTX_CHAOS_WORDS", "6"))  # how many last lines of a process that broke are told
 _ZERO = Decimal(0)
 _EDGE = Decimal("1e-9")  # what backtrader's floats may differ from the ledger
 # Lost answers are settled quickly here: on loopback nothing is under way for long.
@@ -187,15 +188,16 @@ async def _live(schedule: Schedule, job: Job, endpoints: Endpoints, folder: Path
         if code == _TRY_LATER:
             continue  # the venue was not to be reached, or did not know the key: somebody starts the process again
         if code is None:
-            return life, f"the strategy's process hung for {_CHILD_S:g} s in its life {life}: {_last_words(folder)}"
+            words = _last_words(folder, lines=_WORDS)
+            return life, f"the strategy's process hung for {_CHILD_S:g} s in its life {life}: {words}"
         if code != -signal.SIGKILL:
-            return life, f"the strategy's process ended with code {code}: {_last_words(folder)}"
+            return life, f"the strategy's process ended with code {code}: {_last_words(folder, lines=1)}"
     return _RESTARTS, f"the strategy did not get to the end in {_RESTARTS} lives"
 
 
-def _last_words(folder: Path) -> str:
+def _last_words(folder: Path, *, lines: int) -> str:
     said = (folder / "stderr.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return " | ".join(line.strip() for line in said[-_WORDS:])
+    return " | ".join(line.strip() for line in said[-lines:])
 
 
 async def _start_child(job: Job, endpoints: Endpoints, folder: Path, kill: Kill | None) -> int | None:
@@ -387,10 +389,34 @@ class _Books:
             held = balances.get(symbol.partition("/")[0], _ZERO)
             if abs(Decimal(size) - held) > Decimal("0.00001"):
                 yield f"position {symbol}: backtrader {size}, venue {held}"
+        yield from self._status_differences(result["statuses"])
         told = {each["fill"].rpartition("/")[2] for each in self._told}
         untold = {str(row["trade_id"]) for row in self._ledger["fills"]} - told
         if untold:
             yield f"fills {', '.join(sorted(untold))} were never told to the strategy"
+
+    def _status_differences(self, statuses: Mapping[str, str]) -> Iterator[str]:
+        """Compare what the strategy was told last with the venue, of orders that are one order at the venue, too."""
+        legs = Counter(order.leg.owner_id for order in self._history.orders.values())
+        for row in self._ledger["orders"]:
+            told = statuses.get(row["client_order_id"])
+            if told is None or legs[row["client_order_id"]] != 1 or row["client_order_id"] not in self._history.orders:
+                continue
+            expected = _TOLD[row["status"]]
+            if told not in expected:
+                yield f"order {row['client_order_id']}: the strategy was told {told}, the venue says {row['status']}"
+
+
+# What backtrader calls each of the venue's words; an expiry that the core made is a cancel at the venue.
+_TOLD = {
+    "NEW": {"Accepted"},
+    "PARTIALLY_FILLED": {"Partial"},
+    "FILLED": {"Completed"},
+    "CANCELED": {"Canceled", "Expired"},
+    "EXPIRED": {"Expired", "Canceled"},
+    "REJECTED": {"Rejected", "Margin"},
+    "PENDING_NEW": {"Submitted", "Accepted"},
+}
 
 
 def _state_differences(order_id: str, order: Order, row: Mapping[str, Any] | None) -> Iterator[str]:
@@ -461,6 +487,7 @@ def _summarise(console: Console, outcomes: Sequence[Outcome]) -> None:
         f"{sum(o.fills for o in outcomes)} fills, {sum(o.recovered for o in outcomes)} recovered; "
         f"longest naked {max((o.naked_s for o in outcomes), default=0.0):.2f} s; {failed} failed",
         highlight=False,
+        soft_wrap=True,
     )
 
 
