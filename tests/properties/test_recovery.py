@@ -206,7 +206,7 @@ def test_whenever_a_desk_dies_its_journal_knows_what_it_knew(
             for requests in toy.faults.values():
                 requests.clear()
             await rig.quiet()
-            rig.desk.settle_open()
+            rig.desk.ask_about(tuple(rig.desk.open_orders))
             await rig.quiet()
 
             history = replay(journal.records)

@@ -197,7 +197,7 @@ async def day(seed: int) -> set[str]:
             await _meanwhile(chance, rig, name, may_cancel=name.startswith("a"))
         toy.is_muted = False
         toy.faults["place"].clear()
-        rig.desk.settle_open()
+        rig.desk.ask_about(tuple(rig.desk.open_orders))
         try:
             async with asyncio.timeout(SETTLED_S):
                 await rig.log.until(lambda: not rig.desk.outstanding and not keeper.is_busy)

@@ -43,10 +43,7 @@ def rebuild(account: Account) -> list[Ticket]:
             if ticket is None:
                 break
             ticket.in_group = True
-            if member.member_id in recovered.ended:
-                ticket.ended = ticket.ended or (Status.CANCELED, "")
-                _close(ticket)
-            elif member is not group.entry and not own:
+            if member is not group.entry and not own:
                 ticket.order.status = bt.Order.Accepted
             first = first if first is not None else ticket.order
             tickets.append(ticket)

@@ -105,7 +105,6 @@ class Recovered:
 
     orders: tuple[Order, ...] = ()  # not settled, or with fills the strategy was not told of; all legs of ``groups``
     groups: tuple[Group, ...] = ()  # that are not over
-    ended: frozenset[str] = frozenset()  # members of them that are
     undelivered: Mapping[str, tuple[Fill, ...]] = attrs.field(factory=dict)  # by client order id
     cost: Mapping[str, Position] = attrs.field(factory=dict)  # by symbol: what the delivered fills add up to
     crashed: bool = False  # the run before this one did not end of its own will

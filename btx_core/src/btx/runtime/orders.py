@@ -277,10 +277,6 @@ class OrderDesk:
             await self._journal.append(state, durable=True)
         reach("group.after")
 
-    def announce(self, leg: Leg) -> None:
-        """Tell that an order which has no leg of its own yet is written down: it is Submitted."""
-        self._post(OrderUpdate(event=None, order=new_order(leg)))
-
     def _add(self, leg: Leg) -> None:
         if leg.client_order_id in self._orders:
             raise BtxError(f"order {leg.client_order_id} was sent before: it is not sent again")
@@ -655,11 +651,6 @@ class OrderDesk:
         self._ask_about(leg)
 
     # --- settling what is not known ------------------------------------------------------------------------
-
-    def settle_open(self) -> None:
-        """Ask the venue about every order that is not settled: after the account stream was cut."""
-        for order in tuple(self._open.values()):
-            self._ask_about(order.leg)
 
     def ask_about(self, client_order_ids: Iterable[str]) -> None:
         """Ask the venue about some orders."""
