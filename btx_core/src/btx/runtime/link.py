@@ -448,7 +448,7 @@ class Link:
             bars=bars,
             on_stall=self._on_stall,
             on_silence=self._on_silence,
-            is_busy=lambda: self.keeper is not None and self.keeper.is_busy,
+            is_busy=self._is_busy,
             on_step=lambda: self.keeper.on_time() if self.keeper is not None else None,
             stall_s=self._timing.stall_s,
             nudge_s=self._timing.nudge_s,
@@ -726,6 +726,11 @@ class Link:
             self._resyncing.cancel()
         self._resyncing = self._start(self._settle_account(), "reading the account after a cut")
 
+    def _is_busy(self) -> bool:
+        """Say whether something is about to happen without news: a group's next step, or the end of a doubt."""
+        keeps = self.keeper is not None and self.keeper.is_busy
+        return keeps or (self._timekeeper is not None and self._timekeeper.is_doubted)
+
     def _on_silence(self) -> None:
         if self._resyncing is None or self._resyncing.done():
             self._resync()
@@ -766,7 +771,7 @@ class Link:
             if self.bars is not None and self._lockstep is None:  # in lockstep it is the pace that asks
                 self.bars.fetch_overdue(late_ns=self.facts.clock.span_ns(self._timing.overdue_s))
 
-        self._timekeeper = Timekeeper(read=read, period_s=self._timing.clock_period_s)
+        self._timekeeper = Timekeeper(read=read, period_s=self._timing.clock_period_s, on_read=self._progressed)
         await self._timekeeper.run()
 
     def _on_clock_doubt(self) -> None:
