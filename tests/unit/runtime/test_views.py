@@ -9,10 +9,11 @@ import attrs
 from btx.model.account import AccountSnapshot, Balance
 from btx.model.instrument import InstrumentKind
 from btx.model.order import Order, OrderType, Side, Status
+from btx.model.time import Interval
 from btx.rules.filters import MarketView
 from btx.rules.orders import apply, new_order
-from btx.runtime.views import market_view
-from tests.values import BTC, d, fill, leg, report
+from btx.runtime.views import RecentBars, market_view
+from tests.values import BTC, bar, d, fill, leg, report
 
 ACCOUNT = AccountSnapshot(
     balances={"BTC": Balance(free=d(2), locked=d(1)), "USDT": Balance(free=d(9), locked=d(0))}, time_ns=0
@@ -60,3 +61,28 @@ def test_what_is_not_known_stays_so() -> None:
 
     assert view((), account=None).position is None
     assert market_view(perpetual, orders=(), account=ACCOUNT, last_price=None).position is None
+
+
+# --- the average price of a band's minutes ----------------------------------------------------------------
+
+
+def test_the_average_is_of_the_last_minutes_by_volume() -> None:
+    recent = RecentBars()
+    for minute, close, volume in ((1, 90, 5), (2, 100, 1), (3, 110, 3)):
+        recent.take(bar(minute, close=d(close), volume=d(volume), quote_volume=d(close * volume)))
+
+    assert recent.average_price("BTC/USDT", 2) == d("107.5")
+    assert recent.average_price("BTC/USDT", 3) == d(880) / 9
+    assert recent.average_price("BTC/USDT", 4) is None  # a minute is not known
+    assert recent.average_price("BTC/USDT", 0) is None  # the last price is meant, which is known elsewhere
+    assert recent.average_price("ETH/USDT", 1) is None
+
+
+def test_a_hole_says_nothing_a_repeat_counts_once_and_a_minute_without_trades_has_its_close() -> None:
+    recent = RecentBars()
+    for minute in (1, 3, 3):
+        recent.take(bar(minute, close=d(100), volume=d(0), quote_volume=d(0)))
+    recent.take(bar(4, interval=Interval.parse("5m"), close=d(500), volume=d(9)))
+
+    assert recent.average_price("BTC/USDT", 2) is None
+    assert recent.average_price("BTC/USDT", 1) == d(100)

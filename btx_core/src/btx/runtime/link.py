@@ -47,6 +47,7 @@ from btx.runtime.reconciler import Reconciler
 from btx.runtime.supervisor import REDIAL, StreamSupervisor
 from btx.runtime.tasks import Tasks
 from btx.runtime.timekeeping import Timekeeper
+from btx.runtime.views import RecentBars
 
 __all__ = ("DEFAULT_TIMING", "Facts", "Link", "OpenJournal", "Outside", "Timing")
 
@@ -120,6 +121,7 @@ class Facts:
     instruments: Mapping[str, Instrument] = attrs.field(factory=dict)
     fees: dict[str, FeeSchedule] = attrs.field(factory=dict)
     rates: dict[tuple[str, str], Decimal] = attrs.field(factory=dict)  # (asset, currency) -> price
+    recent: RecentBars = attrs.field(factory=RecentBars)
     halted: str | None = None  # why only reductions may be sent
     recovered: Recovered = attrs.field(factory=Recovered)
     states: dict[str, str] = attrs.field(factory=dict)  # what strategies saved, by name
@@ -808,6 +810,7 @@ class Link:
 
     def _learn_rate(self, bar: Bar, instrument: Instrument) -> None:
         self.facts.rates[instrument.base, instrument.quote] = bar.close
+        self.facts.recent.take(bar)
         if self.keeper is not None:
             self.keeper.on_price(instrument.symbol, bar.high, bar.low, bar.close, time_ns=bar.close_ns)
 

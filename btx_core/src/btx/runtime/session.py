@@ -263,13 +263,16 @@ class Session:
     def market_view(self, instrument: Instrument) -> MarketView:
         """Return what the venue's rules look at beside an order, as far as it is known. Never asks the network.
 
-        Not known are the average price of the band's minutes, and orders of others on the same account.
+        The average price of the band's minutes is known when 1m bars of the instrument are; orders of others
+        on the same account are not.
         """
+        band = instrument.price_band
         return market_view(
             instrument,
             orders=self.open_orders(),
             account=self._facts.account_now,
             last_price=self._facts.rates.get((instrument.base, instrument.quote)),
+            average_price=self._facts.recent.average_price(instrument.symbol, band.minutes) if band else None,
         )
 
     def is_account_connected(self) -> bool:

@@ -5,12 +5,43 @@ from decimal import Decimal
 
 from btx.model.account import AccountSnapshot
 from btx.model.instrument import Instrument, InstrumentKind
+from btx.model.market import Bar
 from btx.model.order import Order, OrderType, Side
+from btx.model.time import NS_PER_MINUTE
 from btx.rules.filters import MarketView
 
-__all__ = ("market_view",)
+__all__ = ("RecentBars", "market_view")
 
+_MINUTES = 15  # more than any venue's band looks at
 _WITHOUT_TRIGGER = frozenset({OrderType.MARKET, OrderType.LIMIT})
+
+
+class RecentBars:
+    """The last minutes of each instrument, from closed 1m bars, for the average price of a venue's price band.
+
+    The venue's own average goes on with every trade; ours is as old as the last
+    bar, and stays away from a band of dozens of per cent by far less than a tick of it.
+    Strategy's thread or btx-io: what is kept is replaced, not changed.
+    """
+
+    def __init__(self) -> None:
+        self._bars: dict[str, tuple[Bar, ...]] = {}
+
+    def take(self, bar: Bar) -> None:
+        """Remember a closed bar; of longer ones nothing can be said about minutes."""
+        if bar.interval.nominal_ns == NS_PER_MINUTE:
+            known = [each for each in self._bars.get(bar.symbol, ()) if each.open_ns != bar.open_ns]
+            self._bars[bar.symbol] = tuple(sorted((*known, bar), key=lambda each: each.open_ns)[-_MINUTES:])
+
+    def average_price(self, symbol: str, minutes: int) -> Decimal | None:
+        """Return the volume-weighted price of the last closed minutes, None where one of them is not known."""
+        bars = self._bars.get(symbol, ())[-minutes:] if minutes else ()
+        if len(bars) < max(minutes, 1) or bars[-1].open_ns - bars[0].open_ns != (minutes - 1) * NS_PER_MINUTE:
+            return None
+        volume = sum((bar.volume for bar in bars), Decimal(0))
+        if not volume:
+            return bars[-1].close
+        return sum((bar.quote_volume or bar.close * bar.volume for bar in bars), Decimal(0)) / volume
 
 
 def market_view(
