@@ -31,6 +31,7 @@ from btx.errors import AuthenticationError, TransportError
 from btx.model.order import GroupKind, Order, Status
 from btx.model.time import NS_PER_DAY
 from btx.model.venue import Endpoints
+from btx.rules.backoff import Backoff
 from btx.rules.breaker import Breaker
 from btx.rules.positions import base_change
 from btx.rules.recovery import History, replay
@@ -44,7 +45,7 @@ from btx.storage.journal import read_journal
 __all__ = ("Job", "Kill", "Outcome", "Schedule", "run_chaos", "run_schedule", "schedule_of")
 
 _WORLD = "chaos"
-_CHILD_S = 25.0  # the longest a child may take; a run of a market hour takes a second or two
+_CHILD_S = 60.0  # the longest a child may take; a run of a market hour takes a second or two
 _RESTARTS = 12
 _TRY_LATER = 75  # sysexits' EX_TEMPFAIL
 _WORDS = int(os.environ.get("BTX_CHAOS_WORDS", "6"))  # how many last lines of a process that broke are told
@@ -53,6 +54,7 @@ _EDGE = Decimal("1e-9")  # what backtrader's floats may differ from the ledger
 # Lost answers are settled quickly here: on loopback nothing is under way for long.
 _WINDOW_MS = 500
 _TIMING = Timing(
+    redial=Backoff(base_s=0.05, cap_s=1.0),
     patience_s=0.8,
     settle_pause_s=0.05,
     poll_s=0.5,
