@@ -210,6 +210,18 @@ def test_a_restart_does_not_begin_the_day_anew() -> None:
     assert world.desk(state=before.state()).daily_loss() is None
 
 
+def test_a_restart_that_knows_no_price_yet_sees_no_loss_in_what_is_held() -> None:
+    world = World(USDT=1000, BTC=5)
+    first = world.desk()
+    assert first.daily_loss() is None
+    world.rates.clear()  # another process, before its first bar
+    desk = world.desk(state=first.state())
+
+    assert desk.daily_loss() is None
+    world.rates["BTC", "USDT"] = d(60)
+    assert desk.daily_loss() == "equity fell by 13.3333% today, from 1500 to 1300: the limit is 5% (daily_loss)"
+
+
 def test_a_coin_whose_price_comes_later_is_no_profit() -> None:
     world = World(USDT=100, ETH=9)
     desk = world.desk()

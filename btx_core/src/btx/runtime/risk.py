@@ -74,6 +74,7 @@ class RiskDesk:
         self._unseen: dict[str, tuple[int, OrderRequest]] = {}  # vetted, and not among the orders yet
         self._day = ""
         self._day_start: Decimal | None = None
+        self._is_whole = True  # everything that is held has its price in the equity
         self._unpriced: dict[str, Decimal] = {}  # what was held at the day's start and had no price then
         if state is not None:
             self._restore(state)
@@ -117,9 +118,14 @@ class RiskDesk:
             self._unseen[client_order_id] = (self._monotonic_ns(), request)
 
     def daily_loss(self) -> str | None:
-        """Return why trading must halt, None while the day's loss is within its limit. Ask every second or so."""
+        """Return why trading must halt, None while the day's loss is within its limit. Ask every second or so.
+
+        While something that is held has no price, nobody can say what was lost.
+        """
         with self._lock:
             equity = self._mark()
+            if not self._is_whole:
+                return None
             breach = check_daily_loss(self.limits, equity=equity, day_start_equity=self._day_start)
         return breach.text if breach is not None else None
 
@@ -164,6 +170,8 @@ class RiskDesk:
             if (price := rates[asset]) is not None and self._day_start is not None:
                 self._day_start += total * price  # it was there, only its worth was not known
                 del self._unpriced[asset]
+        # After a restart the day's start may hold what has no price in this process yet.
+        self._is_whole = all(rates[asset] is not None or asset in self._unpriced for asset in totals)
         return equity
 
     def _open_orders(self, instrument: Instrument) -> list[tuple[str, str, OrderRequest, Decimal]]:
