@@ -122,6 +122,9 @@ def test_everything_is_found_again_after_a_kill_and_a_third_start_changes_nothin
     assert trader.records() == records
 
 
+BEFORE_ENTRY = {"group.after", "sent.after", "send.after"}  # in lockstep the single order leaves first
+
+
 @pytest.mark.parametrize(
     "point", ["sent.after", "send.after", "event.before", "event.after", "group.after", "delivered.before"]
 )
@@ -143,7 +146,12 @@ def test_what_a_crash_cut_off_is_told_once_by_the_next_process(
     assert len(counted) == len(set(counted))
     after = of(second, "ready")
     assert after["size"] == pytest.approx(float(sum(fills.values())) * 0.999, abs=1e-4)  # less the fee in the coin
-    assert after["size"] > 0
+    if point in BEFORE_ENTRY:  # an entry that had not left is not sent on an old signal; the strategy may enter anew
+        ended = [line["id"] for line in told(second) if line["status"] == "Canceled"]
+        assert len(ended) == len(set(ended)) == 3  # it and its exits, each told once
+        assert not [line for line in told(second) if line["fills"] and line["id"][:8] == ended[0][:8]]
+    else:
+        assert after["size"] > 0
     quiet = trader.records()
 
     third = trader.run()

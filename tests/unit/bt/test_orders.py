@@ -324,6 +324,40 @@ def test_an_amendment_the_venue_refuses_leaves_the_order_or_ends_it_with_its_rea
     assert any("the amendment was refused: refused" in text for text in strategy.store_texts)
 
 
+def test_an_order_that_is_cancelled_after_a_refused_amendment_ends_cancelled() -> None:
+    def amend(strategy: Script, order: Any, session: Any) -> None:
+        toy_of(strategy).faults["place"].append(Fault.REFUSED)
+        strategy.broker.amend(order, price=91)
+        owner_id, request = session.amendments[-1]
+        session.send_leg(owner_id, request, leg_id="second")
+
+    _, strategy, (order,) = amending(amend, lambda *_: None, lambda s, o, _: s.cancel(o))
+
+    assert order.info.amend_refused == "refused"
+    assert strategy.words == ["Submitted", "Accepted", "Canceled"]
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_an_amendment_that_comes_after_the_end_leaves_the_end_as_it_was(*, is_cancelled: bool) -> None:
+    def amend(strategy: Script, order: Any, session: Any) -> None:
+        session._call(lambda desk, _: desk.cancel(order.info.client_order_id))
+        strategy.broker.amend(order, price=91)
+        if is_cancelled:
+            strategy.cancel(order)
+        owner_id, request = session.amendments[-1]
+
+        async def late() -> None:
+            await session._link.desk.until(lambda: all(each.is_settled for each in session.orders()))
+            session._link.routes.amend(owner_id, request)
+
+        session._call_link(lambda link: link.start(late(), "amending too late"))
+
+    _, strategy, (order,) = amending(amend, lambda *_: None)
+
+    assert order.info.amend_refused == "the order is over"
+    assert strategy.words == ["Submitted", "Accepted", "Canceled"]
+
+
 def test_an_amendment_whose_cancel_the_venue_refuses_leaves_the_order() -> None:
     def amend(strategy: Script, order: Any, session: Any) -> None:
         toy_of(strategy).faults["cancel"].append(Fault.REFUSED)

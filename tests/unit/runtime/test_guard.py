@@ -441,6 +441,19 @@ def test_after_a_429_every_request_is_silent_until_it_is_over_and_then_there_are
     crowded(use)
 
 
+def test_a_penalty_cuts_what_others_leave_and_not_their_use_as_well() -> None:
+    async def use(crowd: Crowd) -> None:
+        crowd.guard.heard("query", RateLimitedError("429", retry_after_s=20.0))
+        await crowd.clock.pass_s(20)
+        crowd.guard.observe("weight", 50)  # none of it ours
+        await crowd.ask("query", 60)
+
+        # 80 % of 100, less the 50 of others and an eighth of them, halved; half of 80, less 56, were none at all.
+        assert len(crowd.left) == 12
+
+    crowded(use)
+
+
 def test_a_refusal_of_the_accounts_orders_stops_orders_only() -> None:
     async def use(crowd: Crowd) -> None:
         await crowd.ask("place")

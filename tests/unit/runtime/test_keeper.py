@@ -193,6 +193,102 @@ def test_after_a_crash_what_was_filled_meanwhile_is_protected() -> None:
     run(whole())
 
 
+STALE = "it was not at the venue when this process began, and is not sent on an old signal"
+
+
+@pytest.mark.parametrize("is_bracket", [True, False])
+def test_after_a_crash_a_group_of_which_nothing_was_sent_is_not_sent(*, is_bracket: bool) -> None:
+    async def whole() -> None:
+        async with rigged() as rig:
+            group = bracket() if is_bracket else bracket(kind=GroupKind.OCO, entry=None)
+            rig.desk.submit = lambda _leg: None  # type: ignore[method-assign]  # the process ends before
+            rig.desk.submit_list = lambda _list: None  # type: ignore[method-assign]
+            rig.keeper.take(group)
+            await rig.until(lambda: bool(rig.written))
+
+            again = await rig.crash()
+            await again.until(lambda: len(again.ended()) == len(group.everyone))
+
+            assert {*again.ended().values()} == {Status.CANCELED}
+            stale = ["entry"] if is_bracket else ["stop", "limit"]
+            assert [each.reason for each in again.log.of(MemberEnded) if each.member_id in stale] == [STALE] * len(
+                stale
+            )
+            assert again.notes == [("STALE", f"group g: order {each}: {STALE}") for each in stale]
+            assert again.toy.calls.count(("place", "entry")) + again.toy.count("place_list") == 0
+            third = await again.crash()
+            assert third.notes == []
+            assert third.toy.orders == {}
+            await third.stop()
+            await again.stop()
+
+    run(whole())
+
+
+def test_after_a_crash_half_way_through_an_amendment_the_entry_stays_away_and_its_fill_keeps_its_exits() -> None:
+    async def whole() -> None:
+        async with rigged(replaces=False) as rig:
+            rig.keeper.take(bracket())
+            await rig.until(lambda: bool(rig.open("entry")))
+            rig.toy.execute("entry", 2)
+            await rig.until(lambda: rig.resting("stop") == 2)
+            rig.desk.forgets = True  # the process ends between the cancel and what was to follow
+            rig.keeper.amend("entry", request(price=Decimal(101)))
+            await rig.until(lambda: rig.desk.orders["entry"].status is Status.CANCELED)
+
+            again = await rig.crash()
+            await again.until(lambda: again.ended() == {"entry": Status.CANCELED})
+
+            assert [kind for kind, _ in again.notes] == ["STALE"]
+            assert (again.resting("stop"), again.resting("limit")) == (2, 2)
+            assert len(again.legs("entry")) == 1
+            third = await again.crash()
+            await third.until(lambda: third.resting("stop") == 2)
+            assert third.notes == []  # it is told once
+            assert len(third.legs("entry")) == 1
+            await third.stop()
+
+    run(whole())
+
+
+@pytest.mark.parametrize("how", ["rests", "filled", "cancelled by the strategy", "ended at the venue"])
+def test_after_a_crash_an_entry_that_rests_or_is_over_is_not_called_stale(how: str) -> None:
+    async def whole() -> None:
+        async with rigged() as rig:
+            rig.keeper.take(bracket())
+            await rig.until(lambda: bool(rig.open("entry")))
+            rig.toy.execute("entry", 6 if how == "filled" else 2)
+            await rig.until(lambda: rig.resting("stop") == (6 if how == "filled" else 2))
+            if how == "cancelled by the strategy":
+                rig.keeper.cancel("entry")
+            elif how == "ended at the venue":
+                await rig.toy.cancel(leg=rig.desk.orders["entry"].leg, venue_order_id=None)
+            if how != "rests":
+                await rig.until(lambda: "entry" in rig.ended())
+            written = len(rig.desk.journal)
+
+            again = await rig.crash()
+            await again.until(lambda: again.resting("stop") == (6 if how == "filled" else 2))
+
+            assert again.notes == []
+            assert len(again.desk.journal) == written
+            assert bool(again.open("entry")) is (how == "rests")
+            await again.stop()
+
+    run(whole())
+
+
+def test_a_group_that_the_rules_break_on_does_not_end_the_recovery_of_the_others() -> None:
+    async def whole() -> None:
+        async with rigged() as rig:
+            rig.keeper.recover([bracket(group_id="broken", entry=None), bracket()])
+            await rig.until(lambda: "entry" in rig.ended())
+
+            assert {kind for kind, _ in rig.notes} == {"FATAL", "STALE"}
+
+    run(whole())
+
+
 def test_a_pair_whose_answer_was_lost_is_asked_for_and_not_sent_again() -> None:
     async def whole() -> None:
         async with rigged() as rig:

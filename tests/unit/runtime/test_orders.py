@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import sqlite3
-import string
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.errors import BtxError, JournalError, OutcomeUnknownError, PluginError, RateLimitedError, TransportError
+from btx.errors import BtxError, JournalError, OutcomeUnknownError, RateLimitedError, TransportError
 from btx.model.journal import Event, GroupState, Intent, Note, Record, Sent
 from btx.model.order import (
     CancelOutcome,
@@ -38,13 +37,11 @@ from btx.model.venue import Channel, Environment
 from btx.ports import Journal
 from btx.rules.recovery import History, replay
 from btx.runtime.mailbox import OrderUpdate
-from btx.runtime.orders import ClientIds, Resubmit, one_leg
+from btx.runtime.orders import Resubmit, one_leg
 from btx.storage.journal import open_journal
-from tests.toy_venue import INFO, Fault, ToyVenue
+from tests.toy_venue import Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig, listening, run
 from tests.values import leg, request
-
-BINANCE_ALPHABET = set(string.ascii_letters + string.digits + ".:/_-")
 
 
 def test_a_market_order_is_placed_once_and_its_fill_is_told() -> None:
@@ -591,25 +588,6 @@ def test_the_default_patience_is_the_receive_window_and_a_margin() -> None:
     run(scene())
 
 
-def test_client_order_ids_are_unique_short_and_legal_at_binance() -> None:
-    runs = [ClientIds(INFO.client_id) for _ in range(3)]
-
-    ids = [each.next() for each in runs for _ in range(2000)]
-
-    assert len({*ids[:2000]}) == len({*ids[2000:4000]}) == 2000
-    assert {len(each) for each in ids} == {12}
-    assert {*"".join(ids)} <= BINANCE_ALPHABET
-    assert ids[:2000] == sorted(ids[:2000])
-
-
-def test_a_run_that_has_used_up_its_ids_says_so() -> None:
-    ids = ClientIds(INFO.client_id)
-    ids._counter = iter([32**4])  # type: ignore[assignment]
-
-    with pytest.raises(BtxError, match="restart the strategy"):
-        ids.next()
-
-
 class FullDisk:
     """A journal that takes records until one of kind ``refused``, and from then on none."""
 
@@ -664,12 +642,6 @@ def test_a_cancel_and_its_news_never_wait_for_the_disk() -> None:
 
 def intended(one: Leg) -> Intent:
     return Intent(leg=one, environment=Environment.SIM, session="toy/sim/spot", run="1rrxyf53")
-
-
-@pytest.mark.parametrize("changes", [{"max_len": 11}, {"alphabet": "0123456789"}])
-def test_a_venue_whose_ids_ours_do_not_fit_is_refused_before_the_first_order(changes: dict[str, Any]) -> None:
-    with pytest.raises(PluginError, match="ours have 12 of"):
-        ClientIds(attrs.evolve(INFO.client_id, **changes))
 
 
 def test_one_request_is_one_leg_by_default() -> None:
@@ -868,6 +840,43 @@ def test_what_became_of_a_cancel_of_everything_is_asked_of_each_order(fault: Fau
             )
 
             assert rig.toy.count("cancel_all") == 1  # it is not sent again by itself
+
+    run(scene())
+
+
+@pytest.mark.parametrize("more", [1, 3])
+def test_an_order_in_doubt_holds_up_no_cancel_but_its_own(more: int) -> None:
+    async def scene() -> None:
+        rig = sweeper(ToyVenue(), patience_s=60.0)
+        async with listening(rig):
+            names = [f"a{number}" for number in range(1, 3 + more)]
+            await three(rig, names)
+            rig.toy.faults["place"].append(Fault.LOST_REQUEST)
+            rig.submit("lost")
+            await rig.log.until(lambda: rig.order("lost").status is Status.UNKNOWN)
+
+            rig.desk.cancel_many([*names, "lost"])
+            await rig.log.until(lambda: all(rig.order(name).is_settled for name in names))
+
+            assert (rig.toy.count("cancel_all"), rig.toy.count("cancel")) == (0, len(names))
+            assert rig.order("lost").status is Status.UNKNOWN
+
+    run(scene())
+
+
+def test_an_order_whose_placement_has_no_answer_yet_holds_up_no_cancel_but_its_own() -> None:
+    async def scene() -> None:
+        rig = sweeper(ToyVenue())
+        async with listening(rig):
+            await three(rig)
+            rig.toy.faults["place"].append(Fault.SILENT)
+            rig.submit("slow")
+            await rig.toy.until(lambda: rig.toy.count("place") == 4)
+
+            rig.desk.cancel_many(["a1", "a2", "a3", "slow"])
+            await rig.log.until(lambda: all(rig.order(name).is_settled for name in ("a1", "a2", "a3")))
+
+            assert rig.order("slow").pending is Pending.CANCEL
 
     run(scene())
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.errors import TransportError
+from btx.errors import ClockError, TransportError
 from btx.model.account import BalanceUpdate
 from btx.model.market import Bar
 from btx.model.order import CancelResult, Fill, OrderType, PlaceRefused, Status
@@ -198,6 +198,54 @@ def test_a_strategy_that_thinks_for_long_is_no_stall() -> None:
     run(scene())
 
 
+def test_the_market_stands_while_something_is_about_to_happen_and_goes_on_when_it_has() -> None:
+    async def scene() -> None:
+        peer = ControlPeer(toy=ToyVenue())
+        async with peer.served() as endpoints:
+            control = await Control.connect(endpoints.control)
+            busy = [True]
+            rig = PaceRig(control, is_busy=lambda: bool(busy))
+
+            rig.pace.on_idle(0)
+            rig.pace.progressed()
+            await control.ask("ledger", api_key="k")
+            assert peer.asked == ["ledger"]
+            busy.clear()
+            rig.pace.progressed()
+            await peer.until_asked("advance")
+
+            await rig.pace.stop()
+            await control.close()
+
+    run(scene())
+
+
+def test_an_account_stream_that_says_nothing_is_told_until_what_it_kept_back_is_known() -> None:
+    async def scene() -> None:
+        peer = ControlPeer(toy=ToyVenue(), symbols=())
+        peer.on_step = lambda _minute: setattr(peer.toy, "sequence", 7)
+        async with peer.served() as endpoints:
+            control = await Control.connect(endpoints.control)
+            silences = Log()
+            rig = PaceRig(control, nudge_s=0.005, on_silence=lambda: silences.add(None))
+
+            rig.pace.on_idle(0)
+            await silences.until(lambda: len(silences.items) == 3)
+            assert peer.asked == ["advance"]
+            rig.orders.desk.catch_up(7)
+            rig.pace.progressed()
+            async with asyncio.timeout(5.0):
+                while peer.asked.count("advance") < 2:
+                    peer.changed.clear()
+                    await peer.changed.wait()
+
+            assert rig.stalls.items == []
+            await rig.pace.stop()
+            await control.close()
+
+    run(scene())
+
+
 # --- with a whole session --------------------------------------------------------------------------------
 
 
@@ -324,6 +372,35 @@ def test_an_order_in_doubt_is_settled_before_the_market_moves(outside: Outside) 
         *("FeedLive", "PENDING_NEW", "UNKNOWN", "REJECTED"),
         *("Bar", "Bar", "FeedEnd"),
     ]
+    strategy.session.stop()
+
+
+def test_a_clock_in_doubt_is_read_before_the_market_moves(outside: Outside) -> None:
+    peer = peer_with(last_minute=101)
+    peer.toy.faults["place"].append(ClockError("-1021: outside of the receive window"))
+    strategy = in_lockstep(peer)
+    strategy.open(instrument=BTC, interval=MINUTE)
+    placed: list[str] = []
+    at_reading: list[tuple[bool, int]] = []
+    at_steps: list[bool] = []
+
+    def is_busy() -> bool:
+        link = strategy.session._link
+        assert link is not None
+        return link._is_busy()
+
+    def react(item: Any) -> None:
+        if isinstance(item, FeedLive):
+            peer.toy.faults["time"].append(lambda: at_reading.append((is_busy(), peer.asked.count("advance"))))
+            placed.append(strategy.session.submit(request()))
+
+    peer.on_step = lambda _minute: at_steps.append(is_busy())
+    strategy.on_item = react
+    strategy.run()
+
+    assert strategy.statuses(placed[0]) == ["PENDING_NEW", "REJECTED"]
+    assert at_reading == [(True, 0)]
+    assert at_steps == [False, False]
     strategy.session.stop()
 
 

@@ -107,6 +107,20 @@ def test_an_order_is_pending_once_until_it_ends() -> None:
     assert desk.vet(request(quantity=d(8))) is None
 
 
+def test_what_an_order_takes_the_place_of_is_not_pending_beside_it() -> None:
+    world = World(USDT=1000)
+    desk = world.desk()
+    world.rest("one", asked=request(quantity=d(6)))
+    world.rest("entry", asked=request(quantity=d(2)), group_id="g")
+    desk.sent("two", request(quantity=d(1)))
+
+    assert desk.vet(request(quantity=d(7)), replaces={"one"}) is None
+    assert desk.vet(request(quantity=d("7.01")), replaces={"one"}) is not None
+    assert desk.vet(request(quantity=d(3)), replaces={"g"}) is None
+    assert desk.vet(request(quantity=d(2)), replaces={"two"}) is None
+    assert desk.vet(request(quantity=d(2))) is not None
+
+
 def test_an_order_that_never_became_one_is_forgotten() -> None:
     world = World(USDT=1000)
     desk = world.desk()

@@ -31,8 +31,9 @@ from btx.model.order import Fill, GroupKind, Leg, OrderRequest, OrderType, Side,
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from btx.model.venue import Channel, StreamState, StreamStatus
 from btx.rules.reconcile import Sharing
+from btx.rules.risk import Limits
 from btx.runtime.link import Facts, OpenJournal
-from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, OrderUpdate, Wakeup
+from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, GroupWritten, OrderUpdate, Wakeup
 from btx.storage.journal import open_journal, read_journal
 from tests.toy_venue import DEADLINE_S, INFO, Fault, ToyPlugin, ToyVenue, loaded
 from tests.unit.runtime.rig import QUICK
@@ -1147,3 +1148,99 @@ def test_a_halted_session_amends_nothing_that_would_grow(outside: Outside) -> No
 
         with pytest.raises(RiskVetoError, match="somebody looked odd"):
             strategy.session.amend(client_order_id, request(quantity=Decimal(7)))
+
+
+def amended(strategy: Strategy, owner_id: str, **changes: Any) -> str | None:
+    """Return why an amendment is refused, None when it leaves."""
+    try:
+        strategy.session.amend(owner_id, request(**changes))
+    except RiskVetoError as error:
+        return str(error)
+    return None
+
+
+def test_an_amendment_is_held_to_the_limits_in_place_of_what_it_amends(outside: Outside) -> None:
+    toy = ToyVenue()
+    settings = attrs.evolve(KEYS, limits=Limits(position_notional=Decimal(1000), order_notional=Decimal(800)))
+    with started(toy, settings=settings) as strategy:
+        one, two = strategy.session.submit(request()), strategy.session.submit(request(quantity=Decimal(2)))
+        strategy.until(lambda: all(strategy.statuses(each)[-1:] == ["NEW"] for each in (one, two)))
+
+        too_large = amended(strategy, one, quantity=Decimal("8.01"))
+        assert too_large == "the order would be worth 801: the limit is 800 (order)"
+        assert amended(strategy, two, quantity=Decimal("4.01")) is not None
+        assert "(position)" in str(amended(strategy, two, quantity=Decimal(2), price=Decimal(130)))  # as large, dearer
+        assert toy.count("replace") == 0
+        outside.do(toy.execute, one, 1)
+        strategy.until(lambda: strategy.statuses(one)[-1] == "PARTIALLY_FILLED")
+        assert amended(strategy, one, quantity=Decimal("8.01")) == (
+            "the position would be worth 1001: the limit is 1000 (position)"  # 1 is held, 2 and 7.01 are wanted
+        )
+        assert amended(strategy, two, quantity=Decimal(4)) is None
+        strategy.until(lambda: toy.count("replace") == 1)
+
+
+def test_an_amendment_that_only_shrinks_passes_though_what_is_left_is_above_a_limit(outside: Outside) -> None:
+    toy = ToyVenue()
+    settings = attrs.evolve(KEYS, limits=Limits(order_notional=Decimal(600)))
+    with started(toy, settings=settings) as strategy:
+        one = strategy.session.submit(request())
+        strategy.until(lambda: strategy.statuses(one)[-1:] == ["NEW"])
+        risk = strategy.session._risk
+        assert risk is not None
+        risk.limits = Limits(order_notional=Decimal(100))
+
+        assert amended(strategy, one, quantity=Decimal("5.99"), price=Decimal(101)) is not None
+        assert amended(strategy, one, quantity=Decimal(5)) is None
+        strategy.until(lambda: toy.count("replace") == 1)
+
+
+def test_the_exits_of_a_bracket_are_amended_whatever_the_limits(outside: Outside) -> None:
+    toy = ToyVenue()
+    settings = attrs.evolve(KEYS, limits=Limits(order_notional=Decimal(600)))
+    target = request(side=Side.SELL, price=Decimal(120))
+    with started(toy, settings=settings) as strategy:
+        group = strategy.session.submit_group(GroupKind.BRACKET, entry=request(), members=[target])
+        strategy.until(lambda: bool(strategy.of(GroupWritten)))
+
+        assert group.entry is not None
+        assert amended(strategy, group.members[0].member_id, side=Side.SELL, price=Decimal(130)) is None
+        strategy.until(lambda: len(strategy.of(GroupWritten)) == 2)
+        assert amended(strategy, group.entry.member_id, price=Decimal(101)) is not None
+
+
+# --- other processes --------------------------------------------------------------------------------------
+
+
+class Odd:
+    """Other processes as they reach a session: what each look brings, or breaks with."""
+
+    def __init__(self, *looks: Any) -> None:
+        self.looks = list(looks)
+        self.count = 0
+
+    def enter(self, *, api_key: str, endpoints: Any) -> None:
+        pass
+
+    def look(self, **_facts: Any) -> tuple[tuple[str, str], ...]:
+        self.count += 1
+        brought = self.looks.pop(0) if self.looks else ()
+        if isinstance(brought, Exception):
+            raise brought
+        return brought  # type: ignore[no-any-return]
+
+    def leave(self) -> None:
+        pass
+
+
+def test_whatever_breaks_while_other_processes_are_heard_is_told_and_a_panic_still_arrives(outside: Outside) -> None:
+    bug, slow = KeyError("field"), OSError("the disk is slow")
+    others = Odd(bug, bug, slow, (), slow, (("halt", "panic"),))
+    with started(ToyVenue(), outside=others, timing=attrs.evolve(QUICK, outside_s=0.001)) as strategy:
+        strategy.until(lambda: strategy.session.halted() == "panic" and others.count > 7)
+
+        assert strategy.notes("FAULT") == [
+            "hearing other processes failed: KeyError: 'field'",  # once, though it broke twice
+            "hearing other processes failed: OSError: the disk is slow",
+            "hearing other processes failed: OSError: the disk is slow",
+        ]

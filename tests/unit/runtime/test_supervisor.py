@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from btx.errors import AuthenticationError, ConfigError, NotSupportedError, RateLimitedError, TransportError
+from btx.errors import AuthenticationError, ClockError, ConfigError, NotSupportedError, RateLimitedError, TransportError
 from btx.model.venue import Channel, StreamState, StreamStatus, Subscription
 from btx.ports import Sink
 from btx.rules.backoff import Backoff
@@ -191,5 +191,23 @@ def test_stopping_twice_and_before_the_start_is_harmless() -> None:
         await rig.supervisor.stop()
 
         assert rig.log.items == [("up", None)]
+
+    run(scene())
+
+
+def test_a_time_stamp_that_is_refused_is_doubted_and_dialled_again_with_the_back_off() -> None:
+    async def scene() -> None:
+        waits: list[float] = []
+        doubts: list[int] = []
+        script = Script(ClockError("-1021"), ClockError("-1021"), STAND)
+        rig = Rig(script, backoff=DOUBLING, sleep=sleeping(waits), on_clock_doubt=lambda: doubts.append(script.dials))
+
+        rig.supervisor.start(ACCOUNT)
+        told = await rig.told(3)
+
+        assert told == [("down", "-1021"), ("down", "-1021"), ("up", None)]
+        assert doubts == [1, 2]
+        assert waits == [1.0, 2.0]
+        await rig.supervisor.stop()
 
     run(scene())

@@ -325,6 +325,7 @@ class Ticket:
     fills: dict[str, Fill] = attrs.field(factory=dict)
     amending: OrderRequest | None = None  # what was asked for and not taken yet
     replaced: frozenset[str] = frozenset()  # the legs there were when it was
+    moot: set[str] = attrs.field(factory=set)  # legs that were refused beside one that lives: no end of the order
     is_cancelled: bool = False  # the strategy asked for its end
     ended: tuple[Status, str] | None = None  # how, and why, says the session of an order in a group
     untold: list[Fill] = attrs.field(factory=list)  # from before the start
@@ -360,7 +361,7 @@ class Ticket:
             return Status.FILLED, ""
         if not self.legs or self.in_group or (self.amending is not None and not self.new_legs):
             return None
-        newest = next(reversed(self.legs.values()))
+        newest = next(leg for name, leg in reversed(self.legs.items()) if name not in self.moot)
         return newest.status, newest.evidence.reason if newest.evidence is not None else ""
 
     @property

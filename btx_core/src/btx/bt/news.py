@@ -153,7 +153,7 @@ class News:
                 order.addinfo(reason=reason)
                 account.store.put_notification(f"order {order.ref}: no answer yet: {reason}")
             case CancelResult(outcome=CancelOutcome.REFUSED, reason=reason):
-                self._cancel_refused(account, ticket, reason)
+                self._cancel_refused(account, ticket, leg, reason)
         self._go_on(ticket)
 
     def _know(self, account: Account, ticket: Ticket, leg: Order) -> None:
@@ -173,8 +173,8 @@ class News:
             order.created.price = float(trigger)  # where it stands now, as backtrader's own shows it
         order.activate()  # a child has begun
 
-    def _cancel_refused(self, account: Account, ticket: Ticket, reason: str) -> None:
-        if ticket.amending is not None and not ticket.is_cancelled:
+    def _cancel_refused(self, account: Account, ticket: Ticket, leg: Order, reason: str) -> None:
+        if ticket.amending is not None and (leg.status.is_final or not ticket.is_cancelled):
             ticket.amending = None
             self.refuse_amendment(ticket, reason)
             return
@@ -210,6 +210,8 @@ class News:
             self._amended(ticket)
         elif new and all(leg.status is Status.REJECTED for leg in new):
             evidence, ticket.amending = new[-1].evidence, None
+            if any(not leg.status.is_final and leg.pending is None for leg in ticket.legs.values()):
+                ticket.moot.update(leg.client_order_id for leg in new)
             self.refuse_amendment(ticket, evidence.reason if evidence is not None else "")
 
     def _amended(self, ticket: Ticket) -> None:

@@ -56,6 +56,7 @@ _ZERO = Decimal(0)
 _NS_PER_S = 1_000_000_000
 _SHORTEST_S = 0.01  # between two looks at a market time that may stand still
 _REFUSED_S = 1.0  # after a refused cancel, until the venue has said what became of the order
+_STALE = "it was not at the venue when this process began, and is not sent on an old signal"
 _ENTRY_LISTS = {0: None, 1: ListKind.OTO, 2: ListKind.OTOCO}
 
 
@@ -127,6 +128,7 @@ class _Kept:
     written: Group  # as it stands on disk, or will in a moment
     legs: dict[str, None] = attrs.field(factory=dict)  # client order ids, oldest first
     is_ready: bool = False  # on disk, so its legs may be sent
+    stale: set[str] = attrs.field(factory=set)  # members that were not at the venue when the process began
     told: dict[str, MemberEnded] = attrs.field(factory=dict)
     exchanges: dict[str, _Exchange] = attrs.field(factory=dict)  # by the new leg, which the desk has yet to show
     turn: asyncio.Handle | None = None
@@ -252,15 +254,32 @@ class Keeper:
         To be called when the venue has answered what became of the orders that
         were open: what rests is not taken from the journal's word. A group with
         a leg whose outcome is unknown even then does nothing until it is known.
+
+        An entry that does not work at the venue is not sent any more: the bar it
+        was decided on may be hours old. What it has filled keeps its exits.
         """
         for group in groups:
             kept = self._keep(group)
             orders = self._legs_of(group)
             kept.legs.update(dict.fromkeys(orders))
+            self._withdraw_stale(kept)
             for member in kept.everyone:
                 self._catch_up_trail(kept, member, orders.values())
             kept.is_ready = True
             self._schedule(kept)
+
+    def _withdraw_stale(self, kept: _Kept) -> None:
+        group, orders = kept.group, self._orders(kept)
+        try:
+            ended = decide(group, orders, facts=self._facts(kept, None), now_ns=self._clock.market_ns()).ended
+        except Exception as error:  # noqa: BLE001 -- one group must not end the start: its round tells of it
+            self._on_broken(kept, error)
+            return
+        for member_id in _stale(group, orders):
+            if member_id not in ended:
+                kept.stale.add(member_id)
+                self._note("STALE", f"group {group.group_id}: order {member_id}: {_STALE}")
+                self.cancel(member_id)
 
     def add(self, member: Member, *, to: str) -> None:
         """Tie one more order to the group of the member ``to``, when that is on disk.
@@ -278,6 +297,12 @@ class Keeper:
     def _legs_of(self, group: Group) -> dict[str, Order]:
         legs = self._desk.legs(group.group_id, *(member.member_id for member in group.everyone))
         return {order.client_order_id: order for order in legs}
+
+    def is_exit(self, member_id: str) -> bool:
+        """Say whether an order leaves what its bracket's entry has filled, so that it opens nothing. Any thread."""
+        kept = self._of_member(member_id)
+        entry = kept.group.entry if kept is not None else None
+        return entry is not None and entry.member_id != member_id
 
     def cancel(self, member_id: str) -> None:
         """Take an order of a group back, and what is tied to it. It does not wait for the disk."""
@@ -462,8 +487,11 @@ class Keeper:
         try:
             self._decide(kept)
         except Exception as error:  # noqa: BLE001 -- a position may be without protection: that must not pass unseen
-            self._note("FATAL", f"group {kept.group.group_id}: {type(error).__name__}: {error}")
+            self._on_broken(kept, error)
         self._progressed()
+
+    def _on_broken(self, kept: _Kept, error: Exception) -> None:
+        self._note("FATAL", f"group {kept.group.group_id}: {type(error).__name__}: {error}")
 
     def _decide(self, kept: _Kept) -> None:
         _, price = self._prices.get(kept.symbol, (0, None))
@@ -530,6 +558,8 @@ class Keeper:
 
     def _end(self, kept: _Kept, member_id: str, status: Status, reason: str) -> None:
         if member_id not in kept.told:
+            if member_id in kept.stale and status is Status.CANCELED:
+                reason = _STALE
             kept.told[member_id] = MemberEnded(
                 group_id=kept.group.group_id, member_id=member_id, status=status, reason=reason
             )
@@ -619,6 +649,18 @@ class Keeper:
 
     def _alert(self, kept: _Kept) -> None:
         self._on_naked(kept.group.group_id, kept.naked, self._monotonic() - kept.naked_since)
+
+
+def _stale(group: Group, legs: Collection[Order]) -> tuple[str, ...]:
+    """Return the members that a new process must not send: an entry not working, all where none ever was."""
+    if not legs:
+        return tuple(member.member_id for member in ((group.entry,) if group.entry is not None else group.members))
+    if group.entry is None:
+        return ()
+    own = [order for order in legs if order.leg.owner_id == group.entry.member_id]
+    filled = sum((order.filled + order.missing for order in own), _ZERO)
+    works = any(not order.status.is_final for order in own)
+    return () if works or filled >= group.entry.request.quantity else (group.entry.member_id,)
 
 
 def _without(group: Group, *, member_id: str) -> Group:

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import attrs
 
 from btx.config import Secret, Settings
-from btx.errors import BtxError, TransportError
+from btx.errors import TransportError
 from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.journal import Halted, Intent, Record, Resumed, RunEnded, RunStarted
 from btx.model.market import Bar
-from btx.model.order import Fill, Group, GroupKind, Leg, Member, Order, OrderReport, OrderRequest, Pending, Status
+from btx.model.order import Fill, Leg, OrderReport, Status
 from btx.model.venue import Capabilities, Channel, Endpoints, Environment, StreamStatus, Subscription
 from btx.plugins import Venue
 from btx.ports import Broker, Context, Feed, Journal, Store, Stream, StreamEvent
@@ -30,7 +30,7 @@ from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
 from btx.runtime.faultpoints import reach
 from btx.runtime.guard import Guard
-from btx.runtime.keeper import Keeper, alone, needs_keeper
+from btx.runtime.keeper import Keeper
 from btx.runtime.mailbox import (
     GroupWritten,
     Mailbox,
@@ -44,6 +44,7 @@ from btx.runtime.mailbox import (
 from btx.runtime.orders import NEVER, OrderDesk, Resubmit
 from btx.runtime.pace import Lockstep
 from btx.runtime.reconciler import Reconciler
+from btx.runtime.routes import Routes
 from btx.runtime.supervisor import REDIAL, StreamSupervisor
 from btx.runtime.tasks import Tasks
 from btx.runtime.timekeeping import Timekeeper
@@ -189,6 +190,7 @@ class Link:
         self._journal: Journal | None = None
         self.reconciler: Reconciler | None = None
         self.keeper: Keeper | None = None
+        self.routes: Routes | None = None
         self._polling: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._guard = Guard(info=venue.info, breaker=timing.breaker, on_clock_doubt=self._on_clock_doubt)
@@ -228,6 +230,13 @@ class Link:
         self.desk = desk = self._order_desk(broker, journal, in_lockstep=_is_lockstep(endpoints))
         self._ends_with_run(desk.stop)  # before the stream: the answers to its requests come over it
         self.keeper = self._new_keeper(desk)
+        self.routes = Routes(
+            desk=desk,
+            keeper=self.keeper,
+            capabilities=self._capabilities,
+            next_id=self._next_id,
+            post=self._post_event,
+        )
         self._ends_with_run(self.keeper.stop)
         self._ends_with_run(self._tasks.stop)  # first to end: nothing may ask the desk for more
         self.reconciler = self._new_reconciler(desk, broker, store, journal)
@@ -473,95 +482,6 @@ class Link:
 
         self._parts.push_async_callback(stop_in_time)
 
-    # --- orders out ------------------------------------------------------------------------------------------------
-
-    def submit(self, leg: Leg) -> None:
-        """Send an order; one that trails or expires where the venue cannot do that is looked after here."""
-        if self.desk is None or self.keeper is None:
-            return
-        if needs_keeper(leg.request, self._capabilities):
-            self.keeper.take(alone(leg.client_order_id, leg.request))
-        else:
-            self.desk.submit(leg)
-
-    def cancel(self, owner_id: str) -> None:
-        """Cancel an order of the strategy, whatever legs it has."""
-        if self.keeper is not None and self.keeper.knows(owner_id):
-            self.keeper.cancel(owner_id)
-        elif self.desk is not None:
-            for order in self._legs(owner_id):
-                self.desk.cancel(order.client_order_id)
-
-    def cancel_many(self, owner_ids: Collection[str]) -> None:
-        """Cancel several orders of the strategy, in as few requests as the venue can do it."""
-        if self.desk is not None:
-            self.desk.cancel_many(order.client_order_id for each in owner_ids for order in self._legs(each))
-        for owner_id in owner_ids:
-            if self.keeper is not None and self.keeper.knows(owner_id):
-                self.keeper.cancel(owner_id)  # which finds that its legs are being cancelled
-
-    async def withdraw(self, owner_ids: Collection[str]) -> None:
-        """Cancel orders of the strategy and wait until all of their legs have ended, with every fill."""
-        self.cancel_many(owner_ids)
-        if self.desk is not None:
-            await self.desk.until(
-                lambda: all(order.is_settled for owner_id in owner_ids for order in self._legs(owner_id))
-            )
-
-    def take_group(self, group: Group) -> None:
-        """Send a bracket or an OCO group."""
-        if self.keeper is not None:
-            self.keeper.take(group)
-
-    def join(self, member: Member, *, group_id: str, oco_with: str | None, parent: str | None) -> None:
-        """Tie a new order to one that was sent before: to its group, or to the order alone, which makes them one."""
-        keeper, other = self.keeper, parent or oco_with or ""
-        if keeper is None:
-            return
-        if keeper.knows(other):
-            keeper.add(member, to=other)
-            return
-        legs = self._legs(other)
-        if not legs:
-            self._note("FAULT", f"order {member.member_id} is tied to {other}, which is not known here: not sent")
-            return
-        leader = Member(member_id=other, request=legs[0].leg.request)
-        is_bracket = parent is not None
-        keeper.take(
-            Group(
-                group_id=group_id,
-                kind=GroupKind.BRACKET if is_bracket else GroupKind.OCO,
-                entry=leader if is_bracket else None,
-                members=(member,) if is_bracket else (leader, member),
-                withdrawn=(other,) if any(order.pending is Pending.CANCEL for order in legs) else (),
-            )
-        )
-
-    def amend(self, owner_id: str, request: OrderRequest) -> None:
-        """Change an order of the strategy: ``request`` is what it should be now, in all."""
-        if self.keeper is not None and self.keeper.knows(owner_id):
-            self.keeper.amend(owner_id, request)
-            return
-        legs = self._legs(owner_id)
-        living = [order for order in legs if not order.status.is_final]
-        if self.desk is None or not living:
-            self._note("FAULT", f"order {owner_id} is over: it cannot be amended")
-            return
-        rest = request.quantity - sum((order.filled for order in legs), _ZERO)
-        if rest <= 0:
-            self._note("FAULT", f"order {owner_id} has filled {request.quantity - rest}: it cannot become smaller")
-            return
-        new = Leg(
-            client_order_id=self._next_id(),
-            request=attrs.evolve(request, quantity=rest),
-            quantity=rest,
-            member_id=owner_id,
-        )
-        self.desk.replace(living[-1].client_order_id, new)
-
-    def _legs(self, owner_id: str) -> list[Order]:
-        return self.desk.legs(owner_id) if self.desk is not None else []
-
     def write(self, record: Record) -> None:
         """Write down something that nothing waits for."""
         if self._journal is not None:
@@ -693,18 +613,25 @@ class Link:
 
     async def _watch_outside(self, outside: Outside) -> None:
         """Do what other processes ask for: `btx panic` halts, `btx resume` ends it."""
+        told = ""
         while True:
             await asyncio.sleep(self._timing.outside_s)
-            desk, keeper = self.desk, self.keeper
-            assert desk is not None
-            assert keeper is not None
-            unknown = [order_id for order_id, order in desk.open_orders.items() if order.status is Status.UNKNOWN]
-            look = functools.partial(outside.look, halted=self.facts.halted, naked=keeper.naked, unknown=unknown)
             try:
-                for what, reason in await asyncio.to_thread(look):
-                    await (self.halt(reason) if what == "halt" else self.resume())
-            except (BtxError, OSError) as error:
-                self.fault("hearing other processes", error)
+                await self._look_outside(outside)
+            except Exception as error:  # noqa: BLE001 -- told, and tried again: nobody else would hear `btx panic`
+                if told != (told := repr(error)):  # once, not every second
+                    self.fault("hearing other processes", error)
+            else:
+                told = ""
+
+    async def _look_outside(self, outside: Outside) -> None:
+        desk, keeper = self.desk, self.keeper
+        assert desk is not None
+        assert keeper is not None
+        unknown = [order_id for order_id, order in desk.open_orders.items() if order.status is Status.UNKNOWN]
+        look = functools.partial(outside.look, halted=self.facts.halted, naked=keeper.naked, unknown=unknown)
+        for what, reason in await asyncio.to_thread(look):
+            await (self.halt(reason) if what == "halt" else self.resume())
 
     async def _audit(self) -> None:
         """Look now and then whether everything is as it should be, though nothing was told."""

@@ -3,9 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import itertools
-import secrets
-import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -19,7 +16,6 @@ from btx.errors import (
     OrderNotFoundError,
     OrderTransitionError,
     OutcomeUnknownError,
-    PluginError,
     TransportError,
     VenueError,
 )
@@ -42,7 +38,6 @@ from btx.model.order import (
     PlaceRefused,
     Status,
 )
-from btx.model.venue import ClientIdSpec
 from btx.ports import Broker, Clock, Journal
 from btx.rules.orders import apply, is_news, new_order
 from btx.rules.recovery import History, never_left, unfinished
@@ -51,11 +46,8 @@ from btx.runtime.guard import Guard
 from btx.runtime.mailbox import OrderUpdate
 from btx.runtime.tasks import Tasks
 
-__all__ = ("NEVER", "ClientIds", "OrderDesk", "Resubmit", "one_leg")
+__all__ = ("NEVER", "OrderDesk", "Resubmit", "one_leg")
 
-_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
-_ID_LENGTH = 12
-_IDS_EPOCH_S = 1_735_689_600  # 2025-01-01, so that six digits last until 2059
 _SETTLE_MARGIN_S = 1.0
 _SETTLE_PAUSE_S = 2.0
 _GRACE_S = 1.0
@@ -63,44 +55,6 @@ _NS_PER_S = 1_000_000_000
 _NEWS_S = 5.0  # how long the account stream may be silent about an order the venue has taken
 _SWEEP_FROM = 3  # cancels of one instrument: from so many on, asking what rests there and one request are fewer
 _LOOK_S = 1.0  # how long cancels may wait for the answer to that
-
-
-def _base32(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        number, digit = divmod(number, 32)
-        digits.append(_BASE32[digit])
-    return "".join(reversed(digits))
-
-
-class ClientIds:
-    """Client order ids: 8 characters of the run, 4 of a counter; never two alike, also across restarts."""
-
-    def __init__(self, spec: ClientIdSpec) -> None:
-        """Begin a run.
-
-        Raises:
-            PluginError: the venue's ids are shorter than ours, or lack some of our characters.
-        """
-        if spec.max_len < _ID_LENGTH or not set(_BASE32) <= set(spec.alphabet):
-            raise PluginError(
-                f"the venue's client order ids have at most {spec.max_len} of the characters {spec.alphabet!r}; "
-                f"ours have {_ID_LENGTH} of {_BASE32!r}"
-            )
-        seconds = int(time.time()) - _IDS_EPOCH_S
-        self.run = _base32(seconds, 6) + _base32(secrets.randbits(10), 2)
-        self._counter = itertools.count()
-
-    def next(self) -> str:
-        """Return the next id. Any thread.
-
-        Raises:
-            BtxError: a million orders in one run; start a new one.
-        """
-        number = next(self._counter)
-        if number >= 32**4:
-            raise BtxError("this run has used up its 1,048,576 client order ids: restart the strategy")
-        return self.run + _base32(number, 4)
 
 
 @attrs.frozen(kw_only=True)
@@ -204,11 +158,11 @@ class OrderDesk:
     def _keep(self, order: Order) -> None:
         """Hold an order as it is now."""
         client_order_id = order.client_order_id
-        if client_order_id not in self._orders:
-            entry = (len(self._orders), client_order_id)
-            for name in {order.leg.owner_id, order.leg.group_id or order.leg.owner_id}:
-                self._legs.setdefault(name, []).append(entry)
+        is_new, older = client_order_id not in self._orders, len(self._orders)
         self._orders[client_order_id] = order
+        if is_new:  # listed after it is held: the strategy's thread may look at its legs
+            for name in {order.leg.owner_id, order.leg.group_id or order.leg.owner_id}:
+                self._legs.setdefault(name, []).append((older, client_order_id))
         if order.is_settled:
             self._open.pop(client_order_id, None)
         else:
@@ -310,8 +264,9 @@ class OrderDesk:
             if (order := self._orders.get(client_order_id)) is not None and not order.status.is_final:
                 by_instrument.setdefault(order.leg.request.instrument, []).append(client_order_id)
         for instrument, ids in by_instrument.items():
-            idle = [each for each in ids if self._orders[each].pending is None]
-            if not self._can_cancel_all or len(idle) < max(_SWEEP_FROM, len(ids)):
+            # One that the venue may not have yet would hold up the others.
+            resting = [each for each in ids if self._rests(self._orders[each])]
+            if not self._can_cancel_all or len(resting) < max(_SWEEP_FROM, len(ids)):
                 for client_order_id in ids:
                     self.cancel(client_order_id)
                 continue
@@ -320,6 +275,11 @@ class OrderDesk:
             self._request(
                 self._cancel_together(instrument, ids), f"cancelling {len(ids)} orders in {instrument.symbol}"
             )
+
+    @staticmethod
+    def _rests(order: Order) -> bool:
+        """Say whether the venue has spoken of it, and nothing was asked of it since."""
+        return order.pending is None and _is_heard_of(order)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that only changes with an order."""
@@ -544,8 +504,6 @@ class OrderDesk:
                 self._record(self._cancel_result(leg.client_order_id, CancelOutcome.TAKEN, ""))
 
     async def _cancel_together(self, instrument: Instrument, ids: Sequence[str]) -> None:
-        for client_order_id in ids:
-            await self._settled_enough(client_order_id)
         if not await self._is_all_there_is(instrument, ids):
             await asyncio.gather(*(self._cancel(self._orders[each].leg) for each in ids))
             return
@@ -580,7 +538,7 @@ class OrderDesk:
             return False
         resting = {
             each.client_order_id
-            for each in self._orders.values()
+            for each in self._open.values()
             if each.leg.request.instrument.symbol == instrument.symbol and not each.status.is_final
         }
         is_all = bool(resting) and resting | {each.client_order_id for each in reports} <= set(ids)

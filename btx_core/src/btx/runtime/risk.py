@@ -79,15 +79,18 @@ class RiskDesk:
         if state is not None:
             self._restore(state)
 
-    def vet(self, request: OrderRequest, *, worst_price: Decimal | None = None) -> str | None:
+    def vet(
+        self, request: OrderRequest, *, worst_price: Decimal | None = None, replaces: Collection[str] = ()
+    ) -> str | None:
         """Return why an order must not leave, None when it may; then tell :meth:`sent` that it does.
 
         ``worst_price`` is where a market order of this size would end in the book, where that is known.
+        ``replaces`` are the owners and groups whose orders it takes the place of.
         """
         with self._lock:
             now_ns, equity = self._now_ns(), self._mark()
             instrument = request.instrument
-            open_orders = self._open_orders(instrument)
+            open_orders = [each for each in self._open_orders(instrument) if not {each[0], each[1]} & set(replaces)]
             quote_rate = self._rate(instrument.quote, self._currency)
             if quote_rate is None:
                 return (

@@ -13,6 +13,8 @@ from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Any
 
+import attrs
+
 from btx.config import Settings
 from btx.errors import BtxError, RiskVetoError, TransportError, UnknownSymbolError
 from btx.model.account import AccountSnapshot
@@ -29,11 +31,13 @@ from btx.runtime.bars import BarChannel, BarDesk
 from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
 from btx.runtime.faultpoints import reach
+from btx.runtime.ids import ClientIds
 from btx.runtime.io_thread import IoThread, acquire_io
 from btx.runtime.link import DEFAULT_TIMING, Facts, Link, OpenJournal, Outside, Timing
 from btx.runtime.mailbox import BarItem, Mailbox, Recovered, SessionItem, Wakeup
-from btx.runtime.orders import NEVER, ClientIds, OrderDesk, Resubmit
+from btx.runtime.orders import NEVER, OrderDesk, Resubmit
 from btx.runtime.risk import RiskDesk
+from btx.runtime.routes import Routes
 from btx.runtime.views import market_view
 
 __all__ = ("Session",)
@@ -312,9 +316,9 @@ class Session:
         if oco_with is not None or parent is not None:
             member = Member(member_id=client_order_id, request=request)
             group_id = self._ids.next()
-            self._call_link(lambda link: link.join(member, group_id=group_id, oco_with=oco_with, parent=parent))
+            self._route(lambda routes: routes.join(member, group_id=group_id, oco_with=oco_with, parent=parent))
         else:
-            self._call_link(lambda link: link.submit(legs[0]))
+            self._route(lambda routes: routes.submit(legs[0]))
         self._count(client_order_id, request)
         return client_order_id
 
@@ -340,7 +344,7 @@ class Session:
             members=tuple(Member(member_id=self._ids.next(), request=request) for request in members),
             native_entry=native_entry,
         )
-        self._call_link(lambda link: link.take_group(group))
+        self._route(lambda routes: routes.take_group(group))
         for member in (group.entry,) if group.entry is not None else group.members:
             self._count(member.member_id, member.request)
         return group
@@ -350,18 +354,19 @@ class Session:
 
         Raises:
             BtxError: the session is not running.
-            RiskVetoError: trading is halted, and this is no reduction.
+            RiskVetoError: trading is halted, and this is no reduction; or it would grow beyond a limit.
         """
         self._check_halt(request)
-        self._call_link(lambda link: link.amend(owner_id, request))
+        self._vet_amendment(owner_id, request)
+        self._route(lambda routes: routes.amend(owner_id, request))
 
     def cancel(self, owner_id: str) -> None:
         """Ask the venue to cancel an order of the strategy, whatever legs it has."""
-        self._call_link(lambda link: link.cancel(owner_id))
+        self._route(lambda routes: routes.cancel(owner_id))
 
     def cancel_all(self, owner_ids: Collection[str]) -> None:
         """Ask the venue to cancel several orders of the strategy, by one request where it can; each has its outcome."""
-        self._call_link(lambda link: link.cancel_many(tuple(owner_ids)))
+        self._route(lambda routes: routes.cancel_many(tuple(owner_ids)))
 
     def _check_allowed(self, request: OrderRequest) -> None:
         if (refused := self.orders_refused()) is not None:
@@ -387,6 +392,22 @@ class Session:
         balance = account.balances.get(asset)
         free = balance.free if balance is not None else _ZERO
         return f"; insufficient balance: {free.normalize():f} {asset} are free" if needed > free else ""
+
+    def _vet_amendment(self, owner_id: str, request: OrderRequest) -> None:
+        """Hold what an order will be to the limits: in place of what it is, and without what it has filled.
+
+        What becomes smaller and nothing else passes, as do the exits of a bracket.
+        """
+        link, risk = self._link, self._risk
+        if link is None or link.desk is None or link.keeper is None or risk is None or link.keeper.is_exit(owner_id):
+            return
+        legs = link.desk.legs(owner_id)
+        rest = request.quantity - sum((order.filled for order in legs), _ZERO)
+        if rest <= 0 or (legs and _only_shrinks(legs[-1], request, rest)):
+            return
+        replaces = {owner_id} | {order.leg.group_id for order in legs if order.leg.group_id is not None}
+        if (breach := risk.vet(attrs.evolve(request, quantity=rest), replaces=replaces)) is not None:
+            raise RiskVetoError(breach)
 
     def _check_halt(self, request: OrderRequest) -> None:
         halted = self._facts.halted
@@ -444,9 +465,9 @@ class Session:
     def withdraw(self, owner_ids: Collection[str], *, timeout_s: float) -> None:
         """Cancel orders and wait until they have ended, at most ``timeout_s``: the end of a run."""
         io, link = self._io, self._link
-        if io is not None and link is not None:
+        if io is not None and link is not None and link.routes is not None:
             with contextlib.suppress(TimeoutError):
-                io.run(link.withdraw(owner_ids), timeout_s=timeout_s)
+                io.run(link.routes.withdraw(owner_ids), timeout_s=timeout_s)
 
     def naked(self) -> dict[str, float]:
         """Return how long brackets were without protection, in this run or the last: in all, and at the longest."""
@@ -552,6 +573,13 @@ class Session:
 
         self._call_link(run)
 
+    def _route(self, action: Callable[[Routes], object]) -> None:
+        def run(link: Link) -> None:
+            if link.routes is not None:
+                action(link.routes)
+
+        self._call_link(run)
+
     def _call_link(self, action: Callable[[Link], object]) -> None:
         io = self._io
         if io is None:
@@ -577,3 +605,14 @@ class Session:
     def _idle(self, posted: int) -> None:
         if self._link is not None:
             self._link.on_idle(posted)
+
+
+def _only_shrinks(newest: Order, request: OrderRequest, rest: Decimal) -> bool:
+    """Say whether an amendment asks for less than what is open, at the same prices."""
+    now = newest.leg.request
+    same = (now.price, now.trigger_price, now.trail_amount) == (
+        request.price,
+        request.trigger_price,
+        request.trail_amount,
+    )
+    return same and not newest.status.is_final and rest <= newest.remaining
