@@ -55,7 +55,7 @@ def wheels(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, or those named: `nox -s bench -- benchmarks/latency.py`."""
-    install(session, *nox.project.dependency_groups(PYPROJECT, "test"))
+    install(session, *nox.project.dependency_groups(PYPROJECT, "test", "bench"))
 
     for script in session.posargs or sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("benchmarks/*.py")):
         session.run("python", script)

@@ -24,6 +24,7 @@ class ControlPeer:
     last_minute: int = 103
     symbols: tuple[str, ...] = ("BTC/USDT",)
     on_step: Callable[[int], None] = lambda _minute: None
+    told: list[Any] = attrs.field(factory=list)  # what each step says was pushed beside the bars
     answers_first: bool = False  # the reply overtakes the frames of its step
     silent: set[str] = attrs.field(factory=set)  # operations that get no answer
     refused: set[str] = attrs.field(factory=set)
@@ -114,6 +115,7 @@ class ControlPeer:
                     "ended": minute >= self.last_minute,
                     "sequence": self.toy.sequence,
                     "closed": [[symbol.replace("/", ""), "1m", minute * NS_PER_MINUTE] for symbol in self.symbols],
+                    "told": self.told,
                 }
             case "ledger":
                 balances = {asset: {"free": str(total), "locked": "0"} for asset, total in self.toy.balances.items()}

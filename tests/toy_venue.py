@@ -9,7 +9,7 @@ import asyncio
 import enum
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import Any
@@ -56,7 +56,7 @@ from btx.model.venue import (
     VenueInfo,
 )
 from btx.plugins import Venue, new_manager
-from btx.ports import Context, Sink, StreamEvent
+from btx.ports import Context, Sink, StreamEvent, Wanted
 from btx.runtime.orders import one_leg
 from tests.values import BTC, MINUTE, bar
 
@@ -71,7 +71,7 @@ INFO = VenueInfo(
             order_types=frozenset(OrderType),
             times_in_force=frozenset(),
             intervals=(MINUTE, Interval.parse("5m")),
-            channels=frozenset({Channel.BAR, Channel.ACCOUNT}),
+            channels=frozenset({Channel.BAR, Channel.TRADE, Channel.ACCOUNT}),
             trailing_bps=(10, 2000),
             replace=True,
             cancel_all=True,
@@ -88,7 +88,7 @@ FEES = FeeSchedule(maker=Decimal("0.001"), taker=Decimal("0.001"), discount_asse
 DEADLINE_S = 5.0
 REQUESTS = (
     *("place", "place_list", "replace", "cancel", "cancel_all", "query", "open_orders", "fills"),
-    *("bars", "account", "dial", "instruments", "time"),
+    *("bars", "trades", "account", "dial", "subscribe", "instruments", "time"),
 )
 _CONDITIONAL = frozenset(OrderType) - {OrderType.MARKET, OrderType.LIMIT}
 _STOPS = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
@@ -161,9 +161,14 @@ class Connection:
     def has(self, channel: Channel) -> bool:
         return any(each.channel is channel for each in self.subscriptions)
 
-    def wants(self, told: Bar) -> bool:
+    def wants(self, told: Bar | Trade) -> bool:
+        interval = told.interval if isinstance(told, Bar) else None
+        channel = Channel.BAR if isinstance(told, Bar) else Channel.TRADE
         return any(
-            each.interval == told.interval and each.instrument is not None and each.instrument.symbol == told.symbol
+            each.channel is channel
+            and each.interval == interval
+            and each.instrument is not None
+            and each.instrument.symbol == told.symbol
             for each in self.subscriptions
         )
 
@@ -180,6 +185,7 @@ class ToyVenue:
         self.balances = {"USDT": Decimal(10_000), "BTC": Decimal(0), "TOY": Decimal(5)}
         self.can_trade = True
         self.history: dict[tuple[str, str], dict[int, Bar]] = {}
+        self.prints: dict[str, list[Trade]] = {}  # what traded, by symbol, oldest first
         self.faults: dict[str, deque[Any]] = {name: deque() for name in REQUESTS}
         self.calls: list[tuple[str, Any]] = []
         self.connections: list[Connection] = []
@@ -228,6 +234,19 @@ class ToyVenue:
         self.write_history([minute], interval=interval, symbol=symbol)
         self.now_ns = max(self.now_ns, bar(minute, interval=interval).close_ns)
         self.push_bar(minute, interval=interval, symbol=symbol)
+
+    def print(self, *told: Trade, push: bool = True) -> None:
+        """Let trades happen: the time moves on, history has them, subscribers hear of them."""
+        for each in told:
+            self.prints.setdefault(each.symbol, []).append(each)
+            self.now_ns = max(self.now_ns, each.time_ns)
+            if push:
+                self.push_trade(each)
+
+    def push_trade(self, told: Trade) -> None:
+        for each in self.connections:
+            if each.wants(told):
+                each.frames.put_nowait(told)
 
     def execute(self, client_order_id: str, quantity: Decimal | int | str) -> None:
         """Fill a part of a resting order, and pay for it."""
@@ -419,6 +438,8 @@ class ToyVenue:
         return [known[open_ns] for open_ns in sorted(known) if start_ns <= open_ns < end_ns][: self.page]
 
     async def last_price(self, *, symbol: str) -> Trade | None:
+        if self.prints.get(symbol):
+            return self.prints[symbol][-1]
         return Trade(
             symbol=symbol, trade_id=1, price=self.price, quantity=Decimal(1), side=Side.BUY, time_ns=self.now_ns
         )
@@ -428,19 +449,24 @@ class ToyVenue:
 
     async def trades(
         self, *, instrument: Instrument, start_id: int | None = None, start_ns: int | None = None
-    ) -> AsyncIterator[Trade]:
-        nothing: tuple[Trade, ...] = ()
-        for trade in nothing:
-            yield trade
+    ) -> Sequence[Trade]:
+        await self._request("trades", (instrument.symbol, start_id, start_ns))
+        known = self.prints.get(instrument.symbol, [])
+        if start_id is not None:
+            return [each for each in known if int(each.trade_id) >= start_id][: self.page]
+        if start_ns is not None:
+            return [each for each in known if each.time_ns >= start_ns][: self.page]
+        return known[-self.page :]
 
     # --- Stream ------------------------------------------------------------------------------------------
 
-    async def run(self, *, subscriptions: Collection[Subscription], sink: Sink) -> None:
-        connection = Connection(subscriptions)
+    async def run(self, *, wanted: Wanted, sink: Sink) -> None:
+        connection = Connection(wanted.now)
         await self._request("dial", connection.subscriptions)
         self.connections.append(connection)
+        following = asyncio.ensure_future(self._follow(connection, wanted))
         try:
-            sink(StreamStatus(state=StreamState.SUBSCRIBED))
+            sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=frozenset(connection.subscriptions)))
             self._changed.set()
             while True:
                 frame = await connection.frames.get()
@@ -451,8 +477,22 @@ class ToyVenue:
                 sink(frame)
                 self._changed.set()
         finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
             self.connections.remove(connection)
             self._changed.set()
+
+    async def _follow(self, connection: Connection, wanted: Wanted) -> None:
+        """Subscribe what is wanted anew, and say so in between the pushes."""
+        try:
+            known = frozenset(connection.subscriptions)
+            while True:
+                known = await wanted.changed(known)
+                await self._request("subscribe", known)
+                connection.subscriptions = tuple(known)
+                connection.frames.put_nowait(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=known))
+        except Exception as error:  # noqa: BLE001 -- refused, whatever a test meant by it
+            connection.frames.put_nowait(error)
 
     # --- inside ------------------------------------------------------------------------------------------
 

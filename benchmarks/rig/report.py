@@ -6,10 +6,11 @@ import os
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import attrs
 
-__all__ = ("Sample", "bound", "facts", "latencies", "ratio")
+__all__ = ("Sample", "bound", "facts", "latencies", "ratio", "resident_mib")
 
 _DISTRIBUTIONS = ("btx-core", "btx-binance", "backtrader", "ccxt", "cryptofeed", "websockets", "aiohttp")
 
@@ -45,6 +46,12 @@ def facts(title: str) -> None:
     print(f"  {os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}, load {load}")
     print(f"  {platform.python_implementation()} {platform.python_version()}; {versions}")
     print()
+
+
+def resident_mib() -> float:
+    """Return how much memory of this process is resident now, in MiB; Linux only."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def latencies(samples: Iterable[Sample]) -> None:

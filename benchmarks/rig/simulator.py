@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, closing
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from aiohttp import web, web_protocol
@@ -23,16 +23,17 @@ from btx.compose import open_venue
 from btx.config import Settings
 from btx.model.venue import Endpoints, Environment, Scenario
 from btx.runtime.session import Session
+from btx.sim.texts import endpoints_from_json, endpoints_to_json
 from btx.storage.journal import open_journal
 
 if TYPE_CHECKING:
     from btx.bt.store import LiveStore
 
-__all__ = ("Simulator", "store_on", "tapped_simulator")
+__all__ = ("Simulator", "simulator_addresses", "store_at", "store_on", "tapped_simulator")
 
 VENUE = "binance"
 
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -70,21 +71,38 @@ def tapped_simulator(scenario: Scenario, *, leaving: str = "", entering: str = "
             process.join()
 
 
-def store_on(simulator: Simulator, *, journal: Path | None = None) -> "LiveStore":
+def store_on(simulator: Simulator, *, journal: Path | None = None, **settings: Any) -> "LiveStore":
     """Return what ``btx.load`` returns, on a simulator that runs already; without ``journal`` nothing is written."""
+    return _store(simulator.endpoints, journal=journal, **settings)
+
+
+def simulator_addresses(simulator: Simulator) -> str:
+    """Return where a simulator is, as a text for another process."""
+    return endpoints_to_json(simulator.endpoints)
+
+
+def store_at(addresses: str) -> "LiveStore":
+    """Return a store on a simulator that another process runs."""
+    return _store(endpoints_from_json(addresses), journal=None)
+
+
+def _store(
+    endpoints: Endpoints, *, journal: Path | None, options: Mapping[str, str] | None = None, **settings: Any
+) -> "LiveStore":
     from btx.bt.store import LiveStore  # not in the simulator's process
 
     async def addresses(_resources: AsyncExitStack) -> Endpoints:
-        return simulator.endpoints
+        return endpoints
 
     venue = open_venue(VENUE)
     session = Session(
         venue=venue,
         environment=Environment.SIM,
         market=venue.info.markets[0],
-        settings=Settings(),
+        settings=Settings(options=dict(options or {})),
         endpoints=addresses,
         journal=None if journal is None else lambda _, on_fault: closing(open_journal(journal, on_fault=on_fault)),
+        **settings,
     )
     return LiveStore(session)
 

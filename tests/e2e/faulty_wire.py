@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ from btx.runtime.session import Session
 from btx.sim.server import spawn
 
 _CHUNK = 65_536
-_TIMING = Timing(redial=Backoff(base_s=0.01, cap_s=0.05), settle_pause_s=0.1)
+TIMING = Timing(redial=Backoff(base_s=0.01, cap_s=0.05), settle_pause_s=0.1)
 
 
 class Proxy:
@@ -30,6 +30,9 @@ class Proxy:
         self.cuts = 0
         self.requests: Counter[str] = Counter()
         self.swallows: Callable[[bytes], bool] = lambda _request: False  # its answer never comes
+        self.accepted = 0  # connections
+        self.is_blocked = False  # none is let through any more
+        self._muted: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._server: asyncio.Server | None = None
 
@@ -48,7 +51,24 @@ class Proxy:
             for writer in pair:
                 writer.transport.abort()
 
+    def block(self) -> None:
+        """Break every connection and refuse new ones."""
+        self.is_blocked = True
+        self.cut()
+
+    def unblock(self) -> None:
+        """Let connections through again."""
+        self.is_blocked = False
+
+    def mute(self) -> None:
+        """Let nothing through those that stand now, and leave them standing: half-open, as after a router's death."""
+        self._muted |= self._pairs
+
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_blocked:
+            writer.transport.abort()
+            return
+        self.accepted += 1
         is_swallowed = False
 
         async def ask() -> None:
@@ -56,13 +76,15 @@ class Proxy:
             while data := await reader.read(_CHUNK):
                 self.requests[data.partition(b"?")[0].decode("latin-1")] += 1
                 is_swallowed = is_swallowed or self.swallows(data)
-                beyond.write(data)
-                await beyond.drain()
+                if pair not in self._muted:
+                    beyond.write(data)
+                    await beyond.drain()
 
         async def answer() -> None:
             while (data := await back.read(_CHUNK)) and not is_swallowed:
-                writer.write(data)
-                await writer.drain()
+                if pair not in self._muted:
+                    writer.write(data)
+                    await writer.drain()
 
         with contextlib.suppress(OSError, asyncio.CancelledError):
             back, beyond = await asyncio.open_connection(self.url.hostname, self.url.port)
@@ -76,6 +98,7 @@ class Proxy:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
                 self._pairs.discard(pair)
+                self._muted.discard(pair)
                 beyond.transport.abort()
         writer.transport.abort()
 
@@ -90,23 +113,34 @@ class Wire:
     market: Proxy | None = None
     account: Proxy | None = None
     loop: asyncio.AbstractEventLoop | None = None
+    timing: Timing = TIMING
+    options: Mapping[str, str] = attrs.field(factory=dict)
+    life_s: float | None = None  # of a market connection, in place of the venue's day
 
     def store(self) -> LiveStore:
+        venue = open_venue("binance")
+        if self.life_s is not None:
+            capabilities = attrs.evolve(venue.info.capabilities["spot"], connection_life_s=self.life_s)
+            venue.info = attrs.evolve(venue.info, capabilities={"spot": capabilities})
         session = Session(
-            venue=open_venue("binance"),
+            venue=venue,
             environment=Environment.SIM,
             market="spot",
-            settings=Settings(),
+            settings=Settings(options=self.options),
             endpoints=self._open,
-            timing=_TIMING,
+            timing=self.timing,
         )
         return LiveStore(session)
 
     def cut(self, proxy: Proxy | None) -> None:
         """Cut from the strategy's thread."""
-        assert self.loop is not None
         assert proxy is not None
-        self.loop.call_soon_threadsafe(proxy.cut)
+        self.soon(proxy.cut)
+
+    def soon(self, act: Callable[[], object]) -> None:
+        """Do something to a proxy from the strategy's thread."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(act)
 
     async def _open(self, resources: AsyncExitStack) -> Endpoints:
         real = await resources.enter_async_context(spawn("binance", self.scenario))

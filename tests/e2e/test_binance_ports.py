@@ -30,7 +30,10 @@ from btx.model.venue import Channel, Endpoints, Environment, Scenario, StreamSta
 from btx.ports import Broker, Context, Feed, Store, Stream, StreamEvent
 from btx.rules import book as book_rules
 from btx.rules.orders import apply, new_order
+from btx.runtime.wishes import Wishes
 from btx_binance import plugin
+from btx_binance.limits import COSTS
+from btx_binance.sim.market_data import CALLS
 
 T = TypeVar("T")
 _MINUTE = Interval.parse("1m")
@@ -100,7 +103,7 @@ class Bench:
             self.clock.market = (await self.ask("advance"))["market_ns"]
 
     async def listen(self, sink: Heard, *subscriptions: Subscription) -> None:
-        run = self.stream.run(subscriptions=subscriptions, sink=sink)
+        run = self.stream.run(wanted=Wishes(subscriptions), sink=sink)
         self.tasks.append(asyncio.ensure_future(run))
         await sink.until(lambda: bool(sink.of(StreamStatus)))
         assert sink.of(StreamStatus)[0].state is StreamState.SUBSCRIBED
@@ -202,7 +205,7 @@ def test_a_wrong_secret_is_an_authentication_error() -> None:
         with pytest.raises(AuthenticationError):
             await bench.store.account()
         with pytest.raises(AuthenticationError):
-            await bench.stream.run(subscriptions=[Subscription(channel=Channel.ACCOUNT)], sink=bench.account)
+            await bench.stream.run(wanted=Wishes([Subscription(channel=Channel.ACCOUNT)]), sink=bench.account)
 
     _run(use, secret="wrong")
 
@@ -336,9 +339,11 @@ def test_history_is_closed_bars_without_a_hole_up_to_now() -> None:
         hours = await bench.feed.bars(
             instrument=instrument, interval=Interval.parse("1h"), start_ns=start_ns, end_ns=bench.clock.market
         )
-        trades = [
-            trade async for trade in bench.feed.trades(instrument=instrument, start_ns=start_ns + 2 * NS_PER_HOUR)
-        ]
+        trades = [*await bench.feed.trades(instrument=instrument, start_ns=start_ns + 2 * NS_PER_HOUR)]
+        pages = 1
+        while page := await bench.feed.trades(instrument=instrument, start_id=int(trades[-1].trade_id) + 1):
+            trades += page
+            pages += 1
 
         assert len(bars) == 180
         assert [bar.open_ns for bar in bars] == [start_ns + index * NS_PER_MINUTE for index in range(180)]
@@ -346,10 +351,18 @@ def test_history_is_closed_bars_without_a_hole_up_to_now() -> None:
         assert len(hours) == 3
         assert sum(bar.volume for bar in hours) == sum(bar.volume for bar in bars)
         ids = [trade.trade_id for trade in trades]
-        assert ids
-        assert ids == sorted(set(ids))
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+        assert pages == -(-len(ids) // 1000)
+        assert sum(trade.quantity for trade in trades) == hours[-1].volume
 
     _run(use)
+
+
+def test_a_page_of_history_is_counted_as_the_venue_counts_it() -> None:
+    weights = {call.method: call.weight for call in CALLS}
+
+    assert COSTS["trades"]["weight"] == weights["trades.aggregate"]
+    assert COSTS["bars"]["weight"] == weights["klines"]
 
 
 def test_the_market_stream_carries_bars_trades_quotes_and_a_book_without_a_hole() -> None:

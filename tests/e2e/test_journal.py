@@ -142,7 +142,7 @@ def test_an_unknown_order_or_journal_is_one_sentence(journal: Path) -> None:
 
 
 def test_a_name_that_is_no_name_is_refused_at_load() -> None:
-    with pytest.raises(ConfigError, match="give the world of env='sim' a name"):
+    with pytest.raises(ConfigError, match="give the world a name of letters"):
         btx.load("binance", env="sim", keep="../elsewhere")
 
 

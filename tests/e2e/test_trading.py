@@ -18,7 +18,11 @@ def test_history_comes_first_then_live_and_every_bar_once() -> None:
 
     opens = [open_ms for _, open_ms in strategy.seen]
     assert opens == list(range(opens[0], opens[0] + 35 * MINUTE_MS, MINUTE_MS))
-    assert strategy.statuses[:2] == ["BTC/USDT DELAYED at 0", "BTC/USDT LIVE at 15"]
+    assert strategy.statuses[:3] == [
+        "BTC/USDT CONNECTED at 0",
+        "BTC/USDT DELAYED at 0",
+        "BTC/USDT LIVE at 15",
+    ]
 
 
 def test_bars_are_stamped_with_their_close_to_the_microsecond() -> None:
@@ -318,11 +322,9 @@ def test_an_unknown_symbol_names_near_ones() -> None:
         run(world(), {}, datas=[{"dataname": "BTC/USDTT"}])
 
 
-def test_a_timeframe_the_venue_has_not_is_refused_at_getdata() -> None:
+def test_a_timeframe_that_is_none_is_refused_at_getdata() -> None:
     store = btx.load("binance", env="sim", scenario=world())
 
-    with pytest.raises(ConfigError, match="has no 7m bars: choose one of 1m 3m 5m"):
-        store.getdata(dataname="BTC/USDT", timeframe="7m")
     with pytest.raises(ConfigError, match="write a number and one of s m h d w M"):
         store.getdata(dataname="BTC/USDT", timeframe="hourly")
 

@@ -2,7 +2,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
-HEAVY = {"aiohttp", "backtrader", "ccxt", "cryptofeed", "matplotlib", "sqlalchemy", "websockets"}
+HEAVY = {"aiohttp", "backtrader", "ccxt", "cryptofeed", "matplotlib", "pyarrow", "sqlalchemy", "websockets"}
 
 
 def test_import_btx_loads_no_adapter_no_exchange_library_and_not_backtrader() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import btx
-from btx import compose
+from btx import compose, worlds
 from btx.errors import BtxError, ConfigError, MissingSecretError, TransportError, UnknownVenueError
 from btx.model.time import NS_PER_HOUR
 from btx.model.venue import Endpoints, Environment, Scenario
@@ -44,9 +44,11 @@ def acme(install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("arguments", "error", "sentence"),
     [
         ({"name": "acne"}, UnknownVenueError, r"pip install btx-acne$"),
-        ({"env": "production"}, ConfigError, r"^env='production' is unknown: choose one of 'sim', 'testnet', 'live'$"),
-        ({"env": "backtest"}, ConfigError, r"^env='backtest' is not in this version yet: env='sim' trades"),
-        ({"env": "paper"}, ConfigError, r"^env='paper' is not in this version yet: env='sim' trades"),
+        (
+            {"env": "production"},
+            ConfigError,
+            r"^env='production' is unknown: choose one of 'backtest', 'sim', 'paper', .*'live'$",
+        ),
         ({"market": "options"}, ConfigError, r"^Acme has no market 'options' here: choose one of spot, usdm$"),
         ({"env": "testnet"}, MissingSecretError, r"^env='testnet' needs keys and BTX_ACME_API_KEY is not set: export"),
         (
@@ -195,7 +197,7 @@ def test_a_store_nobody_has_any_more_is_made_anew() -> None:
 
 
 def test_the_real_venue_is_reached_at_its_own_addresses() -> None:
-    assert asyncio.run(compose._the_venues_own(AsyncExitStack())) is None
+    assert asyncio.run(worlds.the_venues_own(AsyncExitStack())) is None
 
 
 def test_the_simulator_is_spawned_when_the_session_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,9 +256,11 @@ def test_a_session_goes_on_in_a_world_that_runs_already() -> None:
             world.advance()
             played = btx.scenario(attach=address)
             assert btx.load("acme", scenario=played)._world == f"the simulator at {address}"
-            endpoints = await compose._simulated("acme", played)(resources)
+            endpoints = await worlds.simulated("acme", Environment.SIM, played)(resources)
             assert endpoints is not None
             assert endpoints.clock.market_origin_ns == world.market_ns() > world.clock.market_origin_ns
+            with pytest.raises(ConfigError, match="give its simulated one a pace"):
+                await worlds.simulated("acme", Environment.PAPER, played)(resources)
             return endpoints, address
 
     endpoints, address = asyncio.run(scenario())
@@ -267,7 +271,7 @@ def test_a_session_goes_on_in_a_world_that_runs_already() -> None:
 
 def test_a_world_that_does_not_run_is_told() -> None:
     with pytest.raises(TransportError, match="does not answer"):
-        asyncio.run(compose._attached("ws://127.0.0.1:1/"))
+        asyncio.run(worlds.attached("ws://127.0.0.1:1/"))
 
 
 @pytest.mark.parametrize(
@@ -288,3 +292,57 @@ def test_a_world_that_does_not_run_is_told() -> None:
 def test_a_world_that_cannot_be_is_one_sentence(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         btx.scenario(**settings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"recrd": "x"}, "load has no option recrd=: did you mean record="),
+        ({"zzz": 1}, "load has no option zzz=: leave it out"),
+        ({"record": 5}, "record=5: write the path of a folder"),
+        ({"proxy": 7}, "proxy= is no text: write http://host:port"),
+        ({"keep": 3}, "keep=3: give the world a name"),
+        ({"env": "testnet", "keep": "trial"}, "keeps its own anyway: leave it out"),
+        ({"env": "paper", "balances": 5}, "balances=5: write totals by asset"),
+        ({"env": "backtest", "balances": 5}, "balances=5: write totals by asset"),
+        ({"resubmit": -1}, "resubmit=-1: write how often"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_one_sentence(
+    asked: dict[str, object], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BTX_ACME_API_KEY", "key")
+    monkeypatch.setenv("BTX_ACME_API_SECRET", "secret")
+
+    with pytest.raises(ConfigError) as told:
+        btx.load("acme", **asked)
+
+    assert sentence in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"sed": 1}, "scenario has no option sed=: did you mean seed="),
+        ({"seed": "one"}, "seed='one': write a whole number"),
+        ({"pace": None}, "pace=None: write 'lockstep'"),
+        ({"until": 5}, "until=5: write a duration"),
+        ({"data": "btc.csv"}, "say which symbol the file is of"),
+        ({"symbols": "BTC/USDT"}, "symbols='BTC/USDT': write a list"),
+        ({"balances": [1]}, "balances=[1]: write totals by asset"),
+    ],
+)
+def test_a_word_of_a_world_of_the_wrong_kind_is_one_sentence(asked: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        btx.scenario(**asked)
+
+    assert sentence in str(told.value)
+
+
+def test_a_folder_named_by_the_variable_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("", encoding="utf-8")
+    monkeypatch.setenv("BTX_RECORD", str(file))
+
+    with pytest.raises(ConfigError, match=r"BTX_RECORD=.* the folder cannot be made .*: name another"):
+        btx.load("acme")

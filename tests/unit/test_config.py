@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from btx.config import Secret, Settings, limits, resolve_secret, webhook_address
+from btx.config import (
+    Secret,
+    Settings,
+    is_loopback,
+    limits,
+    proxy_address,
+    proxy_for,
+    proxy_secrets,
+    resolve_secret,
+    webhook_address,
+)
 from btx.errors import ConfigError, MissingSecretError
 from btx.rules.risk import NO_LIMITS, Limits
 
@@ -160,3 +170,109 @@ def test_a_webhook_is_named_or_in_the_environment_or_nowhere(monkeypatch: pytest
     assert webhook_address(None).reveal() == "https://example.com/a"
     assert webhook_address("http://127.0.0.1:1/b").reveal() == "http://127.0.0.1:1/b"
     assert webhook_address("env:BTX_WEBHOOK").reveal() == "https://example.com/a"
+
+
+# --- proxies -------------------------------------------------------------------------------------------------
+
+_NO_PROXY = Secret("")
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that names no proxy, to be filled."""
+    for name in ("http", "https", "all", "no", "ws", "wss"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name.upper()}_PROXY", raising=False)
+    return monkeypatch
+
+
+def test_without_any_word_there_is_no_proxy(system: pytest.MonkeyPatch) -> None:
+    assert not proxy_address(None)
+    assert proxy_for("https://api.example.com/x", _NO_PROXY) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("HTTPS_PROXY", "https://api.example.com/x"),
+        ("HTTPS_PROXY", "wss://stream.example.com:9443/x"),
+        ("https_proxy", "wss://stream.example.com/x"),
+        ("HTTP_PROXY", "ws://stream.example.com/x"),
+        ("ALL_PROXY", "wss://stream.example.com/x"),
+    ],
+)
+def test_the_systems_proxy_is_found_for_requests_and_sockets(
+    system: pytest.MonkeyPatch, variable: str, url: str
+) -> None:
+    system.setenv(variable, "http://proxy.example.com:3128")
+
+    assert proxy_for(url, _NO_PROXY) == "http://proxy.example.com:3128"
+    assert not proxy_address(None)
+
+
+def test_hosts_of_no_proxy_are_reached_directly(system: pytest.MonkeyPatch) -> None:
+    system.setenv("HTTPS_PROXY", "proxy.example.com:3128")
+    system.setenv("NO_PROXY", "example.org,inner.example.com")
+
+    assert proxy_for("wss://inner.example.com:9443/ws", _NO_PROXY) is None
+    assert proxy_for("https://a.example.org/", _NO_PROXY) is None
+    assert proxy_for("https://outer.example.com/", _NO_PROXY) == "http://proxy.example.com:3128"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:80/", "ws://[::1]:9/", "ws://localhost:1/"])
+def test_this_machine_itself_is_reached_through_a_proxy_that_was_asked_for_only(
+    system: pytest.MonkeyPatch, url: str
+) -> None:
+    system.setenv("ALL_PROXY", "http://proxy.example.com:3128")
+
+    assert is_loopback(url)
+    assert proxy_for(url, _NO_PROXY) is None
+    assert proxy_for(url, Secret("http://other.example.com:1")) == "http://other.example.com:1"
+
+
+def test_a_proxy_that_was_asked_for_goes_before_the_systems(system: pytest.MonkeyPatch) -> None:
+    system.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    system.setenv("NO_PROXY", "*")
+
+    assert proxy_for("https://a.example.org/", proxy_address("http://mine:1")) == "http://mine:1"
+
+
+def test_a_proxy_may_be_named_by_reference(system: pytest.MonkeyPatch) -> None:
+    system.setenv("MY_PROXY", "http://u:p4ssw0rd@proxy:1")
+
+    assert proxy_address("env:MY_PROXY").reveal() == "http://u:p4ssw0rd@proxy:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "trouble"),
+    [
+        ("proxy.example.com:3128", "no address of an http proxy"),
+        ("", "no address of an http proxy"),
+        ("http://:s3cr3t@:1", "no address of an http proxy"),
+        ("http://u:s3cr3t@proxy", "names no port"),
+        ("http://u:s3cr3t@proxy:many", "port that is no number"),
+        ("socks5://u:s3cr3t@proxy:1080", "a socks5 proxy"),
+    ],
+)
+def test_a_wrong_proxy_is_told_in_one_sentence_that_shows_no_password(text: str, trouble: str) -> None:
+    with pytest.raises(ConfigError, match=f"proxy= .*{trouble}.*: write http://") as caught:
+        proxy_address(text)
+
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_system_proxy_that_cannot_be_used_is_not_passed_over(system: pytest.MonkeyPatch) -> None:
+    system.setenv("ALL_PROXY", "socks5h://u:s3cr3t@proxy:1080")
+
+    with pytest.raises(ConfigError, match="ALL_PROXY, is a socks5h proxy") as caught:
+        proxy_address(None)
+
+    assert "s3cr3t" not in str(caught.value)
+    assert not proxy_address(None, is_simulated=True)  # it reaches this machine only
+
+
+def test_a_proxys_password_is_known_in_all_its_spellings() -> None:
+    spellings = proxy_secrets(Secret("http://ada:p%40ss@proxy:1"))
+
+    assert {"p%40ss", "p@ss", "YWRhOnBAc3M="} <= set(spellings)
+    assert proxy_secrets(Secret("http://proxy:1")) == ()

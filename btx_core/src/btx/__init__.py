@@ -10,29 +10,40 @@ Importing btx imports no adapter, no exchange library and not backtrader.
 """
 
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from btx.hookspecs import hookimpl
 from btx.model.venue import Scenario
 from btx.rules.risk import Limits
 
 if TYPE_CHECKING:
+    from btx.bt.backtest import BacktestStore
     from btx.bt.broker import LiveBroker
     from btx.bt.store import LiveStore
 
 __all__ = ("Limits", "Scenario", "__version__", "broker", "hookimpl", "limits", "load", "scenario", "venues")
 
 
-def load(name: str, **settings: Any) -> "LiveStore":
+@overload
+def load(name: str, *, env: Literal["backtest"], **settings: Any) -> "BacktestStore": ...
+@overload
+def load(name: str, **settings: Any) -> "LiveStore": ...
+def load(name: str, **settings: Any) -> Any:
     """Return the store of one account at one venue; see :func:`btx.compose.load` for the settings.
+
+    ``env="backtest"`` gives a store of history, see :func:`btx.compose.load_backtest`.
 
     Raises:
         ConfigError: a setting is wrong or missing; the message says what to write.
         PluginError: the adapter cannot be used.
     """
-    from btx.compose import load as load_store
+    from btx import compose
 
-    return load_store(name, **settings)
+    compose.check_words(compose.load, settings)
+    if settings.get("env") == "backtest":
+        del settings["env"]
+        return compose.load_backtest(name, **settings)
+    return compose.load(name, **settings)
 
 
 def broker(*stores: "LiveStore", currency: str | None = None) -> "LiveBroker":
@@ -63,8 +74,10 @@ def scenario(**settings: Any) -> Scenario:
     Raises:
         ConfigError: one of them cannot be read.
     """
+    from btx.compose import check_words
     from btx.compose import scenario as make
 
+    check_words(make, settings)
     return make(**settings)
 
 

@@ -11,7 +11,24 @@ from btx import __version__, venues
 from btx.errors import BtxError, ConfigError
 from btx.model.time import NS_PER_DAY, parse_duration
 
-__all__ = ("chaos", "cli", "demo", "explain", "list_venues", "main", "orders", "panic", "resume", "sim")
+__all__ = (
+    "chaos",
+    "cli",
+    "demo",
+    "download",
+    "explain",
+    "history",
+    "list_history",
+    "list_venues",
+    "main",
+    "orders",
+    "panic",
+    "remove_history",
+    "replay",
+    "resume",
+    "sim",
+    "verify",
+)
 
 _SYNTHETIC_WARMUP_NS = 3 * NS_PER_DAY
 
@@ -143,7 +160,9 @@ def explain(order: str, journal: str | None) -> None:
     sys.exit(run_explain(order, journal))
 
 
-_ENV = click.option("--env", default="sim", show_default=True, help="sim, testnet or live; keys as for btx.load.")
+_ENV = click.option(
+    "--env", default="sim", show_default=True, help="sim, paper, testnet or live; keys as for btx.load."
+)
 _MARKET = click.option("--market", help="spot, ...; the adapter's first when not given.")
 _WORLD = click.option("--world", help="Of env=sim: the name the world is kept under; the only one when not given.")
 
@@ -186,6 +205,20 @@ def panic(
             reason=reason,
         )
     )
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--speed", type=click.FloatRange(min=0, min_open=True), help="Market seconds per second; as fast as it goes."
+)
+@click.option("--strategy", metavar="FILE.py[:CLASS]", help="Let a strategy of yours see it; its orders are refused.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+def replay(file: Path, speed: float | None, strategy: str | None, as_json: bool) -> None:
+    """Drive the live path with the recording FILE: exit code 0 when it makes the same of it, 1 if not, 2 unreadable."""
+    from btx.tools.replay import run_replay
+
+    sys.exit(run_replay(file, speed=speed, strategy=strategy, as_json=as_json))
 
 
 @cli.command()
@@ -269,6 +302,111 @@ def sim(
             port=port,
         )
     sys.exit(run_server(adapter.simulator, scenario, json_line=json_line, detach=detach))
+
+
+@cli.group()
+def history() -> None:
+    """Bars that are kept on disk: fetch them once, backtest on them often."""
+
+
+@history.command()
+@click.argument("venue")
+@click.argument("symbols", metavar="SYMBOL...", nargs=-1, required=True)
+@click.option("-i", "--interval", "intervals", multiple=True, default=("1m",), show_default=True, help="Repeatable.")
+@click.option("--from", "start", required=True, metavar="DATE", help="2025-01-01, or 2025-01-01T12:30; UTC.")
+@click.option("--to", "end", metavar="DATE", help="The end, left out itself.  [default: now]")
+@_MARKET
+@click.option(
+    "--env",
+    type=click.Choice(["live", "testnet", "sim"]),
+    default="live",
+    show_default=True,
+    help="Whose prices; no keys are needed for any.",
+)
+@click.option("--attach", metavar="ws://...", help="Of --env sim: the control address of the simulator.")
+@click.option(
+    "--on",
+    "policies",
+    multiple=True,
+    metavar="FINDING=POLICY",
+    help="What to do about what is found, like hole=fill or spike=raise; repeatable.",
+)
+def download(
+    venue: str,
+    symbols: tuple[str, ...],
+    intervals: tuple[str, ...],
+    start: str,
+    end: str | None,
+    market: str | None,
+    env: str,
+    attach: str | None,
+    policies: tuple[str, ...],
+) -> None:
+    """Fetch what is missing of SYMBOL... at VENUE; Ctrl-C keeps what came, a second run asks for nothing."""
+    from btx.tools.history import Wanted, policies_of, run_download, time_of
+
+    wanted = Wanted(
+        symbols=symbols,
+        intervals=intervals,
+        start_ns=time_of(start, "--from"),
+        end_ns=time_of(end, "--to") if end is not None else None,
+    )
+    sys.exit(run_download(venue, wanted, env=env, market=market, attach=attach, policies=policies_of(policies)))
+
+
+@history.command("ls")
+@click.argument("venue", required=False)
+def list_history(venue: str | None) -> None:
+    """List what is kept, of VENUE or of all."""
+    from btx.tools.history import run_ls
+
+    sys.exit(run_ls(venue))
+
+
+@history.command()
+@click.argument("venue", required=False)
+def verify(venue: str | None) -> None:
+    """Read all that is kept, and tell what is wrong with it: exit code 1 when a file is damaged."""
+    from btx.tools.history import run_verify
+
+    sys.exit(run_verify(venue))
+
+
+@history.command("rm")
+@click.argument("venue")
+@click.argument("symbols", metavar="SYMBOL...", nargs=-1, required=True)
+@click.option("-i", "--interval", "intervals", multiple=True, help="Repeatable.  [default: all]")
+@click.option("--from", "start", metavar="DATE", help="Only from here on.")
+@click.option("--to", "end", metavar="DATE", help="Only up to here, left out itself.")
+@_MARKET
+@click.option("--world", default="live", show_default=True, help="live, testnet, or sim-...: as `btx history ls` says.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove_history(
+    venue: str,
+    symbols: tuple[str, ...],
+    intervals: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    market: str | None,
+    world: str,
+    *,
+    yes: bool,
+) -> None:
+    """Remove bars of SYMBOL... at VENUE from the disk."""
+    from btx.tools.history import run_rm, time_of
+
+    sys.exit(
+        run_rm(
+            venue,
+            symbols,
+            intervals,
+            start_ns=time_of(start, "--from") if start is not None else None,
+            end_ns=time_of(end, "--to") if end is not None else None,
+            market=market,
+            world=world,
+            agreed=(lambda _question: True) if yes else click.confirm,
+        )
+    )
 
 
 def main() -> None:

@@ -3,15 +3,18 @@
 The only module that knows all siblings.
 """
 
+import asyncio
 import contextlib
+import difflib
 import functools
-import json
+import inspect
 import os
 import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -19,45 +22,70 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from btx.config import Secret, Settings, home, resolve_secret, webhook_address
-from btx.errors import ConfigError, MissingSecretError
+from btx.config import Secret, Settings, home, proxy_address, proxy_secrets, resolve_secret, webhook_address
+from btx.errors import ConfigError, MissingSecretError, RateLimitedError, TransportError, UnknownSymbolError
 from btx.hookspecs import hookimpl
 from btx.model.account import AccountSnapshot
 from btx.model.fees import FeeSchedule
-from btx.model.instrument import Instrument
+from btx.model.instrument import Instrument, InstrumentKind
+from btx.model.market import BarColumns
 from btx.model.order import Leg, OrderRequest
-from btx.model.time import NS_PER_DAY, NS_PER_HOUR, parse_duration
+from btx.model.time import Interval, iso
 from btx.model.venue import Endpoints, Environment, Scenario, SimAccount
 from btx.ops.alerts import Alarms, Webhook
 from btx.plugins import Venue, load_venue
-from btx.ports import Journal
+from btx.ports import BarCache, Clock, Journal
 from btx.rules.reconcile import Sharing
 from btx.rules.risk import NO_LIMITS, Limits
-from btx.runtime.control import Control
-from btx.runtime.link import DEFAULT_TIMING, OpenJournal, Timing
+from btx.runtime.history import HistoryDesk
+from btx.runtime.link import DEFAULT_TIMING, OpenJournal, OpenRecording, Timing
 from btx.runtime.orders import Resubmit, one_leg
+from btx.runtime.public import open_public_side
 from btx.runtime.session import Session
-from btx.storage.places import JOURNAL, account_folder
+from btx.storage.lines import LineFile, MemoryLines
+from btx.storage.places import JOURNAL, PAPER_ACCOUNT, account_folder, history_folder
 from btx.storage.presence import remove_presence, write_presence
+from btx.storage.recording import Recorder, check_folder
 from btx.storage.requests import RequestKind, take_requests
+from btx.worlds import (
+    BOXED,
+    DEFAULT_SCENARIO,
+    account_of,
+    attached,
+    check_world,
+    scenario,
+    simulated,
+    the_venues_own,
+    world_words,
+)
 
 if TYPE_CHECKING:
+    from btx.bt.backtest import BacktestStore, BarSource
     from btx.bt.store import LiveStore
-    from btx.sim.faults import FaultScript
+    from btx.sim.paper_ledger import Ledger
 
-__all__ = ("DEFAULT_LIMITS", "DEFAULT_SCENARIO", "Account", "load", "open_account", "open_venue", "scenario")
-
-DEFAULT_SCENARIO = Scenario(warmup_ns=3 * NS_PER_DAY, until_ns=12 * NS_PER_HOUR)
-"""What plain ``env="sim"`` plays: half a day of a seeded synthetic market, with three days of history."""
+__all__ = (
+    "DEFAULT_LIMITS",
+    "DEFAULT_SCENARIO",
+    "Account",
+    "check_words",
+    "load",
+    "load_backtest",
+    "open_account",
+    "open_venue",
+    "replay_store",
+    "scenario",
+)
 
 DEFAULT_LIMITS = Limits()
 """What guards an account unless ``btx.load(limits=...)`` says otherwise."""
 
-_READY = (Environment.SIM, Environment.TESTNET, Environment.LIVE)
+_READY = (Environment.SIM, Environment.PAPER, Environment.TESTNET, Environment.LIVE)
+_PAPER_KEY = "paper"  # names the account where a venue would want a key
 
 _lock = threading.Lock()
 _stores: "weakref.WeakValueDictionary[tuple[object, ...], LiveStore]" = weakref.WeakValueDictionary()
-_loaded_with: "weakref.WeakKeyDictionary[LiveStore, Settings]" = weakref.WeakKeyDictionary()
+_loaded_with: "weakref.WeakKeyDictionary[LiveStore, tuple[Settings, Path | None]]" = weakref.WeakKeyDictionary()
 
 
 class _Defaults:
@@ -70,64 +98,6 @@ class _Defaults:
     @hookimpl(trylast=True)
     def btx_commission(self, instrument: Instrument, account: AccountSnapshot | None) -> FeeSchedule:  # noqa: ARG002
         return FeeSchedule(maker=Decimal("0.001"), taker=Decimal("0.001"), source="btx default: flat 0.1 %, no venue's")
-
-
-def scenario(
-    *,
-    seed: int = 1,
-    data: Mapping[str, str | Path] | None = None,
-    symbols: Sequence[str] = ("BTC/USDT", "ETH/USDT"),
-    pace: float | str = "lockstep",
-    until: str | None = None,
-    warmup: str | None = None,
-    balances: Mapping[str, str | int] | None = None,
-    faults: "FaultScript | str | Sequence[Mapping[str, Any]] | None" = None,
-    attach: str | None = None,
-) -> Scenario:
-    """Return a world for ``env="sim"``, in words.
-
-    Args:
-        seed: of everything synthetic; the same seed plays the same world.
-        data: files of 1m klines by symbol, ``{"BTC/USDT": "btc.csv.gz"}``; a synthetic market without.
-        symbols: what the synthetic market trades.
-        pace: ``"lockstep"`` (the market waits for the strategy) or market seconds per second.
-        until: how much is played, like ``"12h"``; all the data, or half a day of the synthetic market, when not given.
-        warmup: how much history lies before the start; three days of the synthetic market, none of a file.
-        balances: what the account owns, like ``{"USDT": "1000", "BTC": "0.5"}``; 100,000 USDT when not given.
-        faults: what goes wrong at the venue: a ``btx.sim.faults`` script, its JSON text, or its faults,
-            like ``[{"kind": "lose", "where": "place", "at": 2}]`` (the second order is done, its answer lost).
-        attach: go on in a world that runs already, ``"ws://127.0.0.1:PORT/"``, the control address that
-            ``btx sim VENUE --detach --json`` prints. Accounts, orders and market are as they stand there,
-            so it is given alone. The world is not ended with the run.
-
-    Raises:
-        ConfigError: one of them cannot be read; the message says which.
-    """
-    if attach is not None:
-        if (seed, data, tuple(symbols), pace, until, warmup, balances, faults) != _WORDS_LEFT_OUT:
-            raise ConfigError("attach= goes on in a world that is there already: leave everything else out")
-        if not attach.startswith("ws://"):
-            raise ConfigError(
-                f"attach={attach!r}: write the control address of a simulator, like 'ws://127.0.0.1:4711/'"
-            )
-        return Scenario(attach=attach)
-    files = {symbol: Path(file).expanduser() for symbol, file in (data or {}).items()}
-    for file in files.values():
-        if not file.is_file():
-            raise ConfigError(f"there is no file {file}: data= takes files of 1m klines by symbol")
-    return Scenario(
-        seed=seed,
-        data=files,
-        symbols=tuple(files) or tuple(symbols),
-        speed=_speed(pace),
-        until_ns=_span("until", until, None if files else DEFAULT_SCENARIO.until_ns),
-        warmup_ns=_span("warmup", warmup, 0 if files else DEFAULT_SCENARIO.warmup_ns) or 0,
-        accounts=(_account(balances),) if balances is not None else (),
-        faults=_faults(faults),
-    )
-
-
-_WORDS_LEFT_OUT = (1, None, ("BTC/USDT", "ETH/USDT"), "lockstep", None, None, None, None)
 
 
 def open_venue(name: str) -> Venue:
@@ -162,6 +132,7 @@ def open_account(
     options: Mapping[str, str] | None = None,
     limits: Limits | None = DEFAULT_LIMITS,
     webhook: str | None = None,
+    proxy: str | None = None,
 ) -> Account:
     """Return the account that :func:`load` would trade on, with its keys; see there for the arguments.
 
@@ -190,8 +161,9 @@ def open_account(
         options=dict(options or {}),
         limits=limits if limits is not None else NO_LIMITS,
         webhook=webhook_address(webhook),
+        proxy=proxy_address(proxy, is_simulated=environment is Environment.SIM),
     )
-    if environment is not Environment.SIM:
+    if environment not in BOXED:
         settings = attrs.evolve(
             settings,
             api_key=_secret(venue, env, "api_key", api_key, settings),
@@ -199,8 +171,10 @@ def open_account(
         )
     elif api_key is not None or api_secret is not None:
         raise ConfigError(
-            "env='sim' has accounts of its own: leave api_key and api_secret out, or name them in scenario"
+            f"env={env!r} has accounts of its own: leave api_key and api_secret out, or name them in scenario"
         )
+    elif environment is Environment.PAPER:
+        settings = attrs.evolve(settings, api_key=Secret(_PAPER_KEY))
     return Account(venue=venue, environment=environment, market=market, settings=settings)
 
 
@@ -216,20 +190,24 @@ def load(
     receive_window_ms: int = 5000,
     confirm: bool = False,
     keep: str | None = None,
+    balances: Mapping[str, str | int] | None = None,
     options: Mapping[str, str] | None = None,
     limits: Limits | None = DEFAULT_LIMITS,
     webhook: str | None = None,
     sharing: str = "exclusive",
     resubmit: int = 0,
     timing: Timing = DEFAULT_TIMING,
+    record: str | Path | None = None,
+    proxy: str | None = None,
 ) -> "LiveStore":
     """Return the store of one account at one venue. Nothing connects before ``cerebro.run()``.
 
     Args:
         name: the venue, as its adapter is named: ``"binance"``.
-        env: ``"sim"`` (the venue in the box), ``"testnet"`` or ``"live"``.
+        env: ``"sim"`` (the venue in the box), ``"paper"`` (the venue's real market, orders that stay
+            here), ``"testnet"`` or ``"live"``; ``"backtest"`` is of ``btx.load`` alone, see :func:`load_backtest`.
         market: ``"spot"``, ...; the adapter's first market when not given.
-        scenario: the world ``env="sim"`` plays.
+        scenario: the world ``env="sim"`` plays; for ``env="paper"`` a simulated market in place of the real one.
         api_key: the key, or where it is: ``"env:NAME"``, ``"file:PATH"``. Default
             ``env:BTX_<VENUE>_API_KEY``; the simulator has its own.
         api_secret: likewise, default ``env:BTX_<VENUE>_API_SECRET``.
@@ -238,6 +216,8 @@ def load(
         confirm: say True, or set ``BTX_LIVE=1``, for ``env="live"``.
         keep: keep the journal of a simulated world under this name, for ``btx orders`` and
             ``btx explain``; without it the journal goes with the run.
+        balances: what a new account of ``env="paper"`` begins with, like ``{"USDT": "1000"}``; 100,000
+            of ``currency`` when not given. The account outlives the run; ``keep`` names another one.
         options: settings of the adapter's own, the fields of ``VenueInfo.settings``.
         limits: what an order must keep before it leaves, see ``btx.limits``; None switches all of them off.
         webhook: where a halt, a naked position and an order without an answer are told: an
@@ -250,6 +230,10 @@ def load(
         resubmit: how often a placement that certainly never arrived is sent again, as a new order;
             never one whose outcome is not known.
         timing: how patient the session is; for tests.
+        record: a folder: everything that is sent and received is written down there, without secrets,
+            for ``btx replay``. Default ``BTX_RECORD``; nothing is written when neither is given.
+        proxy: what everything of the venue goes through, ``"http://user:password@host:port"``, or where that
+            is: ``"env:NAME"``, ``"file:PATH"``. Default what the system says: ``HTTPS_PROXY``, ``NO_PROXY``.
 
     The same account loaded twice is the same store; different accounts share nothing.
 
@@ -257,7 +241,9 @@ def load(
         ConfigError: a setting is wrong or missing; the message says what to write.
         PluginError: the adapter cannot be used.
     """
-    _check_world(_environment(env), scenario, confirm=confirm)
+    check_world(_environment(env), scenario)
+    if _environment(env) is Environment.LIVE and not (confirm or os.environ.get("BTX_LIVE") == "1"):
+        raise ConfigError("env='live' is real money: say so with btx.load(..., confirm=True) or BTX_LIVE=1")
     account = open_account(
         name,
         env=env,
@@ -269,27 +255,242 @@ def load(
         options=options,
         limits=limits,
         webhook=webhook,
+        proxy=proxy,
     )
     venue, environment, settings = account.venue, account.environment, account.settings
     market = account.market
-    world = (scenario or DEFAULT_SCENARIO) if environment is Environment.SIM else None
-    if keep is not None and (world is None or not keep.isidentifier()):
-        raise ConfigError(f"keep={keep!r}: give the world of env='sim' a name of letters, digits and _")
+    world = (scenario or DEFAULT_SCENARIO) if environment is Environment.SIM else scenario
+    _check_kept(environment, keep)
+    folder = _record_folder(record)
+    if balances is not None and environment is not Environment.PAPER:
+        raise ConfigError("balances= are of env='paper'; those of env='sim' are in btx.scenario(balances=...)")
+    paper = account_of(balances or {currency: 100_000}) if environment is Environment.PAPER else None
     key = (name, environment, market, settings.api_key, currency, repr(world), keep)
     with _lock:
         store = _stores.get(key)
         if store is None:
-            policies = {"sharing": _sharing(sharing), "resubmit": Resubmit(times=resubmit), "timing": timing}
+            policies = {"sharing": _sharing(sharing), "resubmit": _resubmit(resubmit), "timing": timing}
+            if paper is not None:
+                venue = _on_paper(venue, market, balances=paper.balances, scenario=world, keep=keep)
             store = _stores[key] = _store(
-                venue, environment, market, settings=settings, scenario=world, keep=keep, **policies
+                venue, environment, market, settings=settings, scenario=world, keep=keep, record=folder, **policies
             )
-            _loaded_with[store] = settings
-        elif _loaded_with[store] != settings:
+            _loaded_with[store] = settings, folder
+        elif _loaded_with[store] != (settings, folder):
             raise ConfigError(
                 f"this account at {venue.info.title} is loaded already, with another secret, receive_window_ms, "
-                "options, limits or webhook: load it once, or the same way"
+                "options, limits, webhook, proxy or record: load it once, or the same way"
             )
         return store
+
+
+def check_words(function: Callable[..., object], words: Collection[str]) -> None:
+    """Refuse a word that a function of ours does not know, and name the nearest one.
+
+    Raises:
+        ConfigError: one is unknown.
+    """
+    known = inspect.signature(function).parameters
+    for word in words:
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=1)
+            hint = f"did you mean {near[0]}=?" if near else "leave it out"
+            raise ConfigError(f"{function.__name__} has no option {word}=: {hint}")
+
+
+def load_backtest(
+    name: str,
+    *,
+    market: str | None = None,
+    scenario: Scenario | None = None,
+    currency: str = "USDT",
+    balances: Mapping[str, str | int] | None = None,
+    **live: Any,  # noqa: ARG001 -- one script runs everywhere
+) -> "BacktestStore":
+    """Return a store of history: the same words as :func:`load`, and nothing ever connects to an account.
+
+    Args:
+        name: the venue, as its adapter is named: ``"binance"``.
+        market: ``"spot"``, ...; the adapter's first market when not given.
+        scenario: files of bars and the part of them to play, ``btx.scenario(data={...}, warmup=..., until=...)``;
+            or a simulator whose history is fetched, ``btx.scenario(attach=...)``; the cache without.
+        currency: what cash is counted in.
+        balances: what the run begins with, ``{"USDT": "1000"}``; 100,000 of ``currency`` when not given.
+        live: what else :func:`load` takes; keys, limits and the like say nothing here.
+
+    Raises:
+        ConfigError: a setting is wrong or missing; the message says what to write.
+        PluginError: the adapter cannot be used.
+    """
+    from btx.bt.backtest import BacktestStore, Period, StartingAccount
+
+    venue = open_venue(name)
+    market = market or venue.info.markets[0]
+    if market not in venue.info.markets:
+        raise ConfigError(
+            f"{venue.info.title} has no market {market!r} here: choose one of {', '.join(venue.info.markets)}"
+        )
+    _check_played(scenario)
+    if balances is not None:
+        account: SimAccount | None = account_of(balances)
+    else:
+        account = scenario.accounts[0] if scenario is not None and scenario.accounts else None
+    owned = dict(account.balances) if account is not None else {currency: Decimal(100_000)}
+    cash = owned.pop(currency, Decimal(0))
+    if any(owned.values()):
+        raise ConfigError(
+            f"a backtest begins with {currency} alone, not with {', '.join(sorted(owned))}: buy what it should hold"
+        )
+    return BacktestStore(
+        name=f"{name}/backtest/{market}",
+        title=venue.info.title,
+        source=_bar_source(scenario, venue=name, market=market),
+        intervals=venue.info.capabilities[market].intervals,
+        period=Period(warmup_ns=scenario.warmup_ns, until_ns=scenario.until_ns) if scenario is not None else Period(),
+        account=StartingAccount(
+            cash=cash,
+            currency=currency,
+            commission=venue.commission(_nominal(name, "BTC", currency), None).taker,
+        ),
+    )
+
+
+def _check_played(scenario: Any) -> None:
+    if scenario is None:
+        return
+    if not isinstance(scenario, Scenario):
+        raise ConfigError(f"scenario={scenario!r} is none: write btx.scenario(data={{...}})")
+    if not scenario.data and scenario.attach is None:
+        raise ConfigError(
+            "env='backtest' plays files or the cache: name files, btx.scenario(data={'BTC/USDT': 'btc.csv.gz'}), "
+            "or leave scenario= out"
+        )
+    if scenario.faults or len(scenario.accounts) > 1:
+        raise ConfigError(
+            "faults and several accounts are of env='sim': a backtest has one account, and no wire to cut"
+        )
+
+
+def _bar_source(scenario: Scenario | None, *, venue: str, market: str) -> "BarSource":
+    if scenario is not None and scenario.attach is None:
+        from btx.storage.klines import FileBars
+
+        return FileBars(files={symbol: Path(path) for symbol, path in scenario.data.items()})
+    return _CachedBars(venue=venue, market=market, attach=scenario.attach if scenario is not None else None)
+
+
+@attrs.frozen(kw_only=True)
+class _CachedBars:
+    """The history cache as a backtest reads it; what is missing is fetched. ``attach`` names a simulator to ask."""
+
+    venue: str
+    market: str
+    attach: str | None
+
+    @property
+    def is_whole(self) -> bool:
+        """It goes on and on: a period says which part is played."""
+        return False
+
+    @property
+    def words(self) -> str:
+        return "the history cache" + (f" of the simulator at {self.attach}" if self.attach is not None else "")
+
+    def begins_ns(self) -> int:
+        """Return the beginning of all time: it is not whole."""
+        return 0
+
+    def columns(self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None) -> BarColumns:
+        """Return the bars of a period that is over.
+
+        Raises:
+            ConfigError: a part of it is missing, and cannot be fetched; the message says the command that does.
+        """
+        assert start_ns is not None
+        assert end_ns is not None
+        end_ns = min(end_ns, interval.open_of(time.time_ns()))
+        if start_ns >= end_ns:
+            raise ConfigError(f"{symbol}: no {interval} bar has closed in that period yet")
+        try:
+            # A notebook has a loop running on this thread.
+            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="btx-history") as thread:
+                return thread.submit(asyncio.run, self._columns(symbol, interval, start_ns, end_ns)).result()
+        except (TransportError, RateLimitedError) as error:
+            where = f" --env sim --attach {self.attach}" if self.attach is not None else ""
+            raise ConfigError(
+                f"{symbol} {interval} bars of {_day(start_ns)} to {_day(end_ns)} are not all in the cache, and cannot "
+                f"be fetched now ({error}): btx history download {self.venue} {symbol} -i {interval} "
+                f"--from {_day(start_ns)} --to {_day(end_ns)}{where}"
+            ) from error
+
+    async def _columns(self, symbol: str, interval: Interval, start_ns: int, end_ns: int) -> BarColumns:
+        from btx.storage.bars import BarStore
+        from btx.storage.klines import fold_columns
+
+        endpoints = await attached(self.attach) if self.attach is not None else None
+        environment = Environment.BACKTEST if endpoints is None else Environment.SIM
+        world = endpoints.extra.get("world") if endpoints is not None else None
+        cache = BarStore(
+            history_folder(home(), venue=self.venue, environment=environment, market=self.market, world=world)
+        )
+        if cache.missing(symbol, interval, start_ns, end_ns):
+            if interval.nominal_ns > _MINUTE.nominal_ns and not cache.missing(symbol, _MINUTE, start_ns, end_ns):
+                return fold_columns(cache.columns(symbol, _MINUTE, start_ns, end_ns), interval)
+            await self._fetch(cache, endpoints, symbol, interval=interval, start_ns=start_ns, end_ns=end_ns)
+        return cache.columns(symbol, interval, start_ns, end_ns)
+
+    async def _fetch(
+        self,
+        cache: BarCache,
+        endpoints: Endpoints | None,
+        symbol: str,
+        *,
+        interval: Interval,
+        start_ns: int,
+        end_ns: int,
+    ) -> None:
+        venue = open_venue(self.venue)
+        environment = Environment.LIVE if endpoints is None else Environment.SIM
+        async with open_public_side(venue, environment=environment, market=self.market, endpoints=endpoints) as public:
+            store = venue.store(public.context)
+            found = await public.guard.read("instruments", lambda: store.instruments(symbols=[symbol]))
+            if symbol not in found:
+                raise UnknownSymbolError(f"{venue.info.title} lists no {symbol}: write it like BTC/USDT")
+            desk = HistoryDesk(
+                feed=venue.feed(public.context),
+                guard=public.guard,
+                cache=cache,
+                clock=public.clock,
+                archive=venue.info.capabilities[self.market].archive,
+                tries=_FETCH_TRIES,
+            )
+            await desk.ensure(found[symbol], interval, start_ns, end_ns)
+
+
+_MINUTE = Interval.parse("1m")
+_FETCH_TRIES = 2  # somebody waits in front of it; `btx history download` is patient
+
+
+def _day(time_ns: int) -> str:
+    """Return ``2025-06-01``, with the minute where it is no midnight: as `btx history download` reads it."""
+    return iso(time_ns)[:16].removesuffix("T00:00")
+
+
+def _nominal(venue: str, base: str, quote: str) -> Instrument:
+    """Return an instrument to ask fees of, where its grids are not known and not needed."""
+    finest = Decimal("1e-8")
+    return Instrument(
+        venue=venue,
+        symbol=f"{base}/{quote}",
+        venue_symbol=f"{base}{quote}",
+        kind=InstrumentKind.SPOT,
+        base=base,
+        quote=quote,
+        settle=quote,
+        tick_size=finest,
+        step_size=finest,
+        min_quantity=Decimal(0),
+    )
 
 
 def _store(
@@ -300,6 +501,7 @@ def _store(
     settings: Settings,
     scenario: Scenario | None,
     keep: str | None,
+    record: Path | None = None,
     **policies: Any,
 ) -> "LiveStore":
     from btx.bt.store import LiveStore  # backtrader is imported when a store is wanted, not with btx
@@ -309,8 +511,8 @@ def _store(
         environment=environment,
         market=market,
         settings=settings,
-        endpoints=_simulated(venue.info.name, scenario) if scenario is not None else _the_venues_own,
-        journal=_journal(venue.info.name, environment, market, keep),
+        endpoints=simulated(venue.info.name, environment, scenario) if scenario is not None else the_venues_own,
+        journal=_journal(venue.info.name, environment, market, keep, is_kept=scenario is None or keep is not None),
         outside=_Outside(
             settings,
             name=f"{venue.info.name}/{environment.value}/{market}",
@@ -320,9 +522,65 @@ def _store(
                 account_folder, home(), venue=venue.info.name, environment=environment, market=market, world=keep
             ),
         ),
+        recording=_recording(venue.info.name, environment, market, record) if record is not None else None,
         **policies,
     )
-    return LiveStore(session, world=_world(environment, scenario))
+    return LiveStore(session, world=world_words(environment, scenario))
+
+
+def replay_store(
+    name: str,
+    market: str,
+    *,
+    endpoints: Callable[[AsyncExitStack], Awaitable[Endpoints | None]],
+    recording: OpenRecording,
+    timing: Timing,
+    world: str,
+    paper: bool = False,
+) -> "LiveStore":
+    """Return a store whose venue is a recording: ``endpoints`` says where it is served. It sends no orders.
+
+    ``paper`` says that the recorded account was never at the venue: here it is an empty one.
+
+    Raises:
+        PluginError: the adapter cannot be used.
+    """
+    from btx.bt.store import LiveStore
+
+    venue = open_venue(name)
+    if paper:
+        venue = _on_paper(venue, market, balances={}, scenario=Scenario(), keep=None)
+    session = Session(
+        venue=venue,
+        environment=Environment.SIM,
+        market=market,
+        settings=Settings(),
+        endpoints=endpoints,
+        refusal="a replay sends no orders",
+        sharing=Sharing.SHARED,
+        recording=recording,
+        timing=timing,
+    )
+    return LiveStore(session, world=world)
+
+
+def _on_paper(
+    venue: Venue, market: str, *, balances: Mapping[str, Decimal], scenario: Scenario | None, keep: str | None
+) -> Venue:
+    """Return a venue whose orders stay here; the account is kept where the market goes on without us."""
+    from btx.sim.paper import PaperVenue  # with it comes an exchange, which nobody else needs
+
+    goes_on = scenario is None or scenario.attach is not None
+
+    def ledger() -> "Ledger":
+        if not goes_on or (scenario is not None and keep is None):
+            return MemoryLines()
+        folder = account_folder(
+            home(), venue=venue.info.name, environment=Environment.PAPER, market=market, api_key=_PAPER_KEY, world=keep
+        )
+        return LineFile(folder / PAPER_ACCOUNT)
+
+    return PaperVenue(venue, balances=balances, ledger=ledger)
 
 
 class _Outside:
@@ -371,25 +629,13 @@ class _Outside:
         self._webhook = self._alarms = self._folder = None
 
 
-def _world(environment: Environment, scenario: Scenario | None) -> str:
-    """Say what the run trades on, for the line that is printed at its start."""
-    if scenario is None:
-        return {Environment.TESTNET: "the venue's test system"}.get(environment, "the real venue")
-    if scenario.attach is not None:
-        return f"the simulator at {scenario.attach}"
-    pace = "lockstep" if scenario.speed is None else f"speed {scenario.speed:g}"
-    files = ", ".join(path.name for path in map(Path, scenario.data.values()))
-    faults = ", with faults" if scenario.faults else ""
-    return f"{files or 'synthetic market'}, seed {scenario.seed}, {pace}{faults}"
-
-
-def _journal(venue: str, environment: Environment, market: str, keep: str | None) -> OpenJournal:
+def _journal(venue: str, environment: Environment, market: str, keep: str | None, *, is_kept: bool) -> OpenJournal:
     @contextlib.contextmanager
     def opened(api_key: str, on_fault: Callable[[str], None]) -> Iterator[Journal]:
         from btx.storage.journal import open_journal  # the database library is needed where orders are
 
         with contextlib.ExitStack() as resources:
-            if keep is None and environment is Environment.SIM:
+            if not is_kept:
                 place = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="btx-")))
             else:
                 place = account_folder(
@@ -402,68 +648,36 @@ def _journal(venue: str, environment: Environment, market: str, keep: str | None
     return opened
 
 
-async def _the_venues_own(_resources: AsyncExitStack) -> Endpoints | None:
-    return None
-
-
-def _simulated(name: str, scenario: Scenario) -> Callable[[AsyncExitStack], Awaitable[Endpoints | None]]:
-    async def enter(resources: AsyncExitStack) -> Endpoints | None:
-        if scenario.attach is not None:
-            return await _attached(scenario.attach)
-        from btx.sim.server import spawn  # aiohttp's server is needed in env='sim' only
-
-        return await resources.enter_async_context(spawn(name, scenario))
-
-    return enter
-
-
-async def _attached(control: str) -> Endpoints:
-    """Ask a simulator that runs already where it listens, and how its clocks go on from now."""
-    from btx.sim.texts import endpoints_from_fields
-
-    channel = await Control.connect(control)
-    try:
-        return endpoints_from_fields((await channel.ask("endpoints"))["endpoints"])
-    finally:
-        await channel.close()
-
-
-def _faults(script: "FaultScript | str | Sequence[Mapping[str, Any]] | None") -> str:
-    """Return a script as the text a scenario carries; it is read here, so that what is wrong is told at once."""
-    from btx.sim.faults import FaultScript, script_from_json, script_to_json
-
-    if script is None:
-        return ""
-    if isinstance(script, FaultScript):
-        return script_to_json(script)
-    return script_to_json(script_from_json(script if isinstance(script, str) else json.dumps(list(script))))
-
-
-def _speed(pace: float | str) -> float | None:
-    if pace == "lockstep":
+def _record_folder(record: str | Path | None) -> Path | None:
+    text = record if record is not None else os.environ.get("BTX_RECORD", "")
+    if not text:
         return None
-    if isinstance(pace, str) or not pace > 0:
-        raise ConfigError(f"pace={pace!r}: write 'lockstep', or market seconds per second like 60")
-    return float(pace)
+    if not isinstance(text, str | Path):
+        raise ConfigError(f"record={text!r}: write the path of a folder")
+    folder = Path(text).expanduser()
+    check_folder(folder, said=f"record={str(record)!r}" if record is not None else f"BTX_RECORD={text}")
+    return folder
 
 
-def _span(name: str, text: str | None, otherwise: int | None) -> int | None:
-    if text is None:
-        return otherwise
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(f"{name}={text!r}: {error}") from None
+def _recording(venue: str, environment: Environment, market: str, folder: Path) -> OpenRecording:
+    def opened(clock: Clock, settings: Settings, on_fault: Callable[[str], None]) -> Recorder:
+        return Recorder(
+            folder,
+            about={
+                "session": f"{venue}/{environment.value}/{market}",
+                "venue": venue,
+                "environment": environment.value,
+                "market": market,
+            },
+            clock=clock,
+            secrets=(
+                *(each.reveal() for each in (settings.api_key, settings.api_secret, settings.webhook)),
+                *proxy_secrets(settings.proxy),
+            ),
+            on_fault=on_fault,
+        )
 
-
-def _account(balances: Mapping[str, str | int]) -> SimAccount:
-    try:
-        totals = {asset: Decimal(str(total)) for asset, total in balances.items()}
-    except ArithmeticError:
-        raise ConfigError(f"balances={dict(balances)!r}: write numbers, like {{'USDT': '1000'}}") from None
-    if any(not total.is_finite() or total < 0 for total in totals.values()):
-        raise ConfigError(f"balances={dict(balances)!r}: nobody owns less than nothing")
-    return SimAccount(api_key="btxsim" + "0" * 58, api_secret="btxsim" + "1" * 58, balances=totals)
+    return opened
 
 
 def _sharing(word: str) -> Sharing:
@@ -478,20 +692,30 @@ def _environment(env: str) -> Environment:
     try:
         environment = Environment(env)
     except ValueError:
-        known = ", ".join(repr(e.value) for e in _READY)
+        known = ", ".join(repr(e.value) for e in (Environment.BACKTEST, *_READY))
         raise ConfigError(f"env={env!r} is unknown: choose one of {known}") from None
+    if environment is Environment.BACKTEST:
+        raise ConfigError(
+            "env='backtest' plays history and has no account: btx.load(..., env='backtest') alone does it"
+        )
     if environment not in _READY:
         raise ConfigError(f"env={env!r} is not in this version yet: env='sim' trades on the simulator, without keys")
     return environment
 
 
-def _check_world(environment: Environment, scenario: Any, *, confirm: bool) -> None:
-    if scenario is not None and not isinstance(scenario, Scenario):
-        raise ConfigError(f"scenario={scenario!r} is none: write btx.scenario(seed=1, ...)")
-    if scenario is not None and environment is not Environment.SIM:
-        raise ConfigError(f"scenario= is a world for env='sim'; env={environment.value!r} has a real one: leave it out")
-    if environment is Environment.LIVE and not (confirm or os.environ.get("BTX_LIVE") == "1"):
-        raise ConfigError("env='live' is real money: say so with btx.load(..., confirm=True) or BTX_LIVE=1")
+def _check_kept(environment: Environment, keep: Any) -> None:
+    if keep is not None and environment not in BOXED:
+        raise ConfigError(
+            f"keep= names a simulated world's journal; env={environment.value!r} keeps its own anyway: leave it out"
+        )
+    if keep is not None and not (isinstance(keep, str) and keep.isidentifier()):
+        raise ConfigError(f"keep={keep!r}: give the world a name of letters, digits and _")
+
+
+def _resubmit(times: Any) -> Resubmit:
+    if not isinstance(times, int) or times < 0:
+        raise ConfigError(f"resubmit={times!r}: write how often, 0 for never")
+    return Resubmit(times=times)
 
 
 def _check_options(venue: Venue, options: Mapping[str, str]) -> None:

@@ -1,18 +1,33 @@
 """Settings and secrets: where keys come from, and that they are never printed; limits in words."""
 
+import base64
 import difflib
+import ipaddress
 import os
+import urllib.request
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
 from btx.errors import ConfigError, MissingSecretError
 from btx.rules.risk import NO_LIMITS, Limits
 
-__all__ = ("Amount", "Secret", "Settings", "home", "limits", "resolve_secret", "webhook_address")
+__all__ = (
+    "Amount",
+    "Secret",
+    "Settings",
+    "home",
+    "is_loopback",
+    "limits",
+    "proxy_address",
+    "proxy_for",
+    "proxy_secrets",
+    "resolve_secret",
+    "webhook_address",
+)
 
 Amount = str | int | float | Decimal
 """A share of the equity like ``"25%"``, or a number of the currency cash is counted in."""
@@ -59,6 +74,7 @@ class Settings:
     options: Mapping[str, str] = attrs.field(factory=dict)
     limits: Limits = NO_LIMITS  # of btx.load: Limits()
     webhook: Secret = attrs.field(factory=lambda: Secret(""))  # its address is a secret; empty: none
+    proxy: Secret = attrs.field(factory=lambda: Secret(""))  # for everything of the venue; empty: what the system says
 
 
 def home() -> Path:
@@ -103,6 +119,89 @@ def webhook_address(reference: str | None) -> Secret:
             where = "webhook=" if reference is not None else "BTX_WEBHOOK"
             raise ConfigError(f"{where} is no address: write https://...")
     return address
+
+
+_PROXY_HINT = "write http://host:port or http://user:password@host:port"
+
+
+def proxy_address(reference: str | None, *, is_simulated: bool = False) -> Secret:
+    """Return the proxy that was asked for: a reference as for :func:`resolve_secret`; empty for what the system says.
+
+    Raises:
+        MissingSecretError: the variable or the file is not there.
+        ConfigError: it is no address of an http proxy, or the system's proxy is of a kind that cannot be
+            used; the message shows no password.
+    """
+    if reference is None:
+        if not is_simulated:
+            _check_system_proxies()
+        return Secret("")
+    if not isinstance(reference, str):
+        raise ConfigError(f"proxy= is no text: {_PROXY_HINT}")
+    address = resolve_secret(reference)
+    trouble = _proxy_trouble(address.reveal())
+    if trouble:
+        raise ConfigError(f"proxy= {trouble}: {_PROXY_HINT}")
+    return address
+
+
+def proxy_for(url: str, proxy: Secret | None) -> str | None:
+    """Return the address, password included, of the proxy to reach ``url`` through; None for no proxy.
+
+    One that was asked for counts for every address.  Otherwise the system's does
+    (``HTTPS_PROXY``, ``NO_PROXY``, ...), which never counts for this machine itself.
+    """
+    if proxy:
+        return proxy.reveal()
+    if is_loopback(url):
+        return None
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    found = urllib.request.getproxies()
+    address = found.get(scheme) or found.get("all")
+    if not address or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return address if "://" in address else f"http://{address}"
+
+
+def proxy_secrets(proxy: Secret) -> tuple[str, ...]:
+    """Return what of a proxy's address nobody may read: the password in all its spellings, and the whole."""
+    parts = urlsplit(proxy.reveal())
+    if not parts.password:
+        return ()
+    login = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+    return (proxy.reveal(), parts.password, unquote(parts.password), base64.b64encode(login.encode()).decode())
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether an address is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_system_proxies() -> None:
+    """A proxy that is passed over would be a leak."""
+    found = urllib.request.getproxies()
+    for name in ("http", "https", "all"):
+        address = found.get(name, "")
+        if address and (trouble := _proxy_trouble(address if "://" in address else f"http://{address}")):
+            raise ConfigError(f"the system's proxy, {name.upper()}_PROXY, {trouble}: {_PROXY_HINT}, there or as proxy=")
+
+
+def _proxy_trouble(address: str) -> str:
+    """Return what is wrong with a proxy's address, without showing it; empty when nothing is."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return "has a port that is no number, or cannot be read"
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        kind = parts.scheme if parts.scheme.startswith("socks") else ""
+        return f"is a {kind} proxy, and only http proxies can be used" if kind else "is no address of an http proxy"
+    return "" if port else "names no port"
 
 
 def limits(

@@ -19,7 +19,8 @@
     │   │   └── ClockError           the request's time stamp: read the venue's clock, then retry
     │   └── RateLimitedError         may retry after ``retry_after_s``
     ├── TransportError               nothing was done; may retry
-    │   └── OutcomeUnknownError      it may have been done: ask the venue, never send again
+    │   ├── OutcomeUnknownError      it may have been done: ask the venue, never send again
+    │   └── SubscriptionRefusedError a stream will not carry something it was asked for
     ├── DataError
     │   ├── GapError                 something is missing in a stream
     │   └── SequenceError            something is out of order in a stream
@@ -54,6 +55,7 @@ __all__ = (
     "RateLimitedError",
     "RiskVetoError",
     "SequenceError",
+    "SubscriptionRefusedError",
     "TransportError",
     "UnknownSymbolError",
     "UnknownVenueError",
@@ -144,6 +146,10 @@ class TransportError(BtxError):
 
 class OutcomeUnknownError(TransportError):
     """The request left and no answer came: it may have been done. Ask by client order id."""
+
+
+class SubscriptionRefusedError(TransportError):
+    """The venue answered that it will not push something that was asked of a connection, which ends by it."""
 
 
 class DataError(BtxError):

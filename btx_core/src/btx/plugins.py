@@ -40,10 +40,10 @@ class Venue:
 
     def __init__(self, manager: pluggy.PluginManager, info: VenueInfo) -> None:
         self.info = info
-        self._manager = manager
+        self.manager = manager
 
     def _ask(self, hook: str, **arguments: object) -> Any:
-        answer = getattr(self._manager.hook, hook)(**arguments)
+        answer = getattr(self.manager.hook, hook)(**arguments)
         if answer is None:
             raise PluginError(f"the adapter {self.info.name!r} answers nothing to the hook {hook}: it is required")
         return answer
@@ -78,11 +78,11 @@ class Venue:
 
     def secret(self, reference: str, settings: Settings) -> str | None:
         """Ask the extensions for the secret a reference names; None when it is nobody's."""
-        return self._manager.hook.btx_secret(reference=reference, settings=settings)  # type: ignore[no-any-return]
+        return self.manager.hook.btx_secret(reference=reference, settings=settings)  # type: ignore[no-any-return]
 
     def check_order(self, request: OrderRequest, account: AccountSnapshot) -> str | None:
         """Ask every extension, each guarded singly; return the first veto's reason. An exception is a veto too."""
-        for implementation in self._manager.hook.btx_check_order.get_hookimpls():
+        for implementation in self.manager.hook.btx_check_order.get_hookimpls():
             arguments = {"request": request, "account": account}
             try:
                 veto = implementation.function(*(arguments[name] for name in implementation.argnames))

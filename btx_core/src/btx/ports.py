@@ -6,7 +6,7 @@ reconnection, backfill and deduplication are the core's, so every adapter gets
 them.  All methods are called on the btx-io loop.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
@@ -14,14 +14,31 @@ import attrs
 
 from btx.config import Settings
 from btx.model.account import AccountSnapshot, BalanceUpdate
+from btx.model.frames import Frame
+from btx.model.history import Damage, Span, Stock
 from btx.model.instrument import Instrument
 from btx.model.journal import Record
-from btx.model.market import Bar, BookDelta, BookSnapshot, Quote, Trade
+from btx.model.market import Bar, BarColumns, BookDelta, BookSnapshot, Quote, Trade
 from btx.model.order import Fill, Leg, Order, OrderList, OrderReport, Receipt
 from btx.model.time import Interval
-from btx.model.venue import Endpoints, Environment, StreamStatus, Subscription
+from btx.model.venue import Channel, Endpoints, Environment, StreamStatus, Subscription
 
-__all__ = ("Broker", "Clock", "Context", "Feed", "Journal", "JournalReader", "Sink", "Store", "Stream", "StreamEvent")
+__all__ = (
+    "BarCache",
+    "Broker",
+    "Clock",
+    "Context",
+    "Feed",
+    "Journal",
+    "JournalReader",
+    "Recording",
+    "Sink",
+    "Store",
+    "Stream",
+    "StreamEvent",
+    "Tap",
+    "Wanted",
+)
 
 StreamEvent = Bar | Trade | Quote | BookSnapshot | BookDelta | OrderReport | Fill | BalanceUpdate | StreamStatus
 Sink = Callable[[StreamEvent], None]
@@ -37,6 +54,16 @@ class Clock(Protocol):
         """Return the time bars and orders are stamped with."""
 
 
+class Tap(Protocol):
+    """Hears every frame a bridge sends or receives, as it was; never raises, never waits."""
+
+    def number(self) -> int:
+        """Return a number for a new connection or request, unlike any before."""
+
+    def __call__(self, frame: Frame) -> None:
+        """Take a frame: one that was sent, after that; one that was received, before it is read."""
+
+
 @attrs.frozen(kw_only=True)
 class Context:
     """What a venue hook is given: settings, environment, where to connect, and a place for resources.
@@ -45,6 +72,8 @@ class Context:
     ports of a venue share there.  ``shared`` lets those ports find each other.
     ``observe(limit, units)`` is told what the venue itself counts of a rate
     limit (a name of ``VenueInfo.limits``), whenever an answer says so.
+    ``tap`` is handed on to the bridges, which tell it every frame, and so is
+    ``settings.proxy``: who dials by himself asks :func:`btx.config.proxy_for`.
     """
 
     settings: Settings
@@ -55,6 +84,7 @@ class Context:
     resources: AsyncExitStack
     shared: dict[str, Any] = attrs.field(factory=dict)
     observe: Callable[[str, int], None] = lambda _limit, _units: None
+    tap: Tap | None = None
 
 
 class Store(Protocol):
@@ -146,6 +176,18 @@ class Feed(Protocol):
         range, then the caller asks again from the last close.
         """
 
+    async def archive(
+        self, *, instrument: Instrument, interval: Interval, year: int, month: int
+    ) -> Sequence[Bar] | None:
+        """Return a whole month of closed bars from the venue's public files, None when it has no such file.
+
+        Called where ``Capabilities.archive`` says so, and only for months that are over.
+
+        Raises:
+            DataError: the file is not what its checksum says, or cannot be read.
+            TransportError: it was not reached.
+        """
+
     async def last_price(self, *, symbol: str) -> Trade | None:
         """Return the latest public trade, None when there never was one.
 
@@ -154,26 +196,95 @@ class Feed(Protocol):
         """
 
     async def book(self, *, instrument: Instrument, depth: int) -> BookSnapshot:
-        """Return the best ``depth`` levels of both sides with their sequence."""
+        """Return the best ``depth`` levels of both sides with their sequence, which is that of the pushed deltas.
 
-    def trades(
+        Of no more than five levels it counts as the operation ``book_top``.
+        """
+
+    async def trades(
         self, *, instrument: Instrument, start_id: int | None = None, start_ns: int | None = None
-    ) -> AsyncIterator[Trade]:
-        """Yield public trades from an id or a time on, oldest first, to the newest there is."""
+    ) -> Sequence[Trade]:
+        """Return one page of public trades from an id or a time on, oldest first; with neither, the newest.
+
+        An empty page means there are none; after any other the caller asks again
+        from the last one's id, or its time where ids are not dense numbers.
+        """
+
+
+class Wanted(Protocol):
+    """What one connection should carry; it may change while the connection stands."""
+
+    @property
+    def now(self) -> frozenset[Subscription]:
+        """What is wanted at this moment."""
+
+    async def changed(self, known: frozenset[Subscription]) -> frozenset[Subscription]:
+        """Wait until what is wanted differs from ``known``, and return it."""
 
 
 class Stream(Protocol):
     """Pushes."""
 
-    async def run(self, *, subscriptions: Collection[Subscription], sink: Sink) -> None:
-        """Be ONE connection: connect, subscribe, tell ``StreamState.SUBSCRIBED``, push until cancelled.
+    async def run(self, *, wanted: Wanted, sink: Sink) -> None:
+        """Be ONE connection that carries what is wanted, also when that changes.
 
-        ACCOUNT subscriptions and market subscriptions are run apart.
+        Connect, subscribe, tell ``StreamState.SUBSCRIBED`` with the subscriptions
+        that stand, and push until cancelled; after each change tell SUBSCRIBED
+        again.  What stays wanted is not touched by a change.  ACCOUNT
+        subscriptions and market subscriptions are run apart, and those of the
+        account do not change.  ``StreamState.CLOSING`` says that the venue will
+        end the connection soon.
 
         Raises:
-            TransportError: the connection is lost; the runtime dials again.
+            TransportError: the connection is lost, or a subscription was refused; the runtime dials again.
             AuthenticationError: dialling again would not help.
         """
+
+
+class Recording(Protocol):
+    """A run that is written down: its frames, and what the live path made of them. Any thread; never raises."""
+
+    @property
+    def tap(self) -> Tap:
+        """What hears the frames."""
+
+    def data(
+        self,
+        *,
+        symbol: str,
+        interval: Interval,
+        start_ns: int | None,
+        counted: int | None,
+        end_ns: int | None,
+        live: bool,
+        from_trades: bool,
+        fills: bool,
+    ) -> None:
+        """A feed of bars was opened; made of trades perhaps, with a flat bar where there was none.
+
+        Its history is from ``start_ns`` on, or ``counted`` bars long where only the trades say when that begins.
+        """
+
+    def market(self, *, symbol: str, channel: Channel, depth: int) -> None:
+        """Quotes, trades or a book were asked for beside the bars."""
+
+    def bar(self, bar: Bar) -> None:
+        """A closed bar was delivered."""
+
+    def account(self, event: OrderReport | Fill) -> None:
+        """The account stream told something of an order."""
+
+    def broker(self, inner: Broker) -> Broker:
+        """Return ``inner``, with what it is given and what it answers written down."""
+
+    def order(self, before: Order | None, after: Order) -> None:
+        """An order of ours took a step."""
+
+    def mark(self, account: AccountSnapshot | None, *, ended: bool = False) -> None:
+        """Write down what there is so far; ``ended`` for the last time."""
+
+    def close(self) -> None:
+        """Write what waits. Waits for the disk. Idempotent."""
 
 
 class JournalReader(Protocol):
@@ -221,3 +332,60 @@ class Journal(JournalReader, Protocol):
 
     def close(self) -> None:
         """Write what waits, and give the journal back. Waits for the disk. Idempotent."""
+
+
+class BarCache(Protocol):
+    """Closed bars of one market, kept on disk; the core's, not a venue's. Any thread; several processes may write.
+
+    What is damaged is never used: it is set aside and becomes missing.  All of it raise ConfigError where
+    a later version of btx wrote a file.
+    """
+
+    def missing(self, symbol: str, interval: Interval, start_ns: int, end_ns: int) -> tuple[Span, ...]:
+        """Return the pieces of ``[start_ns, end_ns)`` whose bars were not fetched so far, in order."""
+
+    def columns(self, symbol: str, interval: Interval, start_ns: int, end_ns: int) -> BarColumns:
+        """Return what is there of the bars that open in ``[start_ns, end_ns)``, as floats, in bulk.
+
+        Raises:
+            DataError: a part of it is damaged; it is missing from now on.
+        """
+
+    def bars(self, symbol: str, interval: Interval, start_ns: int, end_ns: int) -> Sequence[Bar]:
+        """Return what is there of the bars that open in ``[start_ns, end_ns)``, exactly as they were put.
+
+        Raises:
+            DataError: as for :meth:`columns`.
+        """
+
+    def put(
+        self,
+        symbol: str,
+        interval: Interval,
+        bars: Sequence[Bar],
+        *,
+        covered: Sequence[Span],
+        source: str,
+        remarks: Sequence[str] = (),
+    ) -> None:
+        """Add closed bars, and that nothing else is to be had in the ``covered`` pieces; returns when it is on disk.
+
+        A bar that is there already is replaced.
+
+        Raises:
+            DataError: a bar is none of this series, still forms, or has a number that cannot be kept.
+            OSError: it cannot be written.
+        """
+
+    def rm(self, symbol: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None) -> int:
+        """Remove the bars that open in ``[start_ns, end_ns)``, all before or after where one is None; say how many.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+
+    def ls(self) -> tuple[Stock, ...]:
+        """Return what is kept, month by month."""
+
+    def verify(self) -> tuple[Damage, ...]:
+        """Read everything and return what is damaged; nothing is changed."""

@@ -15,8 +15,8 @@ from btx.hookspecs import API
 from btx.model.order import ListKind, OrderType, TimeInForce
 from btx.model.venue import Channel, Environment
 from btx_binance import plugin
-from btx_binance.config import require_keys
-from btx_binance.limits import COSTS, LIMITS
+from btx_binance.config import Options, options, require_keys
+from btx_binance.limits import COSTS, LIMITS, STREAMS_PER_CONNECTION
 from tests.unit.binance.loopback import connected, endpoints, instrument
 
 _HEAVY = ("aiohttp", "ccxt", "cryptofeed", "websockets")
@@ -45,7 +45,7 @@ def test_the_visiting_card_says_what_works() -> None:
 
     spot = info.capabilities["spot"]
     assert (info.api, info.markets) == (API, ("spot",))
-    assert info.environments == {Environment.SIM, Environment.TESTNET, Environment.LIVE}
+    assert info.environments == {Environment.SIM, Environment.PAPER, Environment.TESTNET, Environment.LIVE}
     assert spot.order_types == set(OrderType)
     assert spot.times_in_force == {TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}
     assert (spot.post_only, spot.iceberg, spot.replace, spot.cancel_all) == (True, True, True, True)
@@ -95,3 +95,23 @@ def test_each_port_is_made_by_its_hook() -> None:
             return [type(hook(context)).__name__ for hook in hooks]
 
     assert asyncio.run(make()) == ["BinanceStore", "BinanceBroker", "BinanceFeed", "BinanceStream"]
+
+
+def test_the_options_are_seconds_and_what_is_none_is_told() -> None:
+    async def read(**said: str) -> Options:
+        async with connected(endpoints(9)) as context:
+            return options(attrs.evolve(context, settings=attrs.evolve(context.settings, options=said)))
+
+    assert asyncio.run(read()) == Options(ping_interval_s=10.0, ping_timeout_s=10.0)
+    assert asyncio.run(read(ping_timeout_s="0.5")) == Options(ping_interval_s=10.0, ping_timeout_s=0.5)
+    for text in ("soon", "0", "-1", "inf", "nan"):
+        with pytest.raises(ConfigError, match=f"options ping_interval_s='{text}': give a positive number"):
+            asyncio.run(read(ping_interval_s=text))
+
+
+def test_a_market_connection_lives_for_a_day_and_carries_what_the_core_puts_on_it() -> None:
+    spot = plugin.btx_venue().capabilities["spot"]
+
+    assert spot.connection_life_s == 24 * 3600
+    assert spot.streams_per_connection <= STREAMS_PER_CONNECTION
+    assert plugin.btx_venue().settings is Options

@@ -18,6 +18,7 @@ from btx.model.venue import Channel, StreamStatus, Subscription
 from btx.ports import StreamEvent
 from btx.rules import bars as bar_rules
 from btx.rules import book as book_rules
+from btx.runtime.wishes import Wishes
 from btx_binance.rest import BinanceFeed
 from btx_binance.stream import BinanceStream
 from tests.unit.binance.loopback import answer, connected, instrument, serve, socket
@@ -64,7 +65,7 @@ def played(btx_data: Path) -> Played:
         subscriptions = [Subscription(channel=channel, instrument=instrument()) for channel in _CHANNELS]
         async with serve(routes) as where, connected(where) as context:
             with pytest.raises(TransportError, match="1000"):
-                await BinanceStream(context).run(subscriptions=subscriptions, sink=events.append)
+                await BinanceStream(context).run(wanted=Wishes(subscriptions), sink=events.append)
             snapshot = await BinanceFeed(context).book(instrument=instrument(), depth=1000)
         return Played(events=events, snapshot=snapshot)
 

@@ -631,37 +631,24 @@ def test_an_empty_range_of_bars_asks_nothing() -> None:
     assert (bars, venue.requests) == ((), [])
 
 
-def test_trades_are_paged_by_id_from_a_time_to_the_newest() -> None:
-    def agg_trades(fields: dict[str, str]) -> list[dict[str, Any]]:
-        first = int(fields.get("fromId", 500))
-        return [
-            {"a": number, "p": "1", "q": "2", "f": 1, "l": 1, "T": number, "m": True}
-            for number in range(first, min(first + 1000, 2600))
-        ]
-
-    venue = Venue({"GET /api/v3/aggTrades": agg_trades})
-
-    async def collect(context: Context) -> list[Any]:
-        feed = BinanceFeed(context)
-        return [trade.trade_id async for trade in feed.trades(instrument=instrument(), start_ns=499_000_001)]
-
-    assert _run(venue, collect) == list(range(500, 2600))
-    assert [venue.fields(index).get("fromId") for index in range(3)] == [None, "1500", "2500"]
-    assert [venue.fields(index).get("startTime") for index in range(3)] == ["500", None, None]
-
-
-def test_trades_from_an_id_begin_with_it() -> None:
+def test_a_page_of_trades_begins_with_an_id_or_at_a_time_and_is_the_newest_without() -> None:
     row = {"a": 7, "p": "1", "q": "2", "f": 1, "l": 1, "T": 9, "m": False}
     venue = Venue({"GET /api/v3/aggTrades": [row]})
 
     async def collect(context: Context) -> list[Any]:
         feed = BinanceFeed(context)
-        from_id = [trade.trade_id async for trade in feed.trades(instrument=instrument(), start_id=7)]
-        newest = [trade.trade_id async for trade in feed.trades(instrument=instrument())]
-        return from_id + newest
+        pages = (
+            await feed.trades(instrument=instrument(), start_id=7),
+            await feed.trades(instrument=instrument(), start_ns=499_000_001),
+            await feed.trades(instrument=instrument()),
+        )
+        return [trade.trade_id for page in pages for trade in page]
 
-    assert _run(venue, collect) == [7, 7]
-    assert [venue.fields(index).get("fromId") for index in range(2)] == ["7", None]
+    assert _run(venue, collect) == [7, 7, 7]
+    fields = [venue.fields(index) for index in range(3)]
+    assert [each.get("fromId") for each in fields] == ["7", None, None]
+    assert [each.get("startTime") for each in fields] == [None, "500", None]
+    assert {each["limit"] for each in fields} == {"1000"}
 
 
 def test_the_last_price_is_the_latest_trade_or_none() -> None:

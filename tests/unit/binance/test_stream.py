@@ -13,13 +13,23 @@ import attrs
 import pytest
 from aiohttp import web
 
-from btx.errors import AuthenticationError, BtxError, MissingSecretError, NotSupportedError, TransportError
+from btx.errors import (
+    AuthenticationError,
+    BtxError,
+    ConfigError,
+    MissingSecretError,
+    NotSupportedError,
+    SubscriptionRefusedError,
+    TransportError,
+)
 from btx.model.account import BalanceUpdate
 from btx.model.market import Bar, BookDelta, Quote, Trade
 from btx.model.order import Fill, OrderReport, Side, Status
 from btx.model.time import Interval
-from btx.model.venue import Channel, StreamState, StreamStatus, Subscription
+from btx.model.venue import Channel, Environment, StreamState, StreamStatus, Subscription
 from btx.ports import StreamEvent
+from btx.runtime.wishes import Wishes
+from btx_binance.config import book_stream
 from btx_binance.stream import BinanceStream, stream_names
 from tests.unit.binance.loopback import (
     KEY,
@@ -67,22 +77,24 @@ class Heard:
         return [event.state for event in self.events if isinstance(event, StreamStatus)]
 
 
-async def _lost(script: Script, subscriptions: Any, heard: Heard, **kwargs: Any) -> BtxError:
+async def _lost(script: Script, wanted: Wishes, heard: Heard, **kwargs: Any) -> BtxError:
     """Run the stream until it ends by itself, and return its error."""
     routes = dict.fromkeys(_ROUTES, socket(script))
     async with serve(routes) as where, connected(where, **kwargs) as context:
         with pytest.raises(BtxError) as caught:
-            await asyncio.wait_for(BinanceStream(context).run(subscriptions=subscriptions, sink=heard), 10)
+            await asyncio.wait_for(BinanceStream(context).run(wanted=wanted, sink=heard), 10)
     assert not await others()
     return caught.value
 
 
-def _until_lost(script: Script, subscriptions: Any = _ACCOUNT, **kwargs: Any) -> tuple[BtxError, Heard]:
+def _until_lost(
+    script: Script, subscriptions: Any = _ACCOUNT, wanted: Wishes | None = None, **kwargs: Any
+) -> tuple[BtxError, Heard]:
     async def run() -> tuple[BtxError, Heard, list[Any]]:
         unseen: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
         heard = Heard()
-        error = await _lost(script, subscriptions, heard, **kwargs)
+        error = await _lost(script, wanted or Wishes(subscriptions), heard, **kwargs)
         gc.collect()  # an exception nobody looked at is told when its future goes
         await asyncio.sleep(0)
         return error, heard, unseen
@@ -99,7 +111,7 @@ async def _cancelled(
     heard = Heard()
     loop = asyncio.get_running_loop()
     async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
-        task = asyncio.ensure_future(BinanceStream(context).run(subscriptions=subscriptions, sink=heard))
+        task = asyncio.ensure_future(BinanceStream(context).run(wanted=Wishes(subscriptions), sink=heard))
         await asyncio.wait_for(ready(heard), 10)
         started = loop.time()
         task.cancel()
@@ -160,7 +172,7 @@ def test_what_a_socket_says_of_the_limits_is_told() -> None:
         async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
             listening = attrs.evolve(context, observe=lambda limit, units: told.append((limit, units)))
             with pytest.raises(TransportError):
-                await BinanceStream(listening).run(subscriptions=_ACCOUNT, sink=Heard())
+                await BinanceStream(listening).run(wanted=Wishes(_ACCOUNT), sink=Heard())
 
     asyncio.run(run())
 
@@ -266,7 +278,7 @@ def test_a_refused_dial_is_a_transport_error_and_the_next_one_is_not_delayed() -
             started = loop.time()
             for _ in range(8):  # ccxt's own back-off would be at 25 s by now
                 with pytest.raises(TransportError):
-                    await BinanceStream(context).run(subscriptions=_ACCOUNT, sink=Heard())
+                    await BinanceStream(context).run(wanted=Wishes(_ACCOUNT), sink=Heard())
             took = loop.time() - started
         assert not await others()
         return took
@@ -300,7 +312,7 @@ def test_a_connection_can_be_made_again_on_the_same_session() -> None:
             stream = BinanceStream(context)
             for _ in range(3):
                 with pytest.raises(TransportError):
-                    await asyncio.wait_for(stream.run(subscriptions=_ACCOUNT, sink=heard), 5)
+                    await asyncio.wait_for(stream.run(wanted=Wishes(_ACCOUNT), sink=heard), 5)
         return heard
 
     heard = asyncio.run(run())
@@ -351,10 +363,10 @@ def test_an_account_has_one_stream() -> None:
 
         async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
             stream = BinanceStream(context)
-            task = asyncio.ensure_future(stream.run(subscriptions=_ACCOUNT, sink=heard))
+            task = asyncio.ensure_future(stream.run(wanted=Wishes(_ACCOUNT), sink=heard))
             await asyncio.wait_for(heard.until(1), 10)
             with pytest.raises(RuntimeError, match="one private connection"):
-                await stream.run(subscriptions=_ACCOUNT, sink=heard)
+                await stream.run(wanted=Wishes(_ACCOUNT), sink=heard)
             assert not task.done()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -398,9 +410,9 @@ def test_each_market_frame_becomes_its_value_with_exact_numbers_and_times() -> N
     error, heard = _until_lost(script, _MARKET)
 
     status, forming, closed, trade, quote, delta = heard.events
-    streams = "btcusdt@kline_1m/btcusdt@aggTrade/btcusdt@bookTicker/btcusdt@depth@100ms"
+    streams = "btcusdt@aggTrade/btcusdt@bookTicker/btcusdt@depth@100ms/btcusdt@kline_1m"
     assert paths == [f"/stream?streams={streams}"]
-    assert status == StreamStatus(state=StreamState.SUBSCRIBED)
+    assert status == StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=frozenset(_MARKET))
     assert isinstance(forming, Bar)
     assert isinstance(closed, Bar)
     assert (forming.is_closed, closed.is_closed) == (False, True)
@@ -449,33 +461,120 @@ def test_a_bad_market_frame_is_a_fault_and_the_stream_goes_on() -> None:
     assert isinstance(heard.events[-1], Quote)
 
 
+def _trades(count: int) -> list[Subscription]:
+    return [Subscription(channel=Channel.TRADE, instrument=instrument(f"C{index:04}")) for index in range(count)]
+
+
 def test_more_streams_than_fit_into_the_address_are_subscribed_one_batch_after_the_other() -> None:
     requests: list[dict[str, Any]] = []
     states: list[int] = []
+    times: list[float] = []
     heard = Heard()
-    many = [Subscription(channel=Channel.TRADE, instrument=instrument(f"C{index}")) for index in range(450)]
+    many = _trades(450)
 
     async def script(connection: web.WebSocketResponse) -> None:
         for _ in range(2):
             requests.append(await connection.receive_json())
+            times.append(asyncio.get_running_loop().time())
             states.append(len(heard.events))
             await connection.send_json({"result": None, "id": requests[-1]["id"]})
         await hold(connection)
 
-    async def run() -> None:
-        async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
-            task = asyncio.ensure_future(BinanceStream(context).run(subscriptions=many, sink=heard))
-            await asyncio.wait_for(heard.until(1), 10)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    asyncio.run(run())
+    asyncio.run(_heard(script, Wishes(many), heard, lambda: heard.until(1)))
 
     assert [len(request["params"]) for request in requests] == [200, 50]
     assert requests[0]["method"] == "SUBSCRIBE"
-    assert requests[1]["params"][-1] == "c449usdt@aggTrade"
+    assert requests[1]["params"][-1] == "c0449usdt@aggTrade"
     assert states == [0, 0]
-    assert heard.states() == [StreamState.SUBSCRIBED]
+    assert heard.events == [StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=frozenset(many))]
+    assert times[1] - times[0] > 0.2  # the venue takes five messages a second
+
+
+async def _heard(script: Script, wishes: Wishes, heard: Heard, act: Callable[[], Awaitable[None]]) -> None:
+    """Run the market stream until ``act`` is done."""
+    async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
+        task = asyncio.ensure_future(BinanceStream(context).run(wanted=wishes, sink=heard))
+        try:
+            async with asyncio.timeout(10):
+                await act()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def test_what_changes_is_asked_for_on_the_standing_connection_and_nothing_else() -> None:
+    requests: list[dict[str, Any]] = []
+    heard = Heard()
+    one, two, three = _trades(3)
+    wishes = Wishes([one, two])
+    agg_trade = {"e": "aggTrade", "s": "C0002USDT", "a": 12, "p": "0.1", "q": "1", "T": 1672515782136, "m": True}
+
+    async def script(connection: web.WebSocketResponse) -> None:
+        for _ in range(2):
+            requests.append(await connection.receive_json())
+            await connection.send_json({"result": None, "id": requests[-1]["id"]})
+        await connection.send_json(_combined("aggTrade", agg_trade))
+        await hold(connection)
+
+    async def act() -> None:
+        await heard.until(1)
+        wishes.set([two, three])
+        await heard.until(3)
+
+    asyncio.run(_heard(script, wishes, heard, act))
+
+    assert [(each["method"], each["params"]) for each in requests] == [
+        ("UNSUBSCRIBE", ["c0000usdt@aggTrade"]),
+        ("SUBSCRIBE", ["c0002usdt@aggTrade"]),
+    ]
+    assert [each.subscriptions for each in heard.events if isinstance(each, StreamStatus)] == [
+        frozenset({one, two}),
+        frozenset({two, three}),
+    ]
+    assert [each.symbol for each in heard.events if isinstance(each, Trade)] == ["C0002/USDT"]
+
+
+def test_a_change_that_the_venue_refuses_ends_the_connection() -> None:
+    one, two = _trades(2)
+    wishes = Wishes([one])
+
+    async def script(connection: web.WebSocketResponse) -> None:
+        wishes.set([one, two])
+        request = await connection.receive_json()
+        await connection.send_json({"error": {"code": 2, "msg": "Invalid request"}, "id": request["id"]})
+        await hold(connection)
+
+    error, _ = _until_lost(script, wanted=wishes)
+
+    assert type(error) is SubscriptionRefusedError
+    assert "Invalid request" in str(error)
+
+
+def test_a_change_that_the_venue_does_not_answer_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("btx_binance.stream._ANSWER_S", 0.05)
+    one, two = _trades(2)
+    wishes = Wishes([one])
+
+    async def script(connection: web.WebSocketResponse) -> None:
+        wishes.set([one, two])
+        await hold(connection)
+
+    error, _ = _until_lost(script, wanted=wishes)
+
+    assert type(error) is TransportError
+    assert "did not answer a SUBSCRIBE" in str(error)
+
+
+def test_changes_beyond_what_a_connection_carries_are_refused() -> None:
+    wishes = Wishes(_trades(1))
+
+    async def script(connection: web.WebSocketResponse) -> None:
+        wishes.set(_trades(1025))
+        await hold(connection)
+
+    error, _ = _until_lost(script, wanted=wishes)
+
+    assert type(error) is NotSupportedError
 
 
 @pytest.mark.parametrize(
@@ -492,14 +591,20 @@ def test_a_refused_subscription_ends_the_connection(answer: dict[str, Any]) -> N
     assert "Invalid request" in str(error)
 
 
-def test_a_venue_that_announces_its_shutdown_is_left_at_once() -> None:
+@pytest.mark.parametrize("is_combined", [True, False])
+def test_a_venue_that_announces_its_shutdown_is_heard_until_it_goes(is_combined: bool) -> None:
+    shutdown = {"e": "serverShutdown", "E": 1}
+    quote = {"u": 4, "s": "BTCUSDT", "b": "1", "B": "1", "a": "2", "A": "1"}
+
     async def script(connection: web.WebSocketResponse) -> None:
-        await connection.send_json(_combined("trade", {"e": "serverShutdown", "E": 1}))
-        await hold(connection)
+        await connection.send_json(_combined("trade", shutdown) if is_combined else shutdown)
+        await connection.send_json(_combined("bookTicker", quote))
+        await connection.close()
 
-    error, _ = _until_lost(script, _MARKET)
+    _, heard = _until_lost(script, _MARKET)
 
-    assert "closes this connection" in str(error)
+    assert heard.states() == [StreamState.SUBSCRIBED, StreamState.CLOSING]
+    assert isinstance(heard.events[-1], Quote)
 
 
 def test_cancelling_the_market_stream_ends_it_within_a_second() -> None:
@@ -523,3 +628,18 @@ def test_what_cannot_be_one_connection_is_refused_before_dialling() -> None:
 
 def test_a_stream_asked_for_twice_is_subscribed_once() -> None:
     assert stream_names([*_MARKET, *_MARKET]) == stream_names(_MARKET)
+
+
+def test_books_come_at_the_speed_that_was_asked_for() -> None:
+    async def named(**chosen: str) -> str:
+        async with connected(None, environment=Environment.LIVE) as context:
+            settings = attrs.evolve(context.settings, options=chosen)
+            return book_stream(attrs.evolve(context, settings=settings))
+
+    book = Subscription(channel=Channel.BOOK, instrument=instrument())
+
+    assert stream_names([book]) == ("btcusdt@depth@100ms",)
+    assert stream_names([book], book=asyncio.run(named(book_update_s="1"))) == ("btcusdt@depth",)
+    assert asyncio.run(named()) == "depth@100ms"
+    with pytest.raises(ConfigError, match=r"book_update_s=0\.5: Binance updates books every 0\.1 s, or every 1 s"):
+        asyncio.run(named(book_update_s="0.5"))

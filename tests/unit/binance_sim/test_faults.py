@@ -247,7 +247,7 @@ async def reorder(at: Bench) -> None:
 
 
 async def cut(at: Bench) -> None:
-    for form, code in ((0, None), (1, aiohttp.WSCloseCode.GOING_AWAY)):
+    for form, code in enumerate((None, 1001, None, 1000, 1008)):
         await at.script(Fault(kind=Kind.CUT, where=Where.MARKET_STREAM, at=2, form=form))
         async with at.bars() as socket:
             await at.advance()
@@ -267,6 +267,56 @@ async def stream_end(at: Bench) -> None:
     await at.script(Fault(kind=Kind.STREAM_END, where=Where.ACCOUNT_STREAM, form=1))
     async with at.account() as api:
         await at.client.order(**MARKET)
+        assert await closing(api.socket) == aiohttp.WSCloseCode.GOING_AWAY
+
+
+async def refuse(at: Bench) -> None:
+    await at.script(
+        *(Fault(kind=Kind.REFUSE, where=Where.DIAL, at=1 + form, form=form) for form in range(3)),
+        Fault(kind=Kind.REFUSE, where=Where.DIAL, at=4, count=2, form=3),  # aiohttp dials once more by itself
+        *(Fault(kind=Kind.REFUSE, where=Where.SUBSCRIBE, at=1 + form, form=form) for form in range(2)),
+    )
+    for status in (503, 403, 429):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as raised:
+            await at.client.http.ws_connect(f"{at.client.endpoints.stream}/ws")
+        assert raised.value.status == status
+    await at.cut(at.client.http.ws_connect(f"{at.client.endpoints.stream}/ws"))
+    async with at.client.socket("/ws") as socket:
+        asked = {"method": "SUBSCRIBE", "params": ["btcusdt@kline_1m"], "id": 7}
+        answers = []
+        for _ in range(3):
+            await socket.send_json(asked)
+            answers.append(await socket.receive_json(timeout=DEADLINE_S))
+        assert [answer["id"] for answer in answers] == [7, 7, 7]
+        assert (answers[0]["code"], answers[1]["error"]["code"], answers[2]["result"]) == (2, 2, None)
+        await at.advance()
+        assert (await socket.receive_json(timeout=DEADLINE_S))["e"] == "kline"
+
+
+async def silence(at: Bench) -> None:
+    await at.script(Fault(kind=Kind.SILENCE, where=Where.MARKET_STREAM))
+    async with at.client.socket("/ws/btcusdt@kline_1m") as socket:
+        await at.advance()
+        for method in ("LIST_SUBSCRIPTIONS", "UNSUBSCRIBE", "SUBSCRIBE"):  # the socket lives
+            await at.advance()
+            params = [] if method.startswith("LIST") else ["btcusdt@kline_1m"]
+            await socket.send_json({"method": method, "params": params, "id": 1})
+            answer = await socket.receive_json(timeout=DEADLINE_S)
+            assert answer["result"] == (["btcusdt@kline_1m"] if method.startswith("LIST") else None)
+        await at.advance()
+        assert (await socket.receive_json(timeout=DEADLINE_S))["k"]["x"] is True
+
+
+async def shutdown(at: Bench) -> None:
+    await at.script(Fault(kind=Kind.SHUTDOWN, where=Where.MARKET_STREAM, for_s=0.1))
+    async with at.bars() as socket:
+        await at.advance()
+        assert [(await socket.receive_json(timeout=DEADLINE_S))["e"] for _ in range(2)] == ["serverShutdown", "kline"]
+        assert await closing(socket) == aiohttp.WSCloseCode.GOING_AWAY
+    await at.script(Fault(kind=Kind.SHUTDOWN, where=Where.ACCOUNT_STREAM, for_s=0.1))
+    async with at.account() as api:
+        assert (await at.client.order(**MARKET))[0] == 200
+        assert (await names(api.socket, 1)) == ["serverShutdown"]
         assert await closing(api.socket) == aiohttp.WSCloseCode.GOING_AWAY
 
 
@@ -290,6 +340,9 @@ SCENES = {
         reorder,
         cut,
         stream_end,
+        refuse,
+        silence,
+        shutdown,
     )
 }
 

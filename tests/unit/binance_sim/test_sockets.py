@@ -6,12 +6,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from btx_binance.sim import sockets
+from btx.sim.faults import Where
+from btx_binance.sim import connections, sockets
+from btx_binance.sim.faults import Mishaps
+from btx_binance.sim.meters import Meters
 from tests.unit.binance_sim.served import served
+from tests.unit.sim.toys import world as toy_world
 
 
 def test_the_server_pings_and_a_client_that_answers_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "_PING_S", 0.01)
+    monkeypatch.setattr(connections, "_PING_S", 0.01)
 
     async def main() -> Any:
         async with served() as client:
@@ -37,8 +41,8 @@ def test_the_server_pings_and_a_client_that_answers_stays(monkeypatch: pytest.Mo
 def test_a_client_that_does_not_answer_or_is_a_day_old_is_disconnected(
     limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "_PING_S", 0.01)
-    monkeypatch.setattr(sockets, limit, 0.02)
+    monkeypatch.setattr(connections, "_PING_S", 0.01)
+    monkeypatch.setattr(connections, limit, 0.02)
 
     async def main() -> Any:
         async with served() as client:
@@ -59,7 +63,7 @@ def test_a_client_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch:
     )
 
     async def main() -> Any:
-        connections = sockets.Connections()
+        opening = connections.Connections(Mishaps(toy_world()), Meters())
         opened: asyncio.Future[sockets.Connection] = asyncio.get_running_loop().create_future()
         ended = asyncio.Event()
 
@@ -68,7 +72,7 @@ def test_a_client_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch:
             return None, ended.set
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            return await connections.serve(request, session, messages_per_s=None)
+            return await opening.serve(request, session, where=Where.MARKET_STREAM, messages_per_s=None)
 
         app = web.Application()
         app.router.add_get("/", serve)
@@ -78,10 +82,10 @@ def test_a_client_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch:
             connection = await opened
             for _ in range(3):
                 connection.put("x" * 10_000_000)
-            await connections.flush()
+            await opening.flush()
             await asyncio.wait_for(ended.wait(), 5)
             connection.put("too late")
-            await connections.flush()
+            await opening.flush()
             writer.transport.abort()
             return True
 

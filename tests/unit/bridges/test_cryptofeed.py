@@ -10,7 +10,8 @@ from cryptofeed.exchanges import Binance
 from cryptofeed.symbols import Symbols
 from websockets.asyncio.server import ServerConnection, serve
 
-from btx.bridges.cryptofeed import Parser, Send, SocketOptions, _is_loopback, run_socket
+from btx.bridges.cryptofeed import Parser, Send, SocketOptions, run_socket
+from btx.config import is_loopback
 from btx.errors import TransportError
 
 
@@ -250,4 +251,4 @@ def test_a_slow_reader_holds_the_venue_back_instead_of_hoarding() -> None:
     ],
 )
 def test_only_the_loopback_goes_past_a_proxy(url: str, expected: bool) -> None:
-    assert _is_loopback(url) is expected
+    assert is_loopback(url) is expected

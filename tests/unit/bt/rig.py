@@ -31,10 +31,11 @@ from btx.model.order import (
     TimeInForce,
 )
 from btx.model.time import NS_PER_MINUTE, Interval
-from btx.model.venue import Endpoints, Environment, Subscription, VenueInfo
+from btx.model.venue import Endpoints, Environment, VenueInfo
 from btx.plugins import Venue, new_manager
-from btx.ports import Sink
+from btx.ports import Sink, Wanted
 from btx.rules.backoff import Backoff
+from btx.runtime.bars import BarTimes
 from btx.runtime.link import Timing
 from btx.runtime.mailbox import GroupWritten, MemberEnded, OrderUpdate, Recovered
 from btx.runtime.session import Session
@@ -50,7 +51,9 @@ CROSS = attrs.evolve(BTC, symbol="ETH/BTC", venue_symbol="ETHBTC", base="ETH", q
 FIVE, HOUR = Interval.parse("5m"), Interval.parse("1h")
 
 _AT_ONCE = Backoff(base_s=0.001, cap_s=0.002)
-_QUICK = Timing(redial=_AT_ONCE, settle_pause_s=0.001, patience_s=0.05, grace_s=0.2, late_pause_s=0.001)
+_QUICK = Timing(
+    redial=_AT_ONCE, settle_pause_s=0.001, patience_s=0.05, grace_s=0.2, bars=BarTimes(late_pause_s=0.001, settle_s=0.0)
+)
 _CAPABLE = attrs.evolve(
     INFO.capabilities["spot"],
     order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
@@ -154,11 +157,11 @@ class ByHand(Session):
             group_id=group_id,
         )
 
-        def submit(desk: Any, _: Any) -> None:
+        def submit(desk: Any) -> None:
             desk.submit(leg)
             self.events.put(OrderUpdate(event=None, order=desk.orders[leg.client_order_id]))
 
-        self._call(submit)
+        self._call_link(lambda link: submit(link.desk))
 
     def end(self, member_id: str, status: Status, reason: str = "", group_id: str = "g") -> None:
         """Say that a member is over."""
@@ -199,9 +202,9 @@ class Toy(ToyVenue):
         self.rests_market_orders = False
         self._trade_ids = itertools.count(1)
 
-    async def run(self, *, subscriptions: Collection[Subscription], sink: Sink) -> None:
+    async def run(self, *, wanted: Wanted, sink: Sink) -> None:
         self.loop = asyncio.get_running_loop()
-        await super().run(subscriptions=subscriptions, sink=sink)
+        await super().run(wanted=wanted, sink=sink)
 
     def soon(self, action: Callable[..., object], *arguments: Any) -> None:
         """Do something at the venue, in the order of the calls."""

@@ -48,6 +48,7 @@ def test_history_comes_first_and_delayed_then_live_bars() -> None:
 
     assert strategy.bars["BTC/USDT"] == [97, 98, 99, 100, 101, 102]
     assert strategy.log == [
+        ("data", "CONNECTED"),
         ("data", "DELAYED"),
         *[("next", ("BTC/USDT",))] * 3,
         ("data", "LIVE"),
@@ -150,7 +151,7 @@ def test_after_a_cut_every_missed_bar_comes_once_and_in_order_between_the_right_
     strategy = rig.play(on_next=on_next)
 
     assert strategy.bars["BTC/USDT"] == list(range(100, 109))
-    assert strategy.statuses["BTC/USDT"] == ["LIVE", "CONNBROKEN", "DELAYED", "LIVE"]
+    assert strategy.statuses["BTC/USDT"] == ["CONNECTED", "LIVE", "CONNBROKEN", "DELAYED", "LIVE"]
     assert strategy.minutes == sorted(strategy.minutes)
 
 
@@ -163,7 +164,7 @@ def test_the_end_of_the_data_ends_the_run() -> None:
     strategy = rig.play()
 
     assert strategy.bars["BTC/USDT"] == [95, 96, 97, 98, 99]
-    assert strategy.statuses["BTC/USDT"] == ["DELAYED", "DISCONNECTED"]
+    assert strategy.statuses["BTC/USDT"] == ["CONNECTED", "DELAYED", "DISCONNECTED"]
     assert strategy.has_stopped
 
 
@@ -177,7 +178,7 @@ def test_todate_ends_a_live_data_after_its_last_bar() -> None:
     strategy = rig.play(on_next=lambda s: toy.close(minute_of(s.data) + 1) if s.data.is_live else None)
 
     assert strategy.bars["BTC/USDT"] == [98, 99, 100, 101]
-    assert strategy.statuses["BTC/USDT"] == ["DELAYED", "LIVE", "DISCONNECTED"]
+    assert strategy.statuses["BTC/USDT"] == ["CONNECTED", "DELAYED", "LIVE", "DISCONNECTED"]
 
 
 def test_a_feed_that_breaks_raises_its_cause_and_leaves_nothing_running() -> None:
@@ -284,8 +285,8 @@ def test_what_live_data_cannot_do_is_refused_where_it_is_asked_for() -> None:
     rig = Rig()
     data = rig.add()
 
-    with pytest.raises(ConfigError, match="closed bars"):
-        rig.cerebro.replaydata(data, timeframe=bt.TimeFrame.Minutes, compression=5)
+    with pytest.raises(ConfigError, match="replaydata on live data takes timeframe and compression, not adjbartime"):
+        rig.cerebro.replaydata(data, timeframe=bt.TimeFrame.Minutes, compression=5, adjbartime=True)
     with pytest.raises(ConfigError, match="choose a multiple of 1m"):
         rig.cerebro.resampledata(data, timeframe=bt.TimeFrame.Seconds, compression=90)
     with pytest.raises(ConfigError, match="boundoff"):
@@ -296,10 +297,11 @@ def test_a_second_run_of_the_same_cerebro_starts_anew() -> None:
     toy = Toy()
     toy.write_history(range(90, 100))
     rig = Rig(toy)
-    rig.add(backfill=2)
+    rig.cerebro.resampledata(rig.add(backfill=2), name="two", timeframe=bt.TimeFrame.Minutes, compression=2)
     first = rig.play(on_next=until(99, toy))
 
     again = run(rig.cerebro)
 
     assert first.bars["BTC/USDT"] == again.bars["BTC/USDT"] == [98, 99]
+    assert first.bars["two"] == again.bars["two"] == [98]
     assert BTC.symbol in rig.store.instruments()

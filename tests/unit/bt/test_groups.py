@@ -233,7 +233,7 @@ def test_an_exit_with_legs_shows_a_new_price_with_its_new_leg_and_a_new_size_at_
 
     def replace(b: Bracket, _: Script) -> None:
         shown.append(b.orders[2].created.price)
-        b.session._call(lambda desk, _: desk.cancel("t1"))
+        b.session._call_link(lambda link: link.desk.cancel("t1"))
         b.session.send(rewritten(b), "m11", quantity="1", leg_id="t2")
 
     bracket = Bracket(enter, nothing, resize, reprice, nothing, replace)
@@ -268,7 +268,7 @@ def test_a_trailing_exit_shows_where_its_newest_leg_stands() -> None:
                 member.request, order_type=OrderType.STOP_MARKET, trigger_price=Decimal(trigger), trail_amount=None
             )
             if before is not None:
-                b.session._call(lambda desk, _: desk.cancel(before))
+                b.session._call_link(lambda link: link.desk.cancel(before))
             b.session.send_leg("m10", stop, leg_id=leg_id, group_id="g1")
 
         return step

@@ -252,7 +252,7 @@ def amending(*steps: Any, first: dict[str, Any] = LIMIT, **rig_settings: Any) ->
 def replace(rig_session: Any, order: Any, leg_id: str) -> None:
     """Do what the session does: cancel the old leg, and send a new one."""
     owner_id, request = rig_session.amendments[-1]
-    rig_session._call(lambda desk, _: desk.cancel(owner_id))
+    rig_session._call_link(lambda link: link.desk.cancel(owner_id))
     rig_session.send_leg(owner_id, request, leg_id=leg_id)
 
 
@@ -281,7 +281,7 @@ def test_fills_of_the_old_and_the_new_leg_are_one_order() -> None:
 
     def amend(strategy: Script, order: Any, session: Any) -> None:
         strategy.broker.amend(order, price=95)
-        session._call(lambda desk, _: desk.cancel(order.info.client_order_id))
+        session._call_link(lambda link: link.desk.cancel(order.info.client_order_id))
         owner_id, request = session.amendments[-1]
         session.send_leg(owner_id, request, leg_id="rest", quantity="0.6")
 
@@ -340,7 +340,7 @@ def test_an_order_that_is_cancelled_after_a_refused_amendment_ends_cancelled() -
 @pytest.mark.parametrize("is_cancelled", [True, False])
 def test_an_amendment_that_comes_after_the_end_leaves_the_end_as_it_was(*, is_cancelled: bool) -> None:
     def amend(strategy: Script, order: Any, session: Any) -> None:
-        session._call(lambda desk, _: desk.cancel(order.info.client_order_id))
+        session._call_link(lambda link: link.desk.cancel(order.info.client_order_id))
         strategy.broker.amend(order, price=91)
         if is_cancelled:
             strategy.cancel(order)
@@ -362,7 +362,7 @@ def test_an_amendment_whose_cancel_the_venue_refuses_leaves_the_order() -> None:
     def amend(strategy: Script, order: Any, session: Any) -> None:
         toy_of(strategy).faults["cancel"].append(Fault.REFUSED)
         strategy.broker.amend(order, price=91)
-        session._call(lambda desk, _: desk.cancel(order.info.client_order_id))
+        session._call_link(lambda link: link.desk.cancel(order.info.client_order_id))
 
     def again(strategy: Script, order: Any, session: Any) -> None:
         assert order.info.amend_refused == "refused"
@@ -378,7 +378,7 @@ def test_an_amendment_that_fills_the_rest_of_the_old_order_completes_it() -> Non
     def shrink(strategy: Script, order: Any, session: Any) -> None:
         strategy.broker.amend(order, size=0.5)
         toy_of(strategy).soon(toy_of(strategy).execute, order.info.client_order_id, "0.5")
-        session._call(lambda desk, _: desk.cancel(order.info.client_order_id))
+        session._call_link(lambda link: link.desk.cancel(order.info.client_order_id))
 
     _, strategy, (order,) = amending(shrink)
 

@@ -3,14 +3,17 @@
 import datetime
 from typing import Any
 
+import attrs
 import backtrader as bt
 import pytest
 
 from btx.bt.store import LiveStore, _shown
+from btx.bt.timeframes import interval_of, to_backtrader
 from btx.config import Secret
 from btx.errors import AuthenticationError, BtxError, ConfigError
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, Interval
-from btx.model.venue import Channel
+from btx.model.venue import Channel, Environment
+from tests.toy_venue import INFO
 from tests.unit.bt.rig import Rig, Script, Toy, run, store_on
 from tests.values import bar
 
@@ -45,12 +48,47 @@ def test_every_spelling_of_a_timeframe_is_one_interval(
 
 
 @pytest.mark.parametrize(
+    ("asked", "part", "made_of_trades"),
+    [
+        ({"timeframe": "5m"}, "5m", False),
+        ({"timeframe": "3m"}, "1m", False),
+        ({"timeframe": "10m"}, "5m", False),
+        ({"timeframe": bt.TimeFrame.Months}, "1d", False),
+        ({"timeframe": "2w"}, "1w", False),
+        ({"timeframe": "3d"}, "1d", False),
+        ({"timeframe": bt.TimeFrame.Seconds, "compression": 90}, "90s", True),
+        ({"timeframe": bt.TimeFrame.Ticks, "compression": 100}, "100t", True),
+        ({"timeframe": "5m", "from_trades": True}, "5m", True),
+    ],
+)
+def test_what_the_venue_does_not_keep_is_made_of_its_longest_parts_or_of_its_trades(
+    store: LiveStore, asked: dict[str, Any], part: str, made_of_trades: bool
+) -> None:
+    data = store.getdata("BTC/USDT", **asked)
+
+    whole = interval_of(asked["timeframe"], asked.get("compression", 1))
+    assert data.interval == data.spec.whole == whole
+    assert str(data.spec.interval) == part
+    assert (data.spec.making is not None) is made_of_trades
+    assert (data._timeframe, data._compression) == to_backtrader(whole)
+
+
+def test_a_venue_without_trades_makes_no_bars_of_them() -> None:
+    can = attrs.evolve(INFO.capabilities["spot"], channels=frozenset({Channel.BAR}))
+    rig = Rig(info=attrs.evolve(INFO, capabilities={"spot": can}))
+
+    with pytest.raises(ConfigError, match="Toy has no 5s bars and no trades: choose one of 1m 5m"):
+        rig.store.getdata("BTC/USDT", timeframe="5s")
+
+
+@pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({"timeframe": "3m"}, "Toy has no 3m bars: choose one of 1m 5m 1h 1d 1w"),
-        ({"timeframe": bt.TimeFrame.Months}, "Toy has no 1M bars"),
-        ({"timeframe": "7d"}, "Toy has no 7d bars"),
-        ({"timeframe": bt.TimeFrame.Ticks}, "is no bar: use bt.TimeFrame.Minutes"),
+        ({"timeframe": bt.TimeFrame.Years}, "is no bar: use bt.TimeFrame.Ticks, Seconds, Minutes, Days"),
+        ({"timeframe": "5s", "backfill": "2d"}, "5s bars are made of trades, whose history goes back 24 hours at most"),
+        ({"timeframe": "3m", "fill": "previous"}, "fill= is for bars made of trades: the venue's own 1m bars"),
+        ({"timeframe": "5s", "fill": "zero"}, "fill='zero': write fill=\"previous\", or leave it out"),
+        ({"timeframe": "5t", "fill": "previous"}, "fill= is for bars of a time: 5t bars end with a trade"),
         ({"timeframe": bt.TimeFrame.Minutes, "compression": 0}, "is no bar"),
         ({"timeframe": "1m", "compression": 5}, "leave compression out"),
         ({"timeframe": "soon"}, "write a number and one of"),
@@ -59,6 +97,7 @@ def test_every_spelling_of_a_timeframe_is_one_interval(
         ({"backfill": -1}, "is not negative"),
         ({"backfill": 2.5}, "backfill=2.5: write a duration like '2d', or a whole number of bars"),
         ({"compression": "5"}, "compression='5' is no bar"),
+        ({"interval": 5}, "interval=5: write words like"),
         ({"fromdate": "2025-06-01"}, "fromdate='2025-06-01': give a datetime.date"),
         ({"todate": "2025-06-01"}, "todate='2025-06-01': give a datetime.date"),
         ({"backfil": "2d"}, r"^getdata has no option backfil=: did you mean backfill=\?$"),
@@ -151,6 +190,17 @@ def test_a_run_says_where_its_orders_go_and_shows_no_key(capsys: pytest.CaptureF
 
     told = capsys.readouterr().err
     assert told == "btx: toy/sim/spot, account ***, a toy market\n"
+
+
+def test_a_paper_account_has_no_key_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+    session = store_on(Toy()).session
+    session.environment = Environment.PAPER
+    store = LiveStore(session, world="the real market, orders on paper")
+
+    store.start()
+    store.stop()
+
+    assert capsys.readouterr().err == "btx: toy/sim/spot, the real market, orders on paper\n"
 
 
 def test_where_the_log_is_read_the_environment_stands_in_it_and_nowhere_else(

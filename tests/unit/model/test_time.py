@@ -32,14 +32,14 @@ def test_times_are_shown_in_utc_to_the_millisecond() -> None:
     assert iso(1748736000123999999) == "2025-06-01T00:00:00.123Z"
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", [*TEXTS, "1t", "100t"])
 def test_an_interval_reads_as_it_is_written(text: str) -> None:
     assert str(Interval.parse(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "h", "1", "0m", "01m", "1y", "1.5h", "4H", "-1m", "1h ", "100000m"])
 def test_a_text_that_is_no_interval_is_an_error_that_shows_how_to_write_one(text: str) -> None:
-    with pytest.raises(ValueError, match="no interval: write a number and one of s m h d w M"):
+    with pytest.raises(ValueError, match="no interval: write a number and one of s m h d w M t"):
         Interval.parse(text)
 
 
@@ -95,6 +95,20 @@ def test_durations_are_written_like_intervals() -> None:
 def test_a_month_is_no_duration() -> None:
     with pytest.raises(ValueError, match="write days, like '30d'"):
         parse_duration("1M")
+
+
+def test_bars_of_trades_have_no_length_and_no_time_opens_or_closes_them() -> None:
+    hundred = Interval.parse("100t")
+
+    assert hundred.nominal_ns == 0
+    assert not hundred.is_timed
+    assert Interval.parse("1s").is_timed
+    with pytest.raises(ValueError, match="bars of 100t end with a trade"):
+        hundred.open_of(0)
+    with pytest.raises(ValueError, match="bars of 100t end with a trade"):
+        hundred.close_of(0)
+    with pytest.raises(ValueError, match="'100t' counts trades"):
+        parse_duration("100t")
 
 
 def test_three_days_are_cut_as_binance_cuts_them() -> None:

@@ -1,15 +1,23 @@
+from typing import Any
+
 import attrs
 import pytest
 
+from btx.model.market import Bar, FillerBar
 from btx.model.time import NS_PER_MINUTE, Interval
 from btx.rules.bars import (
     Arrival,
     BarFold,
+    Growth,
     TradeFold,
+    begin_after,
     close_due,
+    fillers,
+    fits,
     fold,
     fold_bar,
     gap_between,
+    grow,
     is_contiguous,
     judge,
 )
@@ -88,6 +96,125 @@ def test_a_trade_in_another_symbol_is_an_error() -> None:
         fold(EMPTY, attrs.evolve(trade(1, 0), symbol="ETH/USDT"))
 
 
+def test_a_bar_of_trades_is_closed_by_its_last_one_and_carries_its_time() -> None:
+    state, made = TradeFold(symbol="BTC/USDT", interval=Interval.parse("3t")), []
+
+    for number, price in enumerate((100, 120, 90, 95, 96), start=1):
+        state, closed = fold(state, trade(number, number / 10, price, 2))
+        made.extend(closed)
+
+    (three,) = made
+    assert (three.open, three.high, three.low, three.close) == (100, 120, 90, 90)
+    assert (three.volume, three.trades, three.is_closed) == (6, 3, True)
+    assert (three.open_ns, three.close_ns) == (trade(1, 0.1).time_ns, trade(3, 0.3).time_ns)
+    assert state.forming is not None
+    assert state.forming.trades == 2
+    assert close_due(state, now_ns=10**18) == (state, ())
+
+
+def test_each_trade_may_be_a_bar_and_equal_stamps_keep_their_order() -> None:
+    state, made = TradeFold(symbol="BTC/USDT", interval=Interval.parse("1t")), []
+
+    for number, price in enumerate((100, 101, 100), start=1):
+        state, closed = fold(state, trade(number, 0.5, price))
+        made.extend(closed)
+
+    assert [(one.close, one.open_ns, one.close_ns) for one in made] == [
+        (price, trade(0, 0.5).time_ns, trade(0, 0.5).time_ns) for price in (100, 101, 100)
+    ]
+
+
+def test_minutes_nobody_traded_in_may_be_filled_with_the_last_price() -> None:
+    state = attrs.evolve(EMPTY, fills=True)
+    state, none = close_due(state, now_ns=5 * NS_PER_MINUTE)  # before the first trade there is no price
+    state, _ = fold(state, trade(1, 5.5, 111))
+
+    state, closed = fold(state, trade(2, 8.5))
+    _, more = close_due(state, now_ns=11 * NS_PER_MINUTE)
+
+    assert none == ()
+    assert [(one.open_ns // NS_PER_MINUTE, one.close, one.volume, one.trades) for one in (*closed, *more)] == [
+        (5, 111, 1, 1),
+        (6, 111, 0, 0),
+        (7, 111, 0, 0),
+        (8, 100, 1, 1),
+        (9, 100, 0, 0),
+        (10, 100, 0, 0),
+    ]
+    assert all(one.is_closed for one in (*closed, *more))
+
+
+def test_bars_from_elsewhere_may_come_before_those_of_trades() -> None:
+    state = begin_after(attrs.evolve(EMPTY, fills=True), bar(3))
+
+    state, closed = fold(state, trade(1, 3.5))
+    _, flat = close_due(state, now_ns=5 * NS_PER_MINUTE)
+
+    assert closed == ()
+    assert state.late == 1
+    assert [(one.open_ns, one.open, one.close) for one in flat] == [(4 * NS_PER_MINUTE, 105, 105)]
+
+
+def test_a_longer_bar_grows_with_each_part_and_the_part_after_it_begins_the_next() -> None:
+    state, seen = Growth(interval=FIVE), []
+
+    for minute in (3, 4, 5, 7, 9, 10):
+        state, begins = grow(state, bar(minute, high=d(110 + minute)))
+        assert state.forming is not None
+        seen.append((begins, state.forming.high, state.forming.volume, state.forming.is_closed))
+
+    assert seen == [
+        (True, 113, 7, False),
+        (False, 114, 14, True),
+        (True, 115, 7, False),
+        (False, 117, 14, False),
+        (False, 119, 21, True),
+        (True, 120, 7, False),
+    ]
+
+
+def test_a_longer_bar_grows_with_trades_and_ends_before_the_one_at_its_close() -> None:
+    one = Interval.parse("1t")
+    state, seen = Growth(interval=MINUTE), []
+
+    for minute in (0.2, 0.9, 1.0, 1.0):
+        at_ns = int(minute * NS_PER_MINUTE)
+        state, begins = grow(state, Bar(**_tick(at_ns, one)))
+        assert state.forming is not None
+        seen.append((begins, state.forming.volume, state.forming.is_closed))
+
+    assert seen == [(True, 1, False), (False, 2, False), (True, 1, False), (False, 2, False)]
+
+
+def test_a_bar_of_three_trades_grows_by_the_count() -> None:
+    state, seen = Growth(interval=Interval.parse("3t")), []
+
+    for number in range(4):
+        state, begins = grow(state, Bar(**_tick(number, Interval.parse("1t"))))
+        assert state.forming is not None
+        seen.append((begins, state.forming.volume, state.forming.is_closed, state.forming.close_ns))
+
+    assert seen == [(True, 1, False, 0), (False, 2, False, 1), (False, 3, True, 2), (True, 1, False, 3)]
+
+
+def test_a_part_longer_than_the_bar_does_not_grow_it() -> None:
+    with pytest.raises(ValueError, match="a 5m bar does not fit into bars of 1m"):
+        grow(Growth(interval=MINUTE), bar(0, interval=FIVE))
+
+
+def _tick(at_ns: int, interval: Interval) -> dict[str, Any]:
+    prices = dict.fromkeys(("open", "high", "low", "close"), d(100))
+    return {
+        "symbol": "BTC/USDT",
+        "interval": interval,
+        "open_ns": at_ns,
+        "close_ns": at_ns,
+        "volume": d(1),
+        "is_closed": True,
+        **prices,
+    }
+
+
 def test_five_minutes_become_one_bar() -> None:
     state = BarFold(interval=FIVE)
     parts = [
@@ -160,6 +287,37 @@ def test_what_one_part_does_not_tell_the_sum_does_not_tell() -> None:
     assert (state.forming.quote_volume, state.forming.trades) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("part", "whole", "is_so"),
+    [
+        ("1m", "5m", True),
+        ("5m", "5m", True),
+        ("5m", "1m", False),
+        ("3m", "5m", False),
+        ("1d", "1w", True),
+        ("1w", "2w", True),
+        ("3d", "1w", False),
+        ("2d", "1w", False),
+        ("8h", "1d", True),
+        ("1h", "1M", True),
+        ("1w", "1M", False),
+        ("1M", "3M", True),
+        ("2M", "3M", False),
+        ("1M", "1w", False),
+        ("1d", "2d", True),
+        ("1w", "3d", False),
+        ("2d", "4d", True),
+        ("1t", "5s", True),
+        ("1t", "7t", True),
+        ("2t", "4t", False),
+        ("1m", "4t", False),
+        ("7d", "1w", False),
+    ],
+)
+def test_longer_bars_are_made_of_parts_that_end_where_they_do(part: str, whole: str, is_so: bool) -> None:
+    assert fits(Interval.parse(part), Interval.parse(whole)) is is_so
+
+
 def test_weeks_do_not_make_months() -> None:
     week = Interval.parse("1w")
     over_new_month = bar(-3 * 24 * 60 + 60 * 24 * 28, interval=week)
@@ -203,3 +361,16 @@ def test_a_gap_is_named_by_its_two_ends() -> None:
     assert not is_contiguous(bar(4), bar(6))
     assert gap_between(bar(4).close_ns, bar(5)) is None
     assert gap_between(bar(4).close_ns, bar(7)) == (5 * NS_PER_MINUTE, 7 * NS_PER_MINUTE)
+
+
+def test_fillers_stand_flat_at_the_last_close_for_each_interval_of_a_gap() -> None:
+    before = bar(99)
+
+    standing = list(fillers(before, until_ns=102 * NS_PER_MINUTE))
+
+    assert [each.open_ns // NS_PER_MINUTE for each in standing] == [100, 101]
+    for each in standing:
+        assert each.open == each.high == each.low == each.close == before.close
+        assert (each.volume, each.trades, each.is_closed, each.interval) == (0, 0, True, before.interval)
+        assert isinstance(each, FillerBar)
+    assert list(fillers(before, until_ns=before.close_ns)) == []

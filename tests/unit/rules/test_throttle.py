@@ -7,6 +7,7 @@ from btx.rules.throttle import (
     Penalty,
     Spent,
     Tally,
+    guessed_ns,
     next_step_ns,
     observe,
     punish,
@@ -190,6 +191,15 @@ def test_until_others_are_measured_they_are_left_what_was_guessed() -> None:
     assert hear(guessed, 1, at_s=0).others == 50
     assert hear(hear(guessed, 1, at_s=0), 2, at_s=2.9).others == 50
     assert hear(hear(guessed, 1, at_s=0), 2, at_s=3).others == 20
+
+
+def test_it_is_known_when_one_more_answer_would_replace_the_guess() -> None:
+    heard = hear(attrs.evolve(TALLY, guess=50), 1, at_s=1)
+
+    assert guessed_ns(TALLY, now_ns=0) is None  # it is no use before the first answer
+    assert guessed_ns(heard, now_ns=2 * NS_PER_S) == 2 * NS_PER_S
+    assert guessed_ns(heard, now_ns=9 * NS_PER_S) == -5 * NS_PER_S
+    assert guessed_ns(hear(heard, 1, at_s=5), now_ns=9 * NS_PER_S) is None
 
 
 def test_others_are_measured_without_what_we_sent() -> None:

@@ -9,16 +9,20 @@ from btx.model.order import Fill, Leg, OrderReport, OrderRequest
 from btx.model.venue import Channel, Subscription, VenueInfo
 from btx.rules.backoff import Backoff
 from btx.rules.breaker import Breaker
-from btx.runtime.bars import BarChannel, BarDesk
+from btx.runtime.bars import BarDesk, BarTimes
+from btx.runtime.channel import BarChannel
 from btx.runtime.guard import Guard
+from btx.runtime.lines import MarketLines
 from btx.runtime.link import Timing
-from btx.runtime.mailbox import Mailbox, OrderUpdate, Wakeup
+from btx.runtime.mailbox import Mailbox, Note, OrderUpdate, Wakeup
 from btx.runtime.orders import OrderDesk
+from btx.runtime.wishes import Wishes
 from tests.toy_venue import DEADLINE_S, INFO, ToyVenue
 from tests.values import BTC, MINUTE, request
 
 AT_ONCE = Backoff(base_s=0.001, cap_s=0.002)
-QUICK = Timing(redial=AT_ONCE, settle_pause_s=0.001, patience_s=0.05, grace_s=0.2, late_pause_s=0.001)
+QUICK_BARS = BarTimes(late_pause_s=0.001, settle_s=0.0)
+QUICK = Timing(redial=AT_ONCE, settle_pause_s=0.001, patience_s=0.05, grace_s=0.2, bars=QUICK_BARS)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -83,9 +87,17 @@ class BarRig:
         self.log = Log()
         self.notes: list[tuple[str, str]] = []
         self.closes: list[Any] = []
+        self.holes: list[str] = []  # what would halt trading
+        self.lines = MarketLines(
+            stream=changes.pop("stream", toy),
+            tell=self.tell,
+            on_fatal=self._on_fatal,
+            redial=AT_ONCE,
+            **changes.pop("lines", {}),
+        )
         settings: dict[str, Any] = {
             "feed": toy,
-            "stream": toy,
+            "lines": self.lines,
             "clock": ToyClock(toy),
             "guard": quick_guard(),
             "post": lambda mailbox, item, _order: (mailbox.put(item), self.log.add(item)),
@@ -93,10 +105,22 @@ class BarRig:
             "progressed": self.log.touch,
             "on_close": lambda bar, _instrument: self.closes.append(bar),
             "backoff": AT_ONCE,
-            "redial": AT_ONCE,
-            "late_pause_s": 0.001,
+            "times": QUICK_BARS,
+            "on_hole": lambda reason: (self.holes.append(reason), self.log.touch()),
         }
         self.desk = BarDesk(**(settings | changes))
+
+    def tell(self, note: Note) -> None:
+        self.notes.append((note.kind, note.text))
+        self.log.touch()
+
+    def _on_fatal(self, error: Exception) -> None:
+        self.notes.append(("FATAL", f"market stream: {error}"))
+        self.desk.end(error)
+
+    async def stop(self) -> None:
+        await self.desk.stop()
+        await self.lines.stop()
 
     def open(self, *, bars: int = 0, live: bool = True, **changes: Any) -> Mailbox[Any]:
         mailbox: Mailbox[Any] = Mailbox(Wakeup())
@@ -171,7 +195,7 @@ def items(mailbox: Mailbox[Any]) -> list[Any]:
 async def listening(rig: OrderRig) -> AsyncIterator[None]:
     """Let the desk hear the account stream; at the end the desk and the stream are stopped."""
     reader = asyncio.create_task(
-        rig.toy.run(subscriptions=(Subscription(channel=Channel.ACCOUNT),), sink=lambda event: _hear(rig, event))
+        rig.toy.run(wanted=Wishes({Subscription(channel=Channel.ACCOUNT)}), sink=lambda event: _hear(rig, event))
     )
     await rig.toy.until(lambda: bool(rig.toy.connections))
     try:

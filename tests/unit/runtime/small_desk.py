@@ -28,6 +28,7 @@ from btx.model.order import (
 from btx.model.venue import Channel, Subscription
 from btx.rules.orders import apply, new_order
 from btx.runtime.tasks import Tasks
+from btx.runtime.wishes import Wishes
 from tests.toy_venue import ToyVenue
 
 OnChange = Callable[[Order | None, Order], None]
@@ -191,7 +192,7 @@ class SmallDesk:
             )
 
     async def _listen(self) -> None:
-        await self.toy.run(subscriptions=[Subscription(channel=Channel.ACCOUNT)], sink=self.on_event)
+        await self.toy.run(wanted=Wishes([Subscription(channel=Channel.ACCOUNT)]), sink=self.on_event)
 
     def on_event(self, event: object) -> None:
         if isinstance(event, OrderReport | Fill):

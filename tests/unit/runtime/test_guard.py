@@ -441,6 +441,26 @@ def test_after_a_429_every_request_is_silent_until_it_is_over_and_then_there_are
     crowded(use)
 
 
+def test_requests_that_wait_for_a_guess_send_one_of_them_to_replace_it() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.ask("query")
+        crowd.guard.observe("weight", 1)  # from now on others are guessed to use 50
+        await crowd.ask("query", 60)
+        at_once = len(crowd.left)
+        await crowd.clock.pass_s(2)
+        guessed = len(crowd.left)
+        await crowd.clock.pass_s(1)
+        asking = len(crowd.left)
+        crowd.guard.observe("weight", asking)  # all of it ours
+        await settle()
+
+        assert at_once == guessed < 30
+        assert asking == guessed + 1
+        assert len(crowd.left) == 61
+
+    crowded(use)
+
+
 def test_a_penalty_cuts_what_others_leave_and_not_their_use_as_well() -> None:
     async def use(crowd: Crowd) -> None:
         crowd.guard.heard("query", RateLimitedError("429", retry_after_s=20.0))

@@ -581,3 +581,46 @@ def test_a_free_running_simulator_that_dies_ends_the_feeds_with_an_error(outside
 
     assert "went away" in str(strategy.of(FeedEnd)[0].error)
     strategy.session.stop()
+
+
+class Beside:
+    """A desk beside the bars, which hears when it is told to."""
+
+    def __init__(self) -> None:
+        self.is_ready = False
+        self.heard = 0
+        self.asked: list[tuple[str, str, int]] = []
+        self.nudges = Log()
+
+    def has_heard(self, channel: str, venue_symbol: str, sequence: int) -> bool:
+        self.asked.append((channel, venue_symbol, sequence))
+        return self.heard >= sequence
+
+    def catch_up(self) -> None:
+        self.nudges.add("catch up")
+
+
+def test_a_step_is_over_when_all_that_was_pushed_beside_the_bars_has_come() -> None:
+    async def scene() -> None:
+        toy = ToyVenue()
+        peer = ControlPeer(toy=toy, symbols=(), told=[["quote", "BTCUSDT", 7]])
+        async with peer.served() as endpoints:
+            control = await Control.connect(endpoints.control)
+            beside = Beside()
+            rig = PaceRig(control, beside=(beside,), nudge_s=0.01)
+            rig.pace.on_idle(0)
+            await asyncio.sleep(0)
+            assert peer.asked == []  # a book is on its way
+
+            beside.is_ready = True
+            rig.pace.progressed()
+            await beside.nudges.until(lambda: len(beside.nudges.items) > 1)  # it did not come, and is asked for
+            assert "the quote of BTCUSDT up to 7" in rig.pace._awaited
+            beside.heard = 7
+            rig.pace.progressed()
+            await peer.until_asked("advance")
+            await rig.pace.stop()
+            await control.close()
+            assert set(beside.asked) == {("quote", "BTCUSDT", 7)}
+
+    run(scene())

@@ -26,14 +26,16 @@ from btx.hookspecs import hookimpl
 from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
 from btx.model.fees import FeeSchedule
 from btx.model.journal import Delivered, Event, Halted, Record, Resumed, Snapshot
-from btx.model.market import Bar
+from btx.model.market import Bar, OnGap
 from btx.model.order import Fill, GroupKind, Leg, OrderRequest, OrderType, Side, Status
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
-from btx.model.venue import Channel, StreamState, StreamStatus
+from btx.model.venue import Channel, ConnectionState, StreamState, StreamStatus
 from btx.rules.reconcile import Sharing
 from btx.rules.risk import Limits
+from btx.runtime.bars import BarTimes
 from btx.runtime.link import Facts, OpenJournal
-from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, GroupWritten, OrderUpdate, Wakeup
+from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, GroupWritten, Mailbox, OrderUpdate, Wakeup
+from btx.runtime.prints import Making, TradeChannel
 from btx.storage.journal import open_journal, read_journal
 from tests.toy_venue import DEADLINE_S, INFO, Fault, ToyPlugin, ToyVenue, loaded
 from tests.unit.runtime.rig import QUICK
@@ -205,7 +207,7 @@ def test_the_stop_keeps_its_time_when_the_venue_does_not_answer() -> None:
 
 def test_an_adapter_that_refuses_to_end_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     class Stubborn(ToyVenue):
-        async def run(self, *, subscriptions: Any, sink: Any) -> None:
+        async def run(self, *, wanted: Any, sink: Any) -> None:
             sink(StreamStatus(state=StreamState.SUBSCRIBED))
             for _ in range(2):
                 with contextlib.suppress(asyncio.CancelledError):
@@ -716,16 +718,19 @@ def test_the_default_fees_of_the_toy_are_the_toys() -> None:
     assert loaded(ToyVenue()).info is INFO
 
 
-def test_a_bar_whose_push_never_came_is_asked_for_when_the_clock_is_read(outside: Outside) -> None:
+def test_a_bar_whose_push_never_came_is_asked_for_when_it_is_overdue(outside: Outside) -> None:
     toy = ToyVenue()
     toy.write_history([99])
-    with started(toy, timing=attrs.evolve(QUICK, clock_period_s=0.01, overdue_s=1.0)) as strategy:
+    with started(
+        toy, timing=attrs.evolve(QUICK, bars=BarTimes(late_pause_s=0.001, settle_s=0.0, overdue_s=0.1))
+    ) as strategy:
         strategy.open(instrument=BTC, interval=MINUTE, history_bars=1)
         strategy.until(lambda: bool(strategy.of(FeedLive)))
 
         def close_unheard() -> None:
             toy.write_history([100])
             toy.now_ns += NS_PER_MINUTE + 2 * NS_PER_S
+            strategy.session.clock.offset_ns += NS_PER_MINUTE + 2 * NS_PER_S
 
         outside.do(close_unheard)
         strategy.until(lambda: len(strategy.of(Bar)) == 2)
@@ -801,7 +806,7 @@ def test_orders_are_asked_for_while_the_account_stream_is_down(outside: Outside)
         strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "FILLED")
 
         assert not strategy.session.is_account_connected()
-        assert strategy.notes("FAULT") == [
+        assert [text for text in strategy.notes("FAULT") if "dials" not in text] == [
             "asking for the orders failed: TransportError: down",
             "asking for the orders failed: KeyError: 'field'",
         ]
@@ -856,9 +861,9 @@ def test_an_audit_finds_what_was_never_pushed_and_goes_on_after_a_fault(outside:
 
 def test_a_stop_in_the_middle_of_an_audit_ends_the_audit_first(outside: Outside) -> None:
     class Slow(ToyVenue):
-        async def run(self, *, subscriptions: Any, sink: Any) -> None:
+        async def run(self, *, wanted: Any, sink: Any) -> None:
             try:
-                await super().run(subscriptions=subscriptions, sink=sink)
+                await super().run(wanted=wanted, sink=sink)
             finally:
                 answered.set()  # what the audit waits for comes while everything ends
 
@@ -1244,3 +1249,84 @@ def test_whatever_breaks_while_other_processes_are_heard_is_told_and_a_panic_sti
             "hearing other processes failed: OSError: the disk is slow",
             "hearing other processes failed: OSError: the disk is slow",
         ]
+
+
+# --- a strategy that takes its time ----------------------------------------------------------------------------
+
+
+def test_bars_that_do_not_fit_wait_at_the_venue_and_all_come_in_the_end(outside: Outside) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=attrs.evolve(QUICK, most_bars=20)) as strategy:
+        mailbox = strategy.open(instrument=BTC, interval=MINUTE)
+        strategy.until(lambda: bool(strategy.of(FeedLive)))
+
+        def hour() -> None:
+            for minute in range(100, 160):
+                toy.close_bar(minute)
+            strategy.session.clock.offset_ns += 60 * NS_PER_MINUTE
+
+        outside.do(hour)
+        outside.wait(toy.until(toy.of(Channel.BAR)[0].frames.empty))
+        assert len(mailbox) <= 20 + 1  # and the word that what follows is fetched
+        strategy.until(lambda: len(strategy.of(Bar)) == 60)
+
+        assert [each.open_ns // NS_PER_MINUTE for each in strategy.of(Bar)] == list(range(100, 160))
+        strategy.until(lambda: len(strategy.of(FeedLive)) == 2)
+        assert strategy.notes("SLOW") == [
+            "BTC/USDT 1m: 20 bars wait, what follows is fetched when they are taken",
+        ]
+
+
+def test_events_of_the_account_are_never_dropped_and_many_that_wait_are_told(
+    outside: Outside, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy = ToyVenue()
+    with started(toy, timing=QUICK) as strategy:
+        updates = [toy.balance_update() for _ in range(1500)]
+        outside.do(toy.tell, *updates)
+        outside.wait(toy.until(toy.of(Channel.ACCOUNT)[0].frames.empty))
+
+        strategy.until(lambda: len(strategy.of(BalanceUpdate)) >= 1500)
+
+        (told,) = strategy.notes("SLOW")
+        assert "events of the account wait for the strategy; none is dropped" in told
+        assert told in caplog.text  # at once: the remark itself comes behind them
+
+
+def test_connections_are_known_while_the_session_runs() -> None:
+    with started(ToyVenue()) as strategy:
+        assert {name: each.state for name, each in strategy.session.connections().items()} == {
+            "account": ConnectionState.CONNECTED
+        }
+        strategy.open(instrument=BTC, interval=MINUTE)
+        strategy.until(lambda: bool(strategy.of(FeedLive)))
+        assert strategy.session.connections()["market"].state is ConnectionState.CONNECTED
+    assert strategy.session.connections() == {}
+
+
+@pytest.mark.parametrize("on_gap", list(OnGap))
+def test_trades_that_cannot_be_had_halt_unless_the_user_said_otherwise(on_gap: OnGap, outside: Outside) -> None:
+    with started(ToyVenue()) as strategy:
+        link = strategy.session._link
+        assert link is not None
+        assert link.prints is not None
+        channel = TradeChannel(
+            index=0,
+            instrument=BTC,
+            interval=MINUTE,
+            mailbox=Mailbox(Wakeup()),
+            live=True,
+            history=lambda now_ns: now_ns,
+            end_ns=None,
+            making=Making(),
+            on_gap=on_gap,
+        )
+
+        outside.do(link.prints.tell_gap, channel, 0, NS_PER_MINUTE, "old ones are nobody's loss")
+        strategy.until(lambda: len(strategy.notes("GAP")) == 1)
+        assert strategy.session.halted() is None
+        channel.was_live = True
+        outside.do(link.prints.tell_gap, channel, 0, NS_PER_MINUTE, "the venue has no trades 3 to 5")
+        strategy.until(lambda: len(strategy.notes("GAP")) == 2)
+
+        assert (strategy.session.halted() is not None) == (on_gap is OnGap.HALT)

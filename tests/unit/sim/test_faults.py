@@ -11,6 +11,7 @@ from btx.errors import ConfigError
 from btx.sim.faults import (
     PUSH_KINDS,
     REQUEST_KINDS,
+    SOCKET_KINDS,
     Fault,
     Faults,
     FaultScript,
@@ -129,6 +130,37 @@ def test_an_expired_key_concerns_only_what_is_signed() -> None:
     assert not faults.on_request(Where.MARKET, now_s=1.0)
 
 
+def test_a_refusal_of_sockets_lasts_and_concerns_neither_requests_nor_subscriptions() -> None:
+    faults = playing(Fault(kind=Kind.REFUSE, where=Where.DIAL, at=2, for_s=2.0))
+
+    dials = [bool(faults.on_dial(now_s=now_s)) for now_s in (0.0, 0.0, 1.9, 2.0)]
+
+    assert dials == [False, True, True, False]
+    assert not faults.on_request(Where.MARKET, now_s=1.0)
+    assert not faults.on_subscribe(now_s=1.0)
+    assert [(entry.where, entry.number) for entry in faults.log] == [(Where.DIAL, 2)]
+
+
+def test_sockets_are_counted_apart_from_all_else() -> None:
+    faults = playing(Fault(kind=Kind.DROP, at=1), Fault(kind=Kind.REFUSE, where=Where.SUBSCRIBE, at=2))
+
+    assert not faults.on_dial(now_s=0.0)
+    assert not faults.on_subscribe(now_s=0.0)
+    assert faults.on_subscribe(now_s=0.0).get(Kind.REFUSE)
+    assert not faults.on_subscribe(now_s=0.0)
+    assert faults.on_request(Where.PLACE, now_s=0.0).get(Kind.DROP)
+
+
+def test_what_is_commanded_strikes_now_lasts_and_is_told_apart() -> None:
+    faults = playing()
+    ban = Fault(kind=Kind.BAN, where=Where.MARKET, for_s=2.0)
+
+    assert faults.command(ban, now_s=1.0, what="by hand").get(Kind.BAN) is ban
+    assert faults.on_request(Where.MARKET, now_s=2.0).get(Kind.BAN) is not None
+    assert not faults.on_request(Where.MARKET, now_s=3.0)
+    assert [(entry.number, entry.what) for entry in faults.log] == [(0, "by hand")]
+
+
 # --- scripts -----------------------------------------------------------------------------------------------
 
 
@@ -140,6 +172,10 @@ def test_an_expired_key_concerns_only_what_is_signed() -> None:
         ({"kind": "stream_end", "where": "market_stream"}, "stream_end cannot happen in market_stream"),
         ({"kind": "ack_after_fill", "where": "market"}, "ack_after_fill cannot happen in market"),
         ({"kind": "key_expiry", "where": "market"}, "key_expiry cannot happen in market"),
+        ({"kind": "refuse", "where": "market"}, "refuse cannot happen in market"),
+        ({"kind": "refuse"}, "refuse cannot happen in any"),
+        ({"kind": "lose", "where": "dial"}, "lose cannot happen in dial"),
+        ({"kind": "silence", "where": "account_stream"}, "silence cannot happen in account_stream"),
         ({"kind": "drop", "at": 0}, "counted from 1"),
         ({"kind": "drop", "count": 0}, "counted from 1"),
         ({"kind": "drop", "form": -1}, "forms from 0"),
@@ -196,7 +232,7 @@ def test_seeds_make_every_kind_and_only_the_kinds_that_are_wanted() -> None:
     made = {fault.kind for seed in range(100) for fault in random_script(seed).faults}
     wanted = {fault.kind for seed in range(100) for fault in random_script(seed, kinds={Kind.LOSE, Kind.CUT}).faults}
 
-    assert made == set(Kind) == REQUEST_KINDS | PUSH_KINDS
+    assert made == set(Kind) == REQUEST_KINDS | PUSH_KINDS | SOCKET_KINDS
     assert wanted == {Kind.LOSE, Kind.CUT}
     assert random_script(1, kinds=()).faults == ()
 

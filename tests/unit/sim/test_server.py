@@ -92,12 +92,34 @@ def test_advance_plays_a_step_flushes_and_tells_what_closed() -> None:
             "ended": False,
             "sequence": sequence,
             "closed": [["ETHUSDT", "1m", START_NS]],
+            "told": [],
         }
         assert last["ended"] is True
         assert sync == {"sequence": sequence}
         assert len(flushed) == 3
 
     asyncio.run(scenario())
+
+
+def test_a_step_tells_what_was_pushed_last() -> None:
+    async def scenario() -> tuple[Any, Any]:
+        played = world()
+        for kind in (Want.TRADES, Want.QUOTES, Want.BOOK):
+            played.want("BTCUSDT", kind)
+        async with controlled(played) as client:
+            step = await client.ask("advance", api_key=KEY)
+        return step, played
+
+    step, played = asyncio.run(scenario())
+
+    last = played.market.trades_between("BTCUSDT", START_NS, START_NS + NS_PER_MINUTE)[-1]
+    played.market.seek(last.time_ns)
+    update_id = played.market.update_id("BTCUSDT")
+    assert step["told"] == [
+        ["trade", "BTCUSDT", last.trade_id],
+        ["quote", "BTCUSDT", update_id],
+        ["book", "BTCUSDT", update_id],
+    ]
 
 
 def test_the_ledger_has_every_digit() -> None:

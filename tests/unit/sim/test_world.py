@@ -66,6 +66,36 @@ def test_a_step_ends_with_the_next_close_of_a_wanted_bar() -> None:
     assert played.advance().closed == (("BTCUSDT", FIVE, START_NS + 5 * NS_PER_MINUTE),)
 
 
+def test_a_step_may_end_sooner_at_a_time_or_with_the_next_trade_that_is_wanted() -> None:
+    played = world()
+    played.want("BTCUSDT", Want.TRADES)
+    events = heard(played)
+    second = NS_PER_S
+
+    step = played.advance(until_ns=START_NS + 5 * second)
+    assert step.market_ns == START_NS + 5 * second
+    ids = [event.trade_id for event in events if isinstance(event, PublicTrade)]
+    assert [trade_id for *_, trade_id in step.told] == ids[-1:]
+
+    while len(ids) < 10:
+        step = played.advance(until_ns=START_NS, by_trade=True)  # a time that has passed bounds nothing
+        found = [event.trade_id for event in events if isinstance(event, PublicTrade)]
+        assert len(found) - len(ids) <= 1
+        before, ids = ids, found
+        assert step.told == ((("BTCUSDT", Want.TRADES, ids[-1]),) if found != before else ())
+    assert ids == list(range(ids[0], ids[0] + 10))
+
+
+def test_a_step_tells_nothing_of_what_nobody_wants_any_more() -> None:
+    played = world()
+    played.want("BTCUSDT", Want.QUOTES)
+    assert [kind for _, kind, _ in played.advance().told] == [Want.QUOTES]
+
+    played.unwant("BTCUSDT", Want.QUOTES)
+
+    assert played.advance().told == ()
+
+
 def test_every_bar_of_the_file_closes_once_in_order_and_then_the_world_ends(tmp_path: Path) -> None:
     path = write_klines(tmp_path / "btc.csv", minutes=[0, 1, 3, 4, 5])
     played = world(data={"BTC/USDT": path}, until_ns=None)

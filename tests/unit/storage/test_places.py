@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from btx.errors import ConfigError
 from btx.model.venue import Environment
 from btx.storage.journal import open_journal
 from btx.storage.lock import writer_of
-from btx.storage.places import JOURNAL, account_folder, account_mark, write_whole
+from btx.storage.places import JOURNAL, account_folder, account_mark, history_folder, write_whole
 from btx.storage.presence import Presence, read_presence, remove_presence, write_presence
 from btx.storage.requests import Request, RequestKind, take_requests, waiting_requests, write_request
 
@@ -29,6 +30,29 @@ def test_an_accounts_folder_names_everything_but_its_key(tmp_path: Path) -> None
     assert folder == tmp_path / "toy" / "live" / "spot" / account_mark("secret-key") / "real"
     assert kept == tmp_path / "toy" / "sim" / "spot" / account_mark("secret-key") / "mine"
     assert "secret" not in str(folder.relative_to(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("environment", "world", "name"),
+    [
+        (Environment.LIVE, None, "live"),
+        (Environment.PAPER, None, "live"),
+        (Environment.BACKTEST, None, "live"),
+        (Environment.TESTNET, None, "testnet"),
+        (Environment.SIM, "a1b2", "sim-a1b2"),
+    ],
+)
+def test_bars_of_one_world_never_lie_with_those_of_another(
+    tmp_path: Path, environment: Environment, world: str | None, name: str
+) -> None:
+    folder = history_folder(tmp_path, venue="binance", environment=environment, market="spot", world=world)
+
+    assert folder == tmp_path / "history" / "binance" / name / "spot"
+
+
+def test_a_simulated_world_without_a_mark_has_no_place_for_bars(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="this one has none"):
+        history_folder(tmp_path, venue="binance", environment=Environment.SIM, market="spot")
 
 
 def test_a_file_is_for_its_owner_alone_and_leaves_no_draft(tmp_path: Path) -> None:

@@ -207,13 +207,14 @@ def book_snapshot(row: Json, *, symbol: str) -> BookSnapshot:
 
 
 def book_delta(event: Json, *, symbol: str) -> BookDelta:
-    """Return ``depthUpdate``; spot says no previous id, the next ``U`` is this ``u`` + 1."""
+    """Return ``depthUpdate``; futures name the id before (``pu``), of spot the next ``U`` is this ``u`` + 1."""
     return BookDelta(
         symbol=symbol,
         bids=_levels(event["b"]),
         asks=_levels(event["a"]),
         first_sequence=int(event["U"]),
         last_sequence=int(event["u"]),
+        previous_sequence=int(event["pu"]) if "pu" in event else None,
         time_ns=from_ms(int(event["E"])),
     )
 

@@ -1,10 +1,14 @@
-"""Where Binance is, and the keys it wants."""
+"""Where Binance is, the keys it wants, and the adapter's own options."""
+
+import math
+
+import attrs
 
 from btx.errors import ConfigError, MissingSecretError
 from btx.model.venue import Endpoints, Environment
 from btx.ports import Context
 
-__all__ = ("endpoints", "require_keys", "stream_url")
+__all__ = ("Options", "book_stream", "endpoints", "options", "require_keys", "stream_url")
 
 # https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams and .../testnet; ccxt has the same.
 _STREAMS = {
@@ -12,7 +16,45 @@ _STREAMS = {
     Environment.PAPER: "wss://stream.binance.com:9443",
     Environment.TESTNET: "wss://stream.testnet.binance.vision",
 }
+# web-socket-streams, "Diff. Depth Stream", 2023-12-04.
+_BOOK_STREAMS = {0.1: "depth@100ms", 1.0: "depth"}
 _LONGEST_RECEIVE_WINDOW_MS = 60_000  # "Timing security" of the documentation's page on request security, 2026
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What ``btx.load("binance", options={...})`` may say: seconds."""
+
+    ping_interval_s: float = 10.0  # between two pings on a market stream
+    ping_timeout_s: float = 10.0  # for the answer, then the connection is lost
+    book_update_s: float = 0.1  # between two updates of a book: 0.1 or 1
+
+
+def options(context: Context) -> Options:
+    """Return the adapter's options.
+
+    Raises:
+        ConfigError: one is no positive number, or no speed that a stream has.
+    """
+    seconds = {}
+    for name, text in context.settings.options.items():
+        try:
+            seconds[name] = float(text)
+        except ValueError:
+            seconds[name] = math.nan
+        if not 0 < seconds[name] < math.inf:
+            raise ConfigError(f"options {name}={text!r}: give a positive number of seconds, like '10'")
+    found = Options(**seconds)
+    if found.book_update_s not in _BOOK_STREAMS:
+        raise ConfigError(
+            f"options book_update_s={found.book_update_s:g}: Binance updates books every 0.1 s, or every 1 s"
+        )
+    return found
+
+
+def book_stream(context: Context) -> str:
+    """Return what the diff depth stream of the wanted speed is called, after the symbol."""
+    return _BOOK_STREAMS[options(context).book_update_s]
 
 
 def endpoints(context: Context) -> Endpoints | None:

@@ -10,7 +10,17 @@ from collections.abc import Mapping
 
 from btx.model.venue import RateLimit
 
-__all__ = ("BOOK_DEPTH", "COSTS", "LIMITS", "OPEN_ORDERS_EACH", "PAGE", "STREAMS_PER_CONNECTION", "TRADES_SPAN_MS")
+__all__ = (
+    "BOOK_DEPTH",
+    "CONNECTION_LIFE_S",
+    "COSTS",
+    "LIMITS",
+    "MESSAGE_PAUSE_S",
+    "OPEN_ORDERS_EACH",
+    "PAGE",
+    "STREAMS_PER_CONNECTION",
+    "TRADES_SPAN_MS",
+)
 
 LIMITS = (
     RateLimit(name="weight", limit=6000, window_s=60.0, scope="ip"),
@@ -33,6 +43,12 @@ OPEN_ORDERS_EACH = 13
 STREAMS_PER_CONNECTION = 1024
 """https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams, "Websocket Limits", 2023-12-04."""
 
+MESSAGE_PAUSE_S = 0.25
+"""Between two messages of ours on a stream: the venue takes 5 a second, pings among them (same place)."""
+
+CONNECTION_LIFE_S = 86_400.0
+"""The same page, "General information": a single connection is only valid for 24 hours."""
+
 COSTS: Mapping[str, Mapping[str, int]] = {
     "time": {"weight": 1},
     "instruments": {"weight": 20},
@@ -49,7 +65,9 @@ COSTS: Mapping[str, Mapping[str, int]] = {
     "open_orders": {"weight": 80},
     "open_orders_one": {"weight": 6},
     "bars": {"weight": 2},
+    "archive": {},  # files on another host, which counts nothing
     "last_price": {"weight": 4},
     "trades": {"weight": 4},  # a page
     "book": {"weight": 50},
+    "book_top": {"weight": 5},  # at most 100 levels
 }

@@ -6,7 +6,7 @@ what ccxt makes of them are floats.
 
 import functools
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from btx.model.time import Interval, from_ms, to_ms
 from btx.model.venue import Environment
 from btx.ports import Context
 from btx_binance import codec
+from btx_binance.archive import Archive
 from btx_binance.config import endpoints, require_keys
 from btx_binance.errors import VERDICTS
 from btx_binance.limits import BOOK_DEPTH, OPEN_ORDERS_EACH, PAGE, TRADES_SPAN_MS
@@ -101,6 +102,8 @@ def api(context: Context) -> Api:
         endpoints=simulator,
         throttle=throttle,
         on_headers=functools.partial(_tell_usage, context.observe),
+        tap=context.tap,
+        proxy=context.settings.proxy,
     )
     context.resources.push_async_callback(client.close)
     made = Api(client=client)
@@ -318,6 +321,7 @@ class BinanceFeed:
     def __init__(self, context: Context) -> None:
         self._clock = context.clock
         self._api = api(context)
+        self._archive = Archive(context)
 
     async def bars(self, *, instrument: Instrument, interval: Interval, start_ns: int, end_ns: int) -> Sequence[Bar]:
         """Return one page of closed bars that open in ``[start_ns, end_ns)``, oldest first.
@@ -339,6 +343,12 @@ class BinanceFeed:
         now_ns = self._clock.market_ns()
         bars = (_read(codec.kline, row, symbol=instrument.symbol, interval=interval, now_ns=now_ns) for row in rows)
         return tuple(bar for bar in bars if bar.is_closed)
+
+    async def archive(
+        self, *, instrument: Instrument, interval: Interval, year: int, month: int
+    ) -> Sequence[Bar] | None:
+        """Return a whole month from Binance's public files, None where it has none; no key and no weight are needed."""
+        return await self._archive.bars(instrument, interval, year, month)
 
     async def last_price(self, *, symbol: str) -> Trade | None:
         """Return the latest public trade, None when there never was one.
@@ -363,21 +373,15 @@ class BinanceFeed:
 
     async def trades(
         self, *, instrument: Instrument, start_id: int | None = None, start_ns: int | None = None
-    ) -> AsyncIterator[Trade]:
-        """Yield aggregate trades from an id or a time on, oldest first, to the newest there is."""
+    ) -> Sequence[Trade]:
+        """Return one page of aggregate trades from an id or a time on, oldest first; with neither, the newest."""
         params: dict[str, Any] = {"symbol": instrument.venue_symbol, "limit": PAGE}
         if start_id is not None:
             params["fromId"] = start_id
         elif start_ns is not None:
             params["startTime"] = -to_ms(-start_ns)
-        while True:
-            rows = await self._api.client.ask("publicGetAggTrades", params)
-            for row in rows:
-                yield _read(codec.agg_trade, row, symbol=instrument.symbol)
-            if len(rows) < PAGE:
-                return
-            params.pop("startTime", None)
-            params["fromId"] = int(rows[-1]["a"]) + 1
+        rows = await self._api.client.ask("publicGetAggTrades", params)
+        return tuple(_read(codec.agg_trade, row, symbol=instrument.symbol) for row in rows)
 
 
 def _read(decode: Callable[..., T], raw: Any, **context: Any) -> T:

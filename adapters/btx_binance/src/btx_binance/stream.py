@@ -4,28 +4,33 @@ Source: https://developers.binance.com/docs/binance-spot-api-docs: web-socket-st
 (2023-12-04), user-data-stream, web-socket-api.
 """
 
+import asyncio
+import itertools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from cryptofeed.exchanges import Binance
+from websockets import ConnectionClosed
 
-from btx.bridges.cryptofeed import Parser, Send, bar, quote, run_socket, trade
-from btx.errors import DataError, NotSupportedError, TransportError
+from btx.bridges.cryptofeed import Parser, Send, SocketOptions, bar, quote, run_socket, trade
+from btx.errors import DataError, NotSupportedError, SubscriptionRefusedError, TransportError
 from btx.model.market import Bar, Quote, Trade
 from btx.model.time import from_ms
 from btx.model.venue import Channel, StreamState, StreamStatus, Subscription
-from btx.ports import Context, Sink, StreamEvent
+from btx.ports import Context, Sink, StreamEvent, Wanted
 from btx_binance import codec
-from btx_binance.config import require_keys, stream_url
-from btx_binance.limits import STREAMS_PER_CONNECTION
+from btx_binance.config import book_stream, options, require_keys, stream_url
+from btx_binance.limits import MESSAGE_PAUSE_S, STREAMS_PER_CONNECTION
 from btx_binance.rest import Api, api, tell_socket_usage
 
 __all__ = ("BinanceStream", "stream_names")
 
 _BATCH = 200  # streams in the address, or in one SUBSCRIBE: keeps the address below 8 kB
-_SUFFIXES = {Channel.TRADE: "aggTrade", Channel.QUOTE: "bookTicker", Channel.BOOK: "depth@100ms"}
+_ANSWER_S = 5.0  # for a SUBSCRIBE or UNSUBSCRIBE to be answered
+_SUFFIXES = {Channel.TRADE: "aggTrade", Channel.QUOTE: "bookTicker"}
+_BOOK = "depth@100ms"
 
 
 class BinanceStream:
@@ -35,58 +40,78 @@ class BinanceStream:
         self._context = context
         self._api = api(context)
 
-    async def run(self, *, subscriptions: Collection[Subscription], sink: Sink) -> None:
-        """Be one connection: connect, subscribe, tell SUBSCRIBED, push until cancelled.
+    async def run(self, *, wanted: Wanted, sink: Sink) -> None:
+        """Be one connection that carries what is wanted, until cancelled.
 
         Raises:
             TransportError: the connection is lost; the runtime dials again.
+            SubscriptionRefusedError: so it does, and seeks out what is refused if that goes on.
             AuthenticationError: dialling again would not help.
             NotSupportedError: account and market together, or more streams than a connection may carry.
             MissingSecretError: an account stream without a key.
         """
-        channels = {each.channel for each in subscriptions}
+        channels = {each.channel for each in wanted.now}
         if channels == {Channel.ACCOUNT}:
-            await self._run_account(sink)
-        if Channel.ACCOUNT in channels:
-            raise NotSupportedError("account and market streams of Binance are separate connections")
-        await self._run_market(subscriptions, sink)
+            await self._run_account(wanted.now, sink)
+        await self._run_market(wanted, sink)
 
-    async def _run_account(self, sink: Sink) -> None:
+    async def _run_account(self, subscriptions: frozenset[Subscription], sink: Sink) -> None:
         require_keys(self._context)
-        account = _AccountFrames(self._api, sink, self._context.observe)
+        account = _AccountFrames(self._api, sink, self._context.observe, subscriptions)
         await self._api.client.listen(
             subscribe=lambda exchange: exchange.authenticate({"type": "spot"}),
             on_frame=account.frame,
             on_fault=lambda detail: sink(StreamStatus(state=StreamState.FAULT, detail=detail)),
         )
 
-    async def _run_market(self, subscriptions: Collection[Subscription], sink: Sink) -> None:
-        names = stream_names(subscriptions)
-        symbols = {
-            each.instrument.venue_symbol: each.instrument.symbol
-            for each in subscriptions
-            if each.instrument is not None
-        }
-        url = f"{stream_url(self._context)}/stream?streams={'/'.join(names[:_BATCH])}"
-        await run_socket(url=url, handler=_MarketFrames(symbols, names[_BATCH:], sink))
+    async def _run_market(self, wanted: Wanted, sink: Sink) -> None:
+        first = wanted.now
+        book = book_stream(self._context)
+        names = stream_names(first, book=book)[:_BATCH]
+        frames = _MarketFrames(first, names, wanted, sink, pause_s=MESSAGE_PAUSE_S, book=book)
+        url = f"{stream_url(self._context)}/stream?streams={'/'.join(names)}"
+        mine = options(self._context)
+        pinged = SocketOptions(ping_interval_s=mine.ping_interval_s, ping_timeout_s=mine.ping_timeout_s)
+        reading = asyncio.ensure_future(
+            run_socket(
+                url=url,
+                handler=frames,
+                options=pinged,
+                tap=self._context.tap,
+                proxy=self._context.settings.proxy,
+            )
+        )
+        following = asyncio.ensure_future(frames.follow())
+        both = (reading, following)
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in both:
+                each.cancel()
+            outcomes = await asyncio.gather(*both, return_exceptions=True)
+        for error in outcomes:  # of the two the one that ended it; the other was cancelled
+            if isinstance(error, Exception):
+                raise error
 
 
-def stream_names(subscriptions: Collection[Subscription]) -> tuple[str, ...]:
-    """Return Binance's stream names, each once, in the order asked for.
+def stream_names(subscriptions: Collection[Subscription], *, book: str = _BOOK) -> tuple[str, ...]:
+    """Return Binance's stream names, each once, sorted; ``book`` is what the depth stream is called.
 
     Raises:
-        NotSupportedError: more than one connection may carry.
+        NotSupportedError: more than one connection may carry, or one that is no market stream.
     """
-    names = tuple(dict.fromkeys(map(_stream_name, subscriptions)))
+    names = tuple(sorted({_stream_name(each, book) for each in subscriptions}))
     if len(names) > STREAMS_PER_CONNECTION:
         raise NotSupportedError(f"{len(names)} streams on one connection: Binance allows {STREAMS_PER_CONNECTION}")
     return names
 
 
-def _stream_name(subscription: Subscription) -> str:
+def _stream_name(subscription: Subscription, book: str) -> str:
+    if subscription.channel is Channel.ACCOUNT:
+        raise NotSupportedError("account and market streams of Binance are separate connections")
     if subscription.instrument is None:
         raise NotSupportedError(f"a {subscription.channel.value} stream is of an instrument")
-    suffix = _SUFFIXES.get(subscription.channel, f"kline_{subscription.interval}")
+    suffix = {**_SUFFIXES, Channel.BOOK: book}.get(subscription.channel, f"kline_{subscription.interval}")
     return f"{subscription.instrument.venue_symbol.lower()}@{suffix}"
 
 
@@ -108,7 +133,7 @@ class _Reader(Parser, Binance):  # type: ignore[misc] # cryptofeed is untyped
                 return await self._read_bar(event)
             case "depthUpdate":
                 return codec.book_delta(event, symbol=self.exchange_symbol_to_std_symbol(event["s"]))
-            case None if "B" in event and "A" in event:
+            case None | "bookTicker" if "B" in event and "A" in event:
                 return await self._read_quote(event)
             case kind:
                 raise DataError(f"an event of kind {kind!r} was not asked for")
@@ -132,58 +157,128 @@ class _Reader(Parser, Binance):  # type: ignore[misc] # cryptofeed is untyped
             bid_quantity=Decimal(event["B"]),
             ask_quantity=Decimal(event["A"]),
             sequence=int(event["u"]),
-            time_ns=None,  # spot stamps no time on it
+            time_ns=from_ms(int(event["T"])) if "T" in event else None,  # spot stamps no time on it
         )
 
 
 class _MarketFrames:
-    """Reads a combined stream; the streams that do not fit into the address are subscribed after it opens."""
+    """Reads a combined stream, and keeps what it carries as it is wanted."""
 
-    def __init__(self, symbols: Mapping[str, str], rest: Sequence[str], sink: Sink) -> None:
-        self._reader = _Reader(symbols=symbols)
-        self._rest = rest
+    def __init__(
+        self,
+        first: frozenset[Subscription],
+        names: Collection[str],
+        wanted: Wanted,
+        sink: Sink,
+        *,
+        pause_s: float,
+        book: str,
+    ) -> None:
+        self._reader = _Reader(symbols=_symbols(first))
+        self._wanted = wanted
         self._sink = sink
-        self._sent = 0
-        self._send: Send | None = None
+        self._pause_s = pause_s
+        self._book = book
+        self._first = first
+        self._names = set(names)  # that are subscribed
+        self._told: frozenset[Subscription] | None = None
+        self._ids = itertools.count(1)
+        self._opened: asyncio.Future[Send] = asyncio.get_running_loop().create_future()
+        self._answers: dict[int, asyncio.Future[None]] = {}
 
     async def opened(self, send: Send) -> None:
-        self._send = send
-        await self._subscribe_more()
+        if self._names == set(stream_names(self._first, book=self._book)):
+            self._tell(self._first)
+        self._opened.set_result(send)
+
+    async def follow(self) -> None:
+        """Subscribe what the address did not hold, and from then on what changes.
+
+        Raises:
+            TransportError: the venue refused, or did not answer.
+            NotSupportedError: more streams than a connection may carry.
+        """
+        send = await self._opened
+        subscriptions = self._first
+        while True:
+            if subscriptions != self._told:
+                names = set(stream_names(subscriptions, book=self._book))
+                self._reader.learn(_symbols(subscriptions))
+                await self._ask(send, "UNSUBSCRIBE", sorted(self._names - names))
+                await self._ask(send, "SUBSCRIBE", sorted(names - self._names))
+                self._names = names
+                self._tell(subscriptions)
+            subscriptions = await self._wanted.changed(subscriptions)
+
+    def _tell(self, subscriptions: frozenset[Subscription]) -> None:
+        self._told = subscriptions
+        self._sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=subscriptions))
 
     async def frame(self, frame: str | bytes) -> None:
         message = json.loads(frame)
         if "stream" in message:
-            event = message["data"]
-            if event.get("e") == "serverShutdown":
-                raise TransportError("Binance closes this connection soon, and says so")
-            self._sink(await self._reader.read(event))
-        elif "result" in message and message["result"] is None:
-            await self._subscribe_more()
+            await self._event(message["data"])
+        elif message.get("e") == "serverShutdown":
+            self._closing()
         elif "error" in message or "code" in message:
-            raise TransportError(f"Binance refused a subscription: {message.get('error', message)}")
+            raise SubscriptionRefusedError(f"Binance refused a subscription: {message.get('error', message)}")
+        elif "result" in message and message["result"] is None:
+            answer = self._answers.get(message.get("id"))
+            if answer is not None and not answer.done():
+                answer.set_result(None)
         else:
             raise DataError("neither an event nor an answer")
 
     def fault(self, detail: str) -> None:
         self._sink(StreamStatus(state=StreamState.FAULT, detail=detail))
 
-    async def _subscribe_more(self) -> None:
-        """Send the next batch once the last was accepted; one at a time stays below 5 messages a second."""
-        batch = self._rest[self._sent : self._sent + _BATCH]
-        if not batch:
-            self._sink(StreamStatus(state=StreamState.SUBSCRIBED))
-            return
-        self._sent += len(batch)
-        assert self._send is not None
-        request = {"method": "SUBSCRIBE", "params": list(batch), "id": self._sent}
-        await self._send(json.dumps(request))
+    async def _event(self, event: Mapping[str, Any]) -> None:
+        if event.get("e") == "serverShutdown":
+            self._closing()
+        else:
+            self._sink(await self._reader.read(event))
+
+    def _closing(self) -> None:
+        """Web-socket-streams, "General WSS information", 2026: sent before the server goes, so that one dials anew."""
+        self._sink(StreamStatus(state=StreamState.CLOSING, detail="Binance closes this connection soon"))
+
+    async def _ask(self, send: Send, method: str, names: Sequence[str]) -> None:
+        """Send what is to change batch by batch, each after the last was accepted."""
+        for start in range(0, len(names), _BATCH):
+            number = next(self._ids)
+            answer = self._answers[number] = asyncio.get_running_loop().create_future()
+            request = {"method": method, "params": names[start : start + _BATCH], "id": number}
+            try:
+                await send(json.dumps(request))
+                async with asyncio.timeout(_ANSWER_S):
+                    # Both: at most five messages a second may leave, however fast the answers are.
+                    await asyncio.gather(answer, asyncio.sleep(self._pause_s))
+            except TimeoutError:
+                raise TransportError(f"Binance did not answer a {method} within {_ANSWER_S:.0f} s") from None
+            except ConnectionClosed as error:
+                raise TransportError(f"Binance was not told what is wanted: {error}") from None
+            finally:
+                del self._answers[number]
+
+
+def _symbols(subscriptions: Collection[Subscription]) -> dict[str, str]:
+    return {
+        each.instrument.venue_symbol: each.instrument.symbol for each in subscriptions if each.instrument is not None
+    }
 
 
 class _AccountFrames:
     """Reads the user data stream; every event on its own, before ccxt could fold two into one."""
 
-    def __init__(self, shared: Api, sink: Sink, observe: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        shared: Api,
+        sink: Sink,
+        observe: Callable[[str, int], None],
+        subscriptions: frozenset[Subscription],
+    ) -> None:
         self._api = shared
+        self._subscriptions = subscriptions
         self._sink = sink
         self._observe = observe
 
@@ -194,7 +289,7 @@ class _AccountFrames:
             tell_socket_usage(self._observe, message)
             result = message.get("result")
             if message.get("status") == 200 and isinstance(result, dict) and "subscriptionId" in result:
-                self._sink(StreamStatus(state=StreamState.SUBSCRIBED))
+                self._sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=self._subscriptions))
             return False
         self._event(event)
         return True

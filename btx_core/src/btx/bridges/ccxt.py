@@ -13,12 +13,14 @@ What is changed, and why (ccxt 4.5, each seen to happen):
 
 import asyncio
 import enum
+import json
 import logging
 import math
 import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextvars import ContextVar
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -27,7 +29,7 @@ import attrs
 import ccxt
 from ccxt.async_support.base.exchange import BaseExchange
 
-from btx.config import Secret
+from btx.config import Secret, proxy_for, proxy_secrets
 from btx.errors import (
     AuthenticationError,
     BtxError,
@@ -43,7 +45,9 @@ from btx.errors import (
     UnknownSymbolError,
     VenueError,
 )
+from btx.model.frames import Frame, FrameKind
 from btx.model.venue import Endpoints
+from btx.ports import Tap
 
 __all__ = ("Answer", "Client", "Operation", "Throttle", "Verdict", "Verdicts", "loopback", "scrub", "translate")
 
@@ -54,6 +58,9 @@ _SUBSCRIBE_S = 10.0  # a venue that has not acknowledged by then is taken for de
 _HANG_UP_S = 0.5  # how long the closing handshake may take before the socket is cut
 _LIMIT_DEFAULT_S = 60.0  # when a venue says "too fast" without saying for how long: one window of a minute
 _FAULT_LENGTH = 300
+_KEPT_HEADERS = ("content-type", "date", "retry-after", "x-")  # of an answer, in a recording
+
+_answering: ContextVar[int | None] = ContextVar("_answering", default=None)  # the number of this task's request
 
 # ccxt's own log says every request with its key and signature, so it is not kept.
 _silent = logging.getLogger(f"{__name__}.silent")
@@ -218,6 +225,10 @@ def _unanswered(error: Exception, *, venue: str, operation: Operation, secrets: 
     """Judge a failure in which the venue said nothing: by what stands below ccxt's exception."""
     wrapped = error.args[0] if error.args else None  # on a socket ccxt puts one exception into the other
     below = error.__cause__ or (wrapped if isinstance(wrapped, Exception) else None)
+    if isinstance(below, aiohttp.ClientProxyConnectionError):
+        return TransportError(f"{venue} was not reached: its proxy {below.host}:{below.port} does not answer")
+    if isinstance(below, aiohttp.ClientHttpProxyError):
+        return TransportError(f"{venue} was not reached: its proxy refuses: {below.status} {below.message}")
     if isinstance(below, _NEVER_LEFT) or isinstance(error, ccxt.ExchangeClosedByUser):
         return TransportError(f"{venue} was not reached: {scrub(str(below or error), secrets)}")
     if isinstance(error, ccxt.AuthenticationError):  # ccxt looks for the key before it sends
@@ -273,6 +284,8 @@ class _Hardened(BaseExchange):
     listener: "_Listener | None" = None
     answer_headers: Mapping[str, str] = {}
     on_headers: Callable[[Mapping[str, str]], None] | None = None
+    tap: Tap | None = None
+    proxy_asked: Secret | None = None
 
     def nonce(self) -> int:
         return self.wire_ms()
@@ -289,6 +302,35 @@ class _Hardened(BaseExchange):
             self.tcp_connector = aiohttp.TCPConnector(ssl=self.ssl_context, resolver=aiohttp.ThreadedResolver())
             self.session = aiohttp.ClientSession(connector=self.tcp_connector, trust_env=self.aiohttp_trust_env)
         super().open(lazy)
+
+    async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        # Read by ccxt before it first waits, so that no other request comes between.
+        self.aiohttp_proxy = proxy_for(url, self.proxy_asked)
+        tap = self.tap
+        if tap is None:
+            return await super().fetch(url, method, headers, body)
+        number = tap.number()
+        tap(Frame(kind=FrameKind.REQUEST, connection=number, url=url, method=method, text=body or ""))
+        _answering.set(number)
+        try:
+            return await super().fetch(url, method, headers, body)
+        except BaseException as error:
+            if _answering.get() is not None:  # nothing came
+                kind = type(error.__cause__ or error).__name__
+                tap(Frame(kind=FrameKind.ANSWER, connection=number, text=kind))
+            raise
+        finally:
+            _answering.set(None)
+
+    def on_rest_response(  # noqa: PLR0917 -- ccxt's signature
+        self, code: Any, reason: Any, url: Any, method: Any, headers: Any, body: Any, *request: Any
+    ) -> Any:
+        number = _answering.get()
+        if self.tap is not None and number is not None:
+            _answering.set(None)
+            kept = {name: text for name, text in headers.items() if name.lower().startswith(_KEPT_HEADERS)}
+            self.tap(Frame(kind=FrameKind.ANSWER, connection=number, text=body, code=code, headers=kept))
+        return super().on_rest_response(code, reason, url, method, headers, body, *request)
 
     def ws_dial_delay(self, _url: str) -> float:
         return 0.0  # who dials decides when
@@ -317,6 +359,9 @@ class _Hardened(BaseExchange):
         if "handle_message" not in vars(socket_client):
             socket_client.handle_message = self._guarded(socket_client.handle_message)
             socket_client.future = _looked_at(socket_client.future)
+            socket_client.proxy = proxy_for(url, self.proxy_asked)
+            if self.tap is not None:
+                _tee(socket_client, self.tap)
         return socket_client
 
     def _guarded(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -370,6 +415,47 @@ def _looked_at(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return made
 
     return future
+
+
+def _tee(socket_client: Any, tap: Tap) -> None:
+    """Tell ``tap`` what passes over a socket of ccxt's."""
+    number = tap.number()
+    handle, send, connected = socket_client.handle_message, socket_client.send, socket_client.on_connected_callback
+    close = socket_client.aiohttp_close
+    is_open = False
+
+    def on_connected(client: Any, *rest: Any) -> Any:
+        nonlocal is_open
+        is_open = True
+        tap(Frame(kind=FrameKind.OPENED, connection=number, url=socket_client.url))
+        return connected(client, *rest)
+
+    def on_message(message: Any) -> None:
+        if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
+            tap(Frame(kind=FrameKind.RECEIVED, connection=number, text=message.data))
+        elif message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}:
+            closed(message.data if isinstance(message.data, int) else None)
+        handle(message)
+
+    async def on_send(message: Any) -> None:
+        await send(message)
+        text = message if isinstance(message, str) else json.dumps(message)
+        tap(Frame(kind=FrameKind.SENT, connection=number, text=text))
+
+    async def on_close() -> None:
+        closed(None)
+        await close()
+
+    def closed(code: int | None) -> None:
+        nonlocal is_open
+        if is_open:
+            is_open = False
+            tap(Frame(kind=FrameKind.CLOSED, connection=number, code=code))
+
+    socket_client.handle_message = on_message
+    socket_client.send = on_send
+    socket_client.on_connected_callback = on_connected
+    socket_client.aiohttp_close = on_close
 
 
 def _attach(error: Exception, status: Any, reason: Any, reply: Any, headers: Any) -> None:
@@ -430,10 +516,13 @@ class Client:
         endpoints: Endpoints | None = None,
         throttle: Throttle | None = None,
         on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        tap: Tap | None = None,
+        proxy: Secret | None = None,
     ) -> None:
         """Build the instance; nothing is sent. ``endpoints`` are a simulator's, None the venue's own.
 
-        ``on_headers`` is given those of every answer, whatever it says.
+        ``on_headers`` is given those of every answer, whatever it says; ``tap`` hears all there is.
+        ``proxy`` as for :func:`btx.config.proxy_for`.
         """
         name = exchange_class.__name__
         self.exchange = type(name, (_Hardened, exchange_class), {})(
@@ -448,6 +537,8 @@ class Client:
         self.exchange.wire_ms = wire_ms
         self.exchange.gate = throttle
         self.exchange.on_headers = on_headers
+        self.exchange.tap = tap
+        self.exchange.proxy_asked = proxy
         if sandbox:
             self.exchange.set_sandbox_mode(True)
         if endpoints is not None:
@@ -456,7 +547,7 @@ class Client:
         self._venue = venue
         self._verdicts = verdicts
         self._wire_ms = wire_ms
-        self._secrets = (api_key.reveal(), api_secret.reveal())
+        self._secrets = (api_key.reveal(), api_secret.reveal(), *proxy_secrets(proxy or Secret("")))
 
     async def ask(self, endpoint: str, params: Mapping[str, Any], *, operation: Operation = Operation.READ) -> Any:
         """Send one request, once, to an implicit ccxt endpoint (``publicGetTime``) and return its raw JSON.

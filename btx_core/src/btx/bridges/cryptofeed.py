@@ -12,7 +12,7 @@ to :mod:`btx.rules.book` as it is.
 """
 
 import atexit
-import ipaddress
+import functools
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
@@ -24,12 +24,15 @@ import websockets
 from cryptofeed.defines import SELL
 from cryptofeed.feed import Feed
 from cryptofeed.symbols import Symbols
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
+from btx.config import Secret, proxy_for
 from btx.errors import TransportError
+from btx.model.frames import Frame, FrameKind
 from btx.model.market import Bar, Quote, Trade
 from btx.model.order import Side
 from btx.model.time import Interval
+from btx.ports import Tap
 
 __all__ = ("Parser", "SocketHandler", "SocketOptions", "bar", "quote", "run_socket", "trade")
 
@@ -37,6 +40,7 @@ Send = Callable[[str], Awaitable[None]]
 
 _FAULT_LENGTH = 300
 _serial = itertools.count()
+_interval = functools.cache(Interval.parse)  # a dozen texts, in every frame of a bar
 
 
 class Parser(Feed):
@@ -56,6 +60,11 @@ class Parser(Feed):
         atexit.unregister(self.http_conn.__del__)  # it would keep every parser until the process ends
         self._parsed: Any = None
         self.callbacks: dict[str, list[Any]] = {channel: [self._keep] for channel in self.callbacks}
+
+    def learn(self, symbols: Mapping[str, str]) -> None:
+        """Parse these symbols of the venue, too."""
+        self.exchange_symbol_mapping.update(symbols)
+        self.normalized_symbol_mapping.update({symbol: venue_symbol for venue_symbol, symbol in symbols.items()})
 
     async def _keep(self, parsed: Any, _receipt_s: float) -> None:
         self._parsed = parsed
@@ -102,7 +111,7 @@ def bar(parsed: Any, *, open_ns: int, close_ns: int, quote_volume: Decimal | Non
     """Return cryptofeed's Candle as ours; ``close_ns`` is exclusive."""
     return Bar(
         symbol=parsed.symbol,
-        interval=Interval.parse(parsed.interval),
+        interval=_interval(parsed.interval),
         open_ns=open_ns,
         close_ns=close_ns,
         open=parsed.open,
@@ -141,13 +150,25 @@ class SocketHandler(Protocol):
         """A frame could not be read."""
 
 
-async def run_socket(*, url: str, handler: SocketHandler, options: SocketOptions | None = None) -> NoReturn:
+async def run_socket(
+    *,
+    url: str,
+    handler: SocketHandler,
+    options: SocketOptions | None = None,
+    tap: Tap | None = None,
+    proxy: Secret | None = None,
+) -> NoReturn:
     """Be one connection until it is lost or cancelled; a frame that cannot be read does not end it.
+
+    ``tap`` hears every frame before it is read; ``proxy`` as for :func:`btx.config.proxy_for`.
 
     Raises:
         TransportError: it could not be made, was closed, or fell silent.
     """
     options = options or SocketOptions()
+    through = proxy_for(url, proxy)
+    place = urlsplit(through or "")
+    via = f" through the proxy {place.hostname}:{place.port}" if through else ""
     host = urlsplit(url).netloc
     try:
         async with connect(
@@ -159,17 +180,37 @@ async def run_socket(*, url: str, handler: SocketHandler, options: SocketOptions
             close_timeout=options.close_timeout_s,
             max_queue=options.max_queue,
             max_size=options.max_frame_bytes,
-            proxy=None if _is_loopback(url) else True,
+            proxy=through,
         ) as connection:
-            await handler.opened(connection.send)
-            async for frame in connection:
-                await _read(handler, frame)
+            if tap is not None:
+                await _read_tapped(connection, handler, url, tap)
+            else:
+                await handler.opened(connection.send)
+                async for frame in connection:
+                    await _read(handler, frame)
             reason = f"closed by the venue ({connection.close_code} {connection.close_reason or ''})"
     except websockets.ConnectionClosed as error:
         reason = f"{error}"
     except (OSError, TimeoutError, websockets.WebSocketException) as error:
         reason = f"{type(error).__name__}: {error}"
-    raise TransportError(f"{host}: {reason}")
+    raise TransportError(f"{host}{via}: {reason}")
+
+
+async def _read_tapped(connection: ClientConnection, handler: SocketHandler, url: str, tap: Tap) -> None:
+    number = tap.number()
+    tap(Frame(kind=FrameKind.OPENED, connection=number, url=url))
+
+    async def send(text: str) -> None:
+        await connection.send(text)
+        tap(Frame(kind=FrameKind.SENT, connection=number, text=text))
+
+    try:
+        await handler.opened(send)
+        async for frame in connection:
+            tap(Frame(kind=FrameKind.RECEIVED, connection=number, text=frame))
+            await _read(handler, frame)
+    finally:
+        tap(Frame(kind=FrameKind.CLOSED, connection=number, code=connection.close_code))
 
 
 async def _read(handler: SocketHandler, frame: str | bytes) -> None:
@@ -179,11 +220,3 @@ async def _read(handler: SocketHandler, frame: str | bytes) -> None:
         raise
     except Exception as error:  # noqa: BLE001 -- one bad frame must not cost the connection; it is told
         handler.fault(f"{type(error).__name__}: {error} in {frame!r}"[:_FAULT_LENGTH])
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,28 +1,28 @@
 """Live data: closed bars of a session on backtrader's lines."""
 
 import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import backtrader as bt
 
-from btx.bt.timeframes import interval_of, to_backtrader
-from btx.errors import BtxError, ConfigError
+from btx.bt.clones import LiveClone, clone_of, named
+from btx.bt.folds import close_ns_of, has_own_bar, replay, resample, restart, write
+from btx.bt.market import Asked, Market
+from btx.errors import BtxError
 from btx.model.instrument import Instrument
-from btx.model.market import Bar
-from btx.model.time import NS_PER_DAY, Interval, IntervalUnit, from_ms, to_ms
-from btx.rules.bars import BarFold, fold_bar
-from btx.runtime.mailbox import BarItem, FeedEnd, FeedLive, FeedLost, Mailbox
+from btx.model.market import Bar, FillerBar, OnGap
+from btx.model.time import NS_PER_S, Interval, iso
+from btx.runtime.mailbox import BarItem, FeedDelayed, FeedEnd, FeedGap, FeedLive, FeedLost, Mailbox
+from btx.runtime.prints import Making
 
 if TYPE_CHECKING:
     from btx.bt.run import Loop
     from btx.bt.store import LiveStore
 
-__all__ = ("DataSpec", "LiveClone", "LiveFeed", "feed_of")
+__all__ = ("DataSpec", "LiveFeed", "feed_of")
 
-_EPOCH_DAYS = 719_163.0  # 1970-01-01 as backtrader counts days
-_PRICES = ("open", "high", "low", "close", "volume")
+_SHORTEST_AGE_NS = 10 * NS_PER_S  # bars of seconds, or of trades, may be so old for an order at least
 
 
 @attrs.frozen(kw_only=True)
@@ -31,13 +31,17 @@ class DataSpec:
 
     store: "LiveStore"
     symbol: str
-    interval: Interval
+    interval: Interval  # of the bars the session delivers
+    whole: Interval  # that are made of them here
+    making: Making | None = None  # they are made of trades, and how
     history_ns: int | None = None
     history_bars: int | None = None
     start_ns: int | None = None
     end_ns: int | None = None
     historical: bool = False
     max_signal_age_ns: int | None = None
+    on_gap: OnGap = OnGap.HALT
+    beside: Asked = Asked()  # noqa: RUF009 -- frozen
 
     @property
     def has_history(self) -> bool:
@@ -45,145 +49,20 @@ class DataSpec:
         return self.historical or any(x is not None for x in (self.history_ns, self.history_bars, self.start_ns))
 
 
-class _Folder:
-    """A filter that makes longer bars of the bars of a data; what is not whole yet is taken out.
-
-    Stock resamplers close a bar by the wall clock, before its last part has
-    come, and cut weeks and months one bar too late.  This one goes by the open
-    and close times of the parts alone.  A bar whose first part was not seen, or
-    that misses one, is left out: ask the venue for it with ``getdata``.
-    """
-
-    def __init__(self, data: Any, interval: Interval) -> None:
-        self._source: Interval = data.interval
-        self._symbol = str(data._name)
-        self._fold = BarFold(interval=interval)
-
-    def __call__(self, data: Any) -> bool:
-        self._fold, closed = fold_bar(self._fold, self._part(data))
-        if not closed:
-            data.backwards()
-            return True
-        _write(data.lines, closed[0])
-        return False
-
-    def _part(self, data: Any) -> Bar:
-        open_ns = from_ms(int(data.lines.ts_ms[0]))
-        values: dict[str, Any] = {name: Decimal(repr(getattr(data.lines, name)[0])) for name in _PRICES}
-        close_ns = self._source.close_of(open_ns)
-        return Bar(
-            symbol=self._symbol,
-            interval=self._source,
-            open_ns=open_ns,
-            close_ns=close_ns,
-            is_closed=True,
-            **values,
-        )
-
-
-def _fold(data: Any, timeframe: Any, compression: int, options: dict[str, Any]) -> None:
-    if options:
-        raise ConfigError(
-            f"resampledata on live data takes timeframe and compression, not {', '.join(sorted(options))}: "
-            "bars carry their exact close, edges and sessions need no option"
-        )
-    interval, part = interval_of(timeframe, compression), data.interval
-    whole_ns = NS_PER_DAY if interval.unit is IntervalUnit.MONTH else interval.nominal_ns
-    if interval == part or interval.nominal_ns < part.nominal_ns or whole_ns % part.nominal_ns:
-        raise ConfigError(f"{interval} bars cannot be made of {part} bars: choose a multiple of {part}")
-    data.addfilter(_Folder(data, interval))
-    data.interval = interval
-    data._timeframe, data._compression = data.p.timeframe, data.p.compression = to_backtrader(interval)
-
-
-def _no_replay() -> None:
-    raise ConfigError("replaydata needs ticks, and live datas are closed bars: use a shorter timeframe of getdata")
-
-
-def _write(lines: Any, bar: Bar) -> None:
-    lines.datetime[0] = _EPOCH_DAYS + bar.close_ns / NS_PER_DAY
-    for name in _PRICES:
-        getattr(lines, name)[0] = float(getattr(bar, name))
-    lines.openinterest[0] = 0.0
-    lines.ts_ms[0] = float(to_ms(bar.open_ns))
-
-
-def _has_own_bar(data: Any) -> bool:
-    """Say whether a bar waits inside backtrader: pushed back, or rewound because its time has not come."""
-    return bool(data._barstack or data._barstash or data.lines[0].lencount < data.buflen())
-
-
-class LiveClone(bt.feed.DataClone):
-    """A data that follows another, for ``resampledata`` and ``copyas``; loses no bar where the stock one does.
-
-    The stock clone counts a rewound bar twice and skips the next, ends when its
-    source is merely quiet, and knows nothing of the extra line.
-    """
-
-    # What this class shares with LiveFeed stands in both: a base of its own would double backtrader's lines.
-    lines: Any = ("ts_ms",)  # backtrader makes an object of it
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.interval: Interval = self.data.interval
-        self._folds = False
-
-    def advance(self, size: int = 1, datamaster: Any = None, ticks: bool = True) -> None:
-        bt.feed.AbstractDataBase.advance(self, size, datamaster, ticks)
-
-    def next(self, datamaster: Any = None, ticks: bool = True) -> Any:
-        if not _has_own_bar(self) and len(self.data) <= self._dlen:
-            return False if _is_over(self) else None
-        return super().next(datamaster, ticks)
-
-    def _load(self) -> bool | None:
-        if super()._load():
-            return True
-        return False if _is_over(self) else None
-
-    def _check(self, forcedata: Any = None) -> None:
-        """Nothing: no bar is closed by the wall clock."""
-
-    def do_qcheck(self, onoff: Any, qlapse: Any) -> None:
-        """Nothing: the loop waits, not the data."""
-
-    def clone(self, **kwargs: Any) -> "LiveClone":
-        """Return a data that follows this one."""
-        return _clone_of(self, kwargs)
-
-    def copyas(self, _dataname: str, **kwargs: Any) -> "LiveClone":
-        """Return a data that follows this one under another name."""
-        return _named(self.clone(**kwargs), _dataname)
-
-    def resample(self, *, timeframe: Any = bt.TimeFrame.Days, compression: int = 1, **options: Any) -> None:
-        """Make longer bars of what is followed.
-
-        Raises:
-            ConfigError: they are not longer, or an option was given that live data have no use for.
-        """
-        _fold(self, timeframe, compression, options)
-        self._folds = True
-
-    def replay(self, **_options: Any) -> None:
-        """Refuse.
-
-        Raises:
-            ConfigError: always.
-        """
-        _no_replay()
-
-    def qbuffer(self, savemem: int = 0, replaying: bool = False) -> None:
-        super().qbuffer(savemem=savemem, replaying=replaying or self._folds)
-
-
 class LiveFeed(bt.feed.DataBase):
     """Closed bars of one instrument: history first (DELAYED), then LIVE.
 
     A bar is stamped with its close, the right edge; the venue's open time in
-    milliseconds is in the extra line ``ts_ms``.  After a cut (CONNBROKEN) what
-    was missed comes first (DELAYED), then LIVE again; DISCONNECTED is the end.
-    Made by ``store.getdata``.
+    milliseconds is in the extra line ``ts_ms``.  ``notify_data`` is told CONNECTED
+    at the start, DELAYED with history, then LIVE.  After a cut (CONNBROKEN) what
+    was missed comes first (DELAYED), then LIVE again; while the stream stays down
+    bars come late (DELAYED), each once.  DISCONNECTED is the end.  GAP says that
+    bars could not be had, with ``start``, ``end`` (datetimes), ``reason`` and
+    ``filled``.  Made by ``store.getdata``.
     """
+
+    GAP = 8
+    _NOTIFNAMES = (*bt.feed.AbstractDataBase._NOTIFNAMES, "GAP")
 
     lines: Any = ("ts_ms",)  # backtrader makes an object of it
     # Crypto trades around the clock: with the default session end a bar that closes at midnight opens the next day.
@@ -193,9 +72,12 @@ class LiveFeed(bt.feed.DataBase):
         self.interval = self.spec.interval  # of the bars it delivers
         self.is_over = False
         self.is_live = False
-        self.is_starting = True  # it was never live
+        self.is_starting = True  # it was never live, nor is its history whole
+        self.is_polled = False  # its bars are asked for as they close
+        self.is_filler = False  # the present bar stands for one that could not be had
         self.phase = 0  # counts the changes between history and live
         self.may_deliver = False  # the loop's word for this pass
+        self.market = Market(self, self.spec.beside)
         self._folds = False
         self._mailbox: Mailbox[BarItem] | None = None
         self._loop: Loop | None = None
@@ -224,15 +106,26 @@ class LiveFeed(bt.feed.DataBase):
         return self.store.session.instrument(self.symbol)
 
     @property
+    def is_started(self) -> bool:
+        """A run has begun, and has not ended."""
+        return self._mailbox is not None
+
+    @property
     def max_signal_age_ns(self) -> int:
         """How old the last bar may be when an order leaves."""
         age_ns = self.spec.max_signal_age_ns
-        return age_ns if age_ns is not None else self.interval.nominal_ns
+        return age_ns if age_ns is not None else max(self.interval.nominal_ns, _SHORTEST_AGE_NS)
 
     @property
     def last_close_ns(self) -> int:
         """Close time of the bar the strategy sees now."""
-        return self.interval.close_of(from_ms(int(self.lines.ts_ms[0])))
+        return close_ns_of(self.lines)
+
+    @property
+    def end_of_data_ns(self) -> int:
+        """Up to which market time this data is complete, once it is over."""
+        now_ns = self.store.session.clock.market_ns()
+        return now_ns if self.spec.end_ns is None else min(now_ns, self.spec.end_ns)
 
     @property
     def next_close_ns(self) -> int | None:
@@ -243,7 +136,12 @@ class LiveFeed(bt.feed.DataBase):
     @property
     def is_behind(self) -> bool:
         """It delivers history, or what a cut made it miss."""
-        return not self.is_live and not self.is_over
+        return not self.is_live and not self.is_over and not self.is_polled
+
+    @property
+    def backlog(self) -> int:
+        """How many bars wait for the strategy: more than one says that it is too slow."""
+        return len(self._mailbox) if self._mailbox is not None else 0
 
     @property
     def has_control(self) -> bool:
@@ -263,6 +161,12 @@ class LiveFeed(bt.feed.DataBase):
                 case FeedLive():
                     self._change_phase(is_live=True, status=self.LIVE)
                     self.is_starting = False
+                case FeedDelayed():
+                    self._change_phase(is_live=False, status=self.DELAYED)
+                    self.is_polled = True
+                    self.is_starting = False
+                case FeedGap() as gap:
+                    self._tell_gap(gap)
                 case FeedLost(reason=reason):
                     self._change_phase(is_live=False, status=self.CONNBROKEN, reason=reason)
                 case FeedEnd(error=error):
@@ -273,8 +177,18 @@ class LiveFeed(bt.feed.DataBase):
 
     def _change_phase(self, *, is_live: bool, status: int, **details: str) -> None:
         self.is_live = is_live
+        self.is_polled = False
         self.phase += 1
         self.put_notification(status, **details)
+
+    def _tell_gap(self, gap: FeedGap) -> None:
+        details = {
+            "start": _moment(gap.start_ns),
+            "end": _moment(gap.end_ns),
+            "reason": gap.reason,
+            "filled": gap.is_filled,
+        }
+        self.notifs.append((self.GAP, (), details))  # not put_notification: each is told, and none is a state
 
     # --- what backtrader asks ----------------------------------------------------------------------------
 
@@ -290,15 +204,19 @@ class LiveFeed(bt.feed.DataBase):
     def start(self) -> None:
         super().start()
         self.store.start(data=self)
-        self.is_over = self.is_live = self.may_deliver = False
+        self.is_over = self.is_live = self.is_polled = self.is_filler = self.may_deliver = False
         self.is_starting = True
+        restart(self)
         self._mailbox = self.store.open_bars(self)
+        self.notifs.append((self.CONNECTED, (), {}))  # put_notification takes it for what was told last
+        self.market.start()
         if self.spec.has_history:
             self.put_notification(self.DELAYED)
 
     def stop(self) -> None:
         super().stop()
         if self._mailbox is not None:
+            self.market.stop()
             self.store.session.close_bars(self._mailbox)
             self._mailbox = None
 
@@ -314,7 +232,7 @@ class LiveFeed(bt.feed.DataBase):
 
     def next(self, datamaster: Any = None, ticks: bool = True) -> Any:
         # The stock method costs two rounds over all lines even when there is nothing.
-        if not _has_own_bar(self) and not self.may_deliver:
+        if not has_own_bar(self) and not self.may_deliver:
             return False if self.is_over else None
         return super().next(datamaster, ticks)
 
@@ -326,16 +244,21 @@ class LiveFeed(bt.feed.DataBase):
         assert isinstance(bar, Bar), "the loop lets a feed deliver only when its next item is a bar"
         if not self.is_live:
             self.put_notification(self.DELAYED)
-        _write(self.lines, bar)
+        self.is_filler = isinstance(bar, FillerBar)
+        write(self.lines, bar)
         return True
 
     def clone(self, **kwargs: Any) -> LiveClone:
-        """Return a data that follows this one."""
-        return _clone_of(self, kwargs)
+        """Return a data that follows this one.
+
+        Raises:
+            ConfigError: this one is replayed.
+        """
+        return clone_of(self, kwargs)
 
     def copyas(self, _dataname: str, **kwargs: Any) -> LiveClone:
         """Return a data that follows this one under another name."""
-        return _named(self.clone(**kwargs), _dataname)
+        return named(self.clone(**kwargs), _dataname)
 
     def resample(self, *, timeframe: Any = bt.TimeFrame.Days, compression: int = 1, **options: Any) -> None:
         """Make longer bars of the venue's.
@@ -343,19 +266,25 @@ class LiveFeed(bt.feed.DataBase):
         Raises:
             ConfigError: they are not longer, or an option was given that live data have no use for.
         """
-        _fold(self, timeframe, compression, options)
+        resample(self, timeframe, compression, options)
         self._folds = True
 
-    def replay(self, **_options: Any) -> None:
-        """Refuse.
+    def replay(self, *, timeframe: Any = bt.TimeFrame.Days, compression: int = 1, **options: Any) -> None:
+        """Show longer bars that grow with each of the venue's.
 
         Raises:
-            ConfigError: always.
+            ConfigError: as for :meth:`resample`.
         """
-        _no_replay()
+        replay(self, timeframe, compression, options)
+        self._folds = True
 
     def qbuffer(self, savemem: int = 0, replaying: bool = False) -> None:
         super().qbuffer(savemem=savemem, replaying=replaying or self._folds)
+
+
+def _moment(time_ns: int) -> datetime.datetime:
+    """Return a time as backtrader shows its own: in UTC, without saying so."""
+    return datetime.datetime.fromisoformat(iso(time_ns)).replace(tzinfo=None)
 
 
 def feed_of(data: Any) -> LiveFeed | None:
@@ -363,19 +292,3 @@ def feed_of(data: Any) -> LiveFeed | None:
     while data is not None and not isinstance(data, LiveFeed):
         data = data.p.dataname if isinstance(data, bt.feed.DataClone) else None
     return data
-
-
-def _clone_of(data: Any, params: dict[str, Any]) -> LiveClone:
-    make: Any = LiveClone  # its arguments are backtrader params, which no checker sees
-    clone: LiveClone = make(dataname=data, **params)
-    return clone
-
-
-def _is_over(clone: LiveClone) -> bool:
-    feed = feed_of(clone)
-    return feed is not None and feed.is_over
-
-
-def _named(clone: LiveClone, name: str) -> LiveClone:
-    clone._dataname = clone._name = name
-    return clone

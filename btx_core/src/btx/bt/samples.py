@@ -1,13 +1,14 @@
 """A plain strategy to try things with; nothing in it knows btx."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import backtrader as bt
 
+from btx.bt.backtest import BacktestStore
 from btx.bt.store import LiveStore
 
-__all__ = ("SmaCross", "sma_cross_cerebro")
+__all__ = ("SmaCross", "Watch", "sma_cross_cerebro", "watch_cerebro")
 
 
 class SmaCross(bt.Strategy):
@@ -39,7 +40,7 @@ class SmaCross(bt.Strategy):
                 self.working[data] = self.close(data=data)
 
 
-def sma_cross_cerebro(store: LiveStore, symbols: Iterable[str]) -> Any:
+def sma_cross_cerebro(store: LiveStore | BacktestStore, symbols: Iterable[str]) -> Any:
     """Return a cerebro with the strategy, a stock sizer and 1m bars of ``symbols``: the ten lines of the README."""
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker())
@@ -47,4 +48,21 @@ def sma_cross_cerebro(store: LiveStore, symbols: Iterable[str]) -> Any:
         cerebro.adddata(store.getdata(dataname=symbol, timeframe=bt.TimeFrame.Minutes))
     cerebro.addstrategy(SmaCross)
     cerebro.addsizer(bt.sizers.PercentSizer, percents=30)
+    return cerebro
+
+
+class Watch(bt.Strategy):
+    """Does nothing: its datas are what counts."""
+
+    def next(self) -> None:
+        """Let the bar pass."""
+
+
+def watch_cerebro(store: LiveStore, feeds: Iterable[Mapping[str, Any]], strategy: type[Any] = Watch) -> Any:
+    """Return a cerebro that feeds a strategy; ``feeds`` are the arguments of ``store.getdata``."""
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.setbroker(store.getbroker(on_stop="keep"))
+    for feed in feeds:
+        cerebro.adddata(store.getdata(**feed))
+    cerebro.addstrategy(strategy)
     return cerebro

@@ -1,36 +1,43 @@
 """The store of one account: what ``btx.load`` returns and ``cerebro`` starts and stops."""
 
 import datetime
-import difflib
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import backtrader as bt
 
 from btx.bt.broker import LiveBroker
 from btx.bt.feed import DataSpec, LiveFeed
+from btx.bt.market import asked
 from btx.bt.run import Loop, loop_of, stock_broker_warning
-from btx.bt.timeframes import interval_of, to_backtrader
+from btx.bt.timeframes import to_backtrader
 from btx.bt.verdict import Verdict, judge, request_of
+from btx.bt.words import Backfill, bar_length, check_fill, check_params, duration_ns, gap_policy, period_ns, symbol_of
 from btx.config import Secret
 from btx.errors import BtxError, ConfigError
 from btx.model.account import Balance, BalanceUpdate
 from btx.model.instrument import Instrument
 from btx.model.order import Order, OrderRequest
-from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, parse_duration
+from btx.model.time import NS_PER_HOUR, Interval
+from btx.model.venue import Channel, Connection, ConnectionState, Environment
+from btx.rules.bars import fits
 from btx.runtime.mailbox import BarItem, GroupWritten, Mailbox, MemberEnded, Note, OrderUpdate
+from btx.runtime.prints import LONGEST_HISTORY_NS, Making
 from btx.runtime.session import Session
 
 __all__ = ("LiveStore",)
 
 _log = logging.getLogger("btx")
 _STOP_S = 3.0  # with what the broker waits for its cancels, a run ends within five seconds
-_ALARMS = ("FAULT", "FATAL", "GAP", "DISCONNECTED")
+_ALARMS = ("FAULT", "FATAL", "GAP", "DISCONNECTED", "STALE", "DEGRADED", "SLOW")
 _KEY_LENGTH = 24  # the shortest key that is shown in part
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+ConnectionCallback = Callable[[str, Connection], object]
+"""Called with a connection's name and how it stands now."""
 
 
 class LiveStore:
@@ -43,6 +50,9 @@ class LiveStore:
         self._own_broker: LiveBroker | None = None
         self._loop: Loop | None = None
         self._notifications: deque[Any] = deque()
+        self._on_disconnect: list[ConnectionCallback] = []
+        self._on_reconnect: list[ConnectionCallback] = []
+        self._lost: set[str] = set()  # connections that were told to be lost
 
     def __repr__(self) -> str:
         return f"<btx store {self.session.name}>"
@@ -77,47 +87,69 @@ class LiveStore:
         todate: datetime.date | None = None,
         historical: bool = False,
         max_signal_age: str | None = None,
+        on_gap: str = "halt",
+        quotes: bool = False,
+        book: int | bool = False,
+        trades: bool = False,
+        from_trades: bool = False,
+        fill: str | None = None,
         name: str | None = None,
         **params: Any,
     ) -> LiveFeed:
         """Return a live data of closed bars.
 
+        What the venue does not keep is made: longer bars of its own shorter ones,
+        those of seconds and of so many trades (``bt.TimeFrame.Ticks``) of its trades.
+
         Args:
             dataname: the symbol, like ``"BTC/USDT"``.
-            timeframe: backtrader's, with ``compression``; or ``"1m"``, ``"4h"``, ``"1w"``.
+            timeframe: backtrader's, with ``compression``; or ``"5s"``, ``"1m"``, ``"4h"``, ``"1w"``, ``"100t"``.
             compression: how many of the timeframe make a bar.
             interval: another name for a ``timeframe`` in words.
             backfill: history that comes first: ``"2d"``, or a number of bars.
             fromdate: history from then on (UTC if it names no zone), in place of ``backfill``.
             todate: the last bar closes then at the latest; a date without a time is its whole day.
             historical: only history, nothing live; 100 bars unless said otherwise.
-            max_signal_age: how old the last bar may be when an order leaves; one bar.
+            on_gap: what is done about live bars that cannot be had, beside telling: ``"halt"`` sends nothing but
+                reductions until you resume, ``"mark"`` puts flat bars without volume in their place
+                (``data.is_filler``), ``"continue"`` goes on with the next bar. Where single trades are missing,
+                ``"mark"`` tells it and goes on.
+            quotes: best bid and ask in ``data.market.quote``.
+            book: so many levels of the order book in ``data.market.book``; True for 20.
+            trades: public trades in ``data.market.trades()``.
+            max_signal_age: how old the last bar may be when an order leaves; one bar, and ten seconds at least.
+            from_trades: make the live bars of trades though the venue has them.
+            fill: ``"previous"`` gives an interval without a trade a flat bar at the last
+                price; otherwise bars made of trades leave it out, as backtrader does.
             name: the data's name in the strategy, the symbol when not given.
             params: what backtrader's own datas take: ``tz``, ``sessionstart``, ...
 
         Raises:
             ConfigError: the venue has no such bars, or the settings contradict each other.
         """
-        _check_params(params)
-        bar_interval = self._interval(interval if interval is not None else timeframe, compression)
-        if backfill is not None and fromdate is not None:
-            raise ConfigError("backfill= and fromdate= both say where history begins: give one of them")
-        if backfill is not None and not isinstance(backfill, str | int):
-            raise ConfigError(f"backfill={backfill!r}: write a duration like '2d', or a whole number of bars")
-        if isinstance(backfill, int) and backfill < 0:
-            raise ConfigError(f"backfill={backfill}: a number of bars is not negative")
+        check_params(params)
+        bar_interval = bar_length(interval, timeframe, compression)
+        source = self._source(bar_interval, from_trades=from_trades, fill=fill)
+        history = Backfill.read(backfill, fromdate)
+        begin_ns, finish_ns = period_ns(fromdate, todate)
         spec = DataSpec(
             store=self,
-            symbol=_symbol(dataname),
-            interval=bar_interval,
-            history_ns=_duration("backfill", backfill) if isinstance(backfill, str) else None,
-            history_bars=(backfill or None) if isinstance(backfill, int) else None,
-            start_ns=_to_ns("fromdate", fromdate),
-            end_ns=_end_ns(todate),
+            symbol=symbol_of(dataname),
+            interval=source.interval,
+            whole=bar_interval,
+            making=source.making,
+            history_ns=history.span_ns,
+            history_bars=history.bars or None,
+            start_ns=begin_ns,
+            end_ns=finish_ns,
             historical=historical,
-            max_signal_age_ns=_duration("max_signal_age", max_signal_age) if max_signal_age is not None else None,
+            max_signal_age_ns=duration_ns("max_signal_age", max_signal_age) if max_signal_age is not None else None,
+            on_gap=gap_policy(on_gap),
+            beside=asked(self.session, quotes=quotes, book=book, trades=trades, historical=historical),
         )
-        frame, factor = to_backtrader(bar_interval)
+        if source.making is not None:
+            _check_history(spec, source.making)
+        frame, factor = to_backtrader(source.interval)
         make: Any = LiveFeed  # its arguments are backtrader params, which no checker sees
         feed: LiveFeed = make(
             dataname=dataname,
@@ -127,11 +159,31 @@ class LiveStore:
             btx=spec,
             **params,
         )
+        if source.interval != bar_interval:
+            feed.resample(timeframe=str(bar_interval))
         return feed
 
     def is_connected(self) -> bool:
         """Say whether the account stream stands."""
         return self.session.is_account_connected()
+
+    def connections(self) -> dict[str, Connection]:
+        """Return how each connection stands and since when: ``account``, ``market``, ``market 2``, ...
+
+        Empty while the store is not started.
+        """
+        return dict(self.session.connections())
+
+    def on_disconnect(self, callback: ConnectionCallback) -> None:
+        """Call ``callback(name, connection)`` when a connection is lost, once per loss, on cerebro's thread.
+
+        What it raises is told and harms nobody.
+        """
+        self._on_disconnect.append(callback)
+
+    def on_reconnect(self, callback: ConnectionCallback) -> None:
+        """Call ``callback(name, connection)`` when a lost connection stands again, as for :meth:`on_disconnect`."""
+        self._on_reconnect.append(callback)
 
     def balances(self) -> dict[str, Balance]:
         """Return the balances as they were at start; what came since is in the broker.
@@ -179,7 +231,7 @@ class LiveStore:
                 raise ConfigError(
                     'would_accept(side="buy", dataname="BTC/USDT", size=1): an order has a side and a size'
                 )
-            symbol = _symbol(dataname if dataname is not None else getattr(data, "_dataname", None))
+            symbol = symbol_of(dataname if dataname is not None else getattr(data, "_dataname", None))
             if not self.session.instruments():
                 raise BtxError(f"{self.session.name} is not started: cerebro.run() does it, or store.start()")
             request = request_of(
@@ -242,6 +294,7 @@ class LiveStore:
             return
         _log.info("%s: starting", self.session.name)
         self._notifications.clear()
+        self._lost.clear()
         if self._loop is not None and (warning := stock_broker_warning(self._loop)) is not None:
             _log.warning("%s: %s", self.session.name, warning)
             self.put_notification(f"WARNING: {warning}")
@@ -252,7 +305,9 @@ class LiveStore:
         """Say where the orders of this run go: in the log, and on stderr where nobody reads it."""
         session = self.session
         refused = "orders are refused" if session.orders_refused() is not None else ""
-        words = (session.name, f"account {_shown(session.settings.api_key)}", self._world, refused)
+        is_paper = session.environment is Environment.PAPER  # its world says so
+        account = "" if is_paper else f"account {_shown(session.settings.api_key)}"
+        words = (session.name, account, self._world, refused)
         line = ", ".join(filter(None, words))
         if _log.isEnabledFor(logging.INFO) and _log.hasHandlers():
             _log.info("%s", line)
@@ -290,6 +345,9 @@ class LiveStore:
             start_ns=spec.start_ns,
             end_ns=spec.end_ns,
             live=not spec.historical,
+            whole=spec.whole,
+            making=spec.making,
+            on_gap=spec.on_gap,
         )
 
     @property
@@ -304,8 +362,25 @@ class LiveStore:
                 level = logging.WARNING if item.kind in _ALARMS else logging.INFO
                 _log.log(level, "%s: %s %s", self.session.name, item.kind, item.text)
                 self.put_notification(f"{item.kind}: {item.text}")
+                if item.status is not None:
+                    self._call_back(item.connection, item.status)
             else:
                 yield item
+
+    def _call_back(self, name: str, connection: Connection) -> None:
+        callbacks: list[ConnectionCallback] = []
+        if connection.state is ConnectionState.RECONNECTING:
+            self._lost.add(name)
+            callbacks = self._on_disconnect
+        elif connection.state is ConnectionState.CONNECTED and name in self._lost:
+            self._lost.remove(name)
+            callbacks = self._on_reconnect
+        for callback in tuple(callbacks):
+            try:
+                callback(name, connection)
+            except Exception as error:  # noqa: BLE001 -- the user's: it is told, and the run goes on
+                _log.warning("%s: a callback of the %s connection raised", self.session.name, name, exc_info=error)
+                self.put_notification(f"FAULT: a callback of the {name} connection raised {error!r}")
 
     def put_notification(self, message: str, *args: Any, **kwargs: Any) -> None:
         """Tell the strategy something through ``notify_store``."""
@@ -326,63 +401,46 @@ class LiveStore:
 
     # --- settings ---------------------------------------------------------------------------------------------
 
-    def _interval(self, timeframe: Any, compression: int) -> Interval:
-        known = self.session.info.capabilities[self.session.market].intervals
-        interval = interval_of(timeframe, compression)
-        if interval not in known:
-            names = " ".join(map(str, known))
-            raise ConfigError(f"{self.session.info.title} has no {interval} bars: choose one of {names}")
-        return interval
+    def _source(self, interval: Interval, *, from_trades: bool, fill: str | None) -> "_Source":
+        """Say what bars are made of: the venue's own, its shorter ones, or its trades.
+
+        Raises:
+            ConfigError: they are made of nothing the venue has.
+        """
+        check_fill(fill)
+        can = self.session.info.capabilities[self.session.market]
+        native = [each for each in can.intervals if fits(each, interval)]
+        part = max(native, key=lambda each: each.nominal_ns, default=None)
+        if part is not None and not from_trades:
+            if fill is not None:
+                raise ConfigError(f"fill= is for bars made of trades: the venue's own {part} bars leave nothing out")
+            return _Source(interval=part)
+        if Channel.TRADE not in can.channels:
+            names = " ".join(map(str, can.intervals))
+            raise ConfigError(f"{self.session.info.title} has no {interval} bars and no trades: choose one of {names}")
+        if fill is not None and not interval.is_timed:
+            raise ConfigError(f"fill= is for bars of a time: {interval} bars end with a trade")
+        return _Source(interval=interval, making=Making(part=part, fills=fill is not None))
 
 
-_GETDATA = (
-    *("dataname", "timeframe", "compression", "interval", "backfill", "fromdate", "todate"),
-    *("historical", "max_signal_age", "name"),
-)
+@attrs.frozen(kw_only=True)
+class _Source:
+    """What a data is made of: bars of ``interval`` as the session delivers them."""
+
+    interval: Interval
+    making: Making | None = None
 
 
-def _check_params(params: Mapping[str, Any]) -> None:
-    """Backtrader itself would name its metaclass, and not the word that was meant."""
-    declared: Any = LiveFeed.params  # backtrader makes an object of it
-    theirs = set(declared._getkeys()) - {"btx"}
-    for name in params:
-        if name not in theirs:
-            near = difflib.get_close_matches(name, (*_GETDATA, *theirs), n=1)
-            hint = f"did you mean {near[0]}=?" if near else f"choose of {', '.join(_GETDATA)}"
-            raise ConfigError(f"getdata has no option {name}=: {hint}")
+def _check_history(spec: DataSpec, making: Making) -> None:
+    """Trades are fetched a thousand at a time: what nobody waits for is refused."""
+    if making.part is None and spec.history_ns is not None and spec.history_ns > LONGEST_HISTORY_NS:
+        raise ConfigError(
+            f"{spec.whole} bars are made of trades, whose history goes back "
+            f"{LONGEST_HISTORY_NS // NS_PER_HOUR} hours at most: ask for less"
+        )
 
 
 def _shown(api_key: Secret) -> str:
     """As much of a key as tells accounts apart, and nothing of a text too short to be a venue's key."""
     text = api_key.reveal()
     return f"{text[:8]}…" if len(text) >= _KEY_LENGTH else "***"
-
-
-def _symbol(dataname: Any) -> str:
-    if not isinstance(dataname, str) or "/" not in dataname:
-        raise ConfigError(f"dataname={dataname!r}: write the symbol with a slash, like 'BTC/USDT'")
-    return dataname
-
-
-def _duration(name: str, text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(f"{name}={text!r}: {error}") from None
-
-
-def _to_ns(name: str, moment: datetime.date | None) -> int | None:
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime.date):
-        raise ConfigError(f"{name}={moment!r}: give a datetime.date or datetime.datetime")
-    if not isinstance(moment, datetime.datetime):
-        moment = datetime.datetime.combine(moment, datetime.time(0, 0))
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
-    return (aware - _EPOCH) // datetime.timedelta(milliseconds=1) * NS_PER_MS
-
-
-def _end_ns(moment: datetime.date | None) -> int | None:
-    end_ns = _to_ns("todate", moment)
-    is_day = end_ns is not None and not isinstance(moment, datetime.datetime)
-    return end_ns + NS_PER_DAY if end_ns is not None and is_day else end_ns

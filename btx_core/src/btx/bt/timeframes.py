@@ -10,6 +10,7 @@ from btx.model.time import Interval, IntervalUnit
 __all__ = ("interval_of", "to_backtrader")
 
 _UNITS = {
+    bt.TimeFrame.Ticks: IntervalUnit.TRADE,
     bt.TimeFrame.Seconds: IntervalUnit.SECOND,
     bt.TimeFrame.Minutes: IntervalUnit.MINUTE,
     bt.TimeFrame.Days: IntervalUnit.DAY,
@@ -17,6 +18,7 @@ _UNITS = {
     bt.TimeFrame.Months: IntervalUnit.MONTH,
 }
 _TIMEFRAMES = {
+    IntervalUnit.TRADE: (bt.TimeFrame.Ticks, 1),
     IntervalUnit.SECOND: (bt.TimeFrame.Seconds, 1),
     IntervalUnit.MINUTE: (bt.TimeFrame.Minutes, 1),
     IntervalUnit.HOUR: (bt.TimeFrame.Minutes, 60),
@@ -49,7 +51,7 @@ def interval_of(timeframe: Any, compression: Any = 1) -> Interval:
     if unit is None or not isinstance(compression, int) or compression < 1:
         raise ConfigError(
             f"timeframe={timeframe!r} with compression={compression!r} is no bar: "
-            "use bt.TimeFrame.Minutes, Days, Weeks or Months, or words like '1m', '4h', '1d'"
+            "use bt.TimeFrame.Ticks, Seconds, Minutes, Days, Weeks or Months, or words like '5s', '4h', '1d'"
         )
     return _in_largest_unit(Interval(count=compression, unit=unit))
 

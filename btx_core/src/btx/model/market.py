@@ -1,5 +1,7 @@
 """Market data: bars, public trades, quotes, books."""
 
+import enum
+from array import array
 from decimal import Decimal
 
 import attrs
@@ -7,7 +9,17 @@ import attrs
 from btx.model.order import Side
 from btx.model.time import Interval
 
-__all__ = ("Bar", "BookDelta", "BookLevel", "BookSnapshot", "Quote", "Trade")
+__all__ = (
+    "Bar",
+    "BarColumns",
+    "BookDelta",
+    "BookLevel",
+    "BookSnapshot",
+    "FillerBar",
+    "OnGap",
+    "Quote",
+    "Trade",
+)
 
 BookLevel = tuple[Decimal, Decimal]  # price, quantity
 
@@ -32,6 +44,41 @@ class Bar:
     is_closed: bool
     quote_volume: Decimal | None = None
     trades: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class FillerBar(Bar):
+    """What stands for a bar that could not be had: flat at the close before it, nothing traded. No venue's word."""
+
+
+class OnGap(enum.Enum):
+    """What is done about bars that could not be had; it is told in any case. The value is what the user writes."""
+
+    HALT = "halt"  # nothing but reductions is sent until the user resumes
+    MARK = "mark"  # filler bars stand for them
+    CONTINUE = "continue"  # the bars after them follow
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BarColumns:
+    """Many closed bars of one instrument, oldest first, for whoever wants floats: one array per field, all as long.
+
+    Each float is the one nearest to the exact decimal, as ``float(str(value))`` gives it.
+    ``open_ns`` and ``close_ns`` are of type ``q``, the others of type ``d``.
+    """
+
+    symbol: str
+    interval: Interval
+    open_ns: "array[int]"
+    close_ns: "array[int]"
+    open: "array[float]"
+    high: "array[float]"
+    low: "array[float]"
+    close: "array[float]"
+    volume: "array[float]"
+
+    def __len__(self) -> int:
+        return len(self.open_ns)
 
 
 @attrs.frozen(kw_only=True)
@@ -61,12 +108,16 @@ class Quote:
 
 @attrs.frozen(kw_only=True)
 class BookSnapshot:
-    """All (or the best N) levels at ``sequence``; best first on both sides."""
+    """All (or the best N) levels at ``sequence``; best first on both sides.
+
+    ``time_ns`` is that of the last change it contains, None where nobody stamped it.
+    """
 
     symbol: str
     bids: tuple[BookLevel, ...]
     asks: tuple[BookLevel, ...]
     sequence: int
+    time_ns: int | None = None
 
 
 @attrs.frozen(kw_only=True)

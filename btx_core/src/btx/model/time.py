@@ -55,6 +55,7 @@ class IntervalUnit(enum.Enum):
     DAY = "d"
     WEEK = "w"
     MONTH = "M"
+    TRADE = "t"  # no time at all: so many public trades
 
 
 _UNIT_NS = {
@@ -63,30 +64,36 @@ _UNIT_NS = {
     IntervalUnit.HOUR: NS_PER_HOUR,
     IntervalUnit.DAY: NS_PER_DAY,
     IntervalUnit.WEEK: 7 * NS_PER_DAY,
+    IntervalUnit.MONTH: 30 * NS_PER_DAY,
+    IntervalUnit.TRADE: 0,
 }
 # Where counting begins. 1970-01-01 was a Thursday, so Monday lies four days after it (modulo a week).
 # Several days together begin on 1970-01-02: so Binance cuts its 3d klines (seen in January to June 2025).
 _ORIGIN_NS = {IntervalUnit.WEEK: 4 * NS_PER_DAY, IntervalUnit.DAY: NS_PER_DAY}
-_TEXT = re.compile(r"([1-9][0-9]{0,4})([smhdwM])")
+_TEXT = re.compile(r"([1-9][0-9]{0,4})([smhdwMt])")
 
 
 @attrs.frozen(kw_only=True)
 class Interval:
-    """The length of a bar. Weeks start on Monday 00:00 UTC, months on the first."""
+    """The length of a bar. Weeks start on Monday 00:00 UTC, months on the first.
+
+    Bars of trades (``100t``) end with a trade, not with a time: to open and close
+    them is for whoever counts the trades.
+    """
 
     count: int = attrs.field(validator=attrs.validators.gt(0))
     unit: IntervalUnit
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the interval ``1m``, ``4h``, ``1d``, ``1w`` or ``1M`` spells.
+        """Return the interval ``1m``, ``4h``, ``1d``, ``1w``, ``1M`` or ``100t`` spells.
 
         Raises:
             ValueError: the text is none of these forms.
         """
         match = _TEXT.fullmatch(text)
         if match is None:
-            msg = f"{text!r} is no interval: write a number and one of s m h d w M, like '1m' or '4h'"
+            msg = f"{text!r} is no interval: write a number and one of s m h d w M t, like '1m' or '4h'"
             raise ValueError(msg)
         return cls(count=int(match[1]), unit=IntervalUnit(match[2]))
 
@@ -95,11 +102,21 @@ class Interval:
 
     @property
     def nominal_ns(self) -> int:
-        """Length in nanoseconds; a month counts 30 days, so use it for pacing, never for cutting."""
-        return self.count * _UNIT_NS.get(self.unit, 30 * NS_PER_DAY)
+        """Length in nanoseconds; a month counts 30 days, so use it for pacing, never for cutting. 0: of trades."""
+        return self.count * _UNIT_NS[self.unit]
+
+    @property
+    def is_timed(self) -> bool:
+        """Its bars end at a time, and not with a trade."""
+        return self.unit is not IntervalUnit.TRADE
 
     def open_of(self, time_ns: int) -> int:
-        """Return the open time of the bar that contains ``time_ns``."""
+        """Return the open time of the bar that contains ``time_ns``.
+
+        Raises:
+            ValueError: it is an interval of trades.
+        """
+        self._check_timed()
         if self.unit is IntervalUnit.MONTH:
             moment = _EPOCH + datetime.timedelta(microseconds=time_ns // 1000)
             months = (moment.year - 1970) * 12 + moment.month - 1
@@ -108,11 +125,20 @@ class Interval:
         return time_ns - (time_ns - origin_ns) % self.nominal_ns
 
     def close_of(self, open_ns: int) -> int:
-        """Return the close time (exclusive) of the bar that opens at ``open_ns``."""
+        """Return the close time (exclusive) of the bar that opens at ``open_ns``.
+
+        Raises:
+            ValueError: it is an interval of trades.
+        """
+        self._check_timed()
         if self.unit is IntervalUnit.MONTH:
             moment = _EPOCH + datetime.timedelta(microseconds=open_ns // 1000)
             return _month_ns((moment.year - 1970) * 12 + moment.month - 1 + self.count)
         return open_ns + self.nominal_ns
+
+    def _check_timed(self) -> None:
+        if not self.is_timed:
+            raise ValueError(f"bars of {self} end with a trade: no time opens or closes them")
 
 
 def _month_ns(months: int) -> int:
@@ -124,9 +150,12 @@ def parse_duration(text: str) -> int:
     """Return the nanoseconds of ``90s``, ``15m``, ``12h``, ``2d`` or ``1w``.
 
     Raises:
-        ValueError: the text is none of these forms, or counts months.
+        ValueError: the text is none of these forms, or counts months or trades.
     """
     interval = Interval.parse(text)
+    if not interval.is_timed:
+        msg = f"{text!r} counts trades, which take no certain time: write a duration like '15m'"
+        raise ValueError(msg)
     if interval.unit is IntervalUnit.MONTH:
         msg = f"{text!r}: a month is no fixed duration; write days, like '30d'"
         raise ValueError(msg)

@@ -16,6 +16,8 @@ __all__ = (
     "Capabilities",
     "Channel",
     "ClientIdSpec",
+    "Connection",
+    "ConnectionState",
     "Endpoints",
     "Environment",
     "RateLimit",
@@ -64,14 +66,35 @@ class StreamState(enum.Enum):
     SUBSCRIBED = "SUBSCRIBED"  # the venue accepted all subscriptions: nothing after this is missed
     FAULT = "FAULT"  # a frame could not be read; the connection goes on
     LOST = "LOST"  # the account stream may have missed events: reconcile
+    CLOSING = "CLOSING"  # the venue will end this connection soon; it pushes until then
+
+
+class ConnectionState(enum.Enum):
+    """Where one of the runtime's connections stands."""
+
+    CONNECTING = "CONNECTING"  # dialled for the first time
+    CONNECTED = "CONNECTED"  # the venue accepted all subscriptions
+    STALE = "STALE"  # it stands, but something that should have come over it did not
+    RECONNECTING = "RECONNECTING"  # it was lost, and is dialled again
+    STOPPED = "STOPPED"  # not dialled any more: asked to stop, or dialling again would not help
+
+
+@attrs.frozen(kw_only=True)
+class Connection:
+    """How one of the runtime's connections stands, since when (wall time), and why."""
+
+    state: ConnectionState
+    since_ns: int
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class StreamStatus:
-    """A remark of a Stream in between its events."""
+    """A remark of a Stream in between its events; SUBSCRIBED says what all stands on the connection now."""
 
     state: StreamState
     detail: str = ""
+    subscriptions: frozenset[Subscription] = frozenset()
 
 
 @attrs.frozen(kw_only=True)
@@ -108,6 +131,10 @@ class Capabilities:
     replace: bool = False  # Broker.replace: cancel and place in one request
     cancel_all: bool = False  # Broker.cancel_all: every open order of an instrument in one request
     order_lists: frozenset[ListKind] = frozenset()  # Broker.place_list
+    streams_per_connection: int = 200  # how many subscriptions the runtime puts on one connection
+    connection_life_s: float | None = None  # after which the venue ends a connection whatever happens; None: never
+    trade_ids_dense: bool = False  # each public trade's id is the one before it plus 1, so that a hole shows
+    archive: bool = False  # Feed.archive: whole months of bars from the venue's public files
 
 
 @attrs.frozen(kw_only=True)

@@ -1,23 +1,32 @@
 """Bars: cut from trades, folded into longer ones, and joined without a gap or a double."""
 
 import enum
+from collections.abc import Iterator
+from decimal import Decimal
 
 import attrs
 
-from btx.model.market import Bar, Trade
-from btx.model.time import Interval
+from btx.model.market import Bar, FillerBar, Trade
+from btx.model.time import NS_PER_DAY, Interval, IntervalUnit
 
 __all__ = (
     "Arrival",
     "BarFold",
+    "Growth",
     "TradeFold",
+    "begin_after",
     "close_due",
+    "fillers",
+    "fits",
     "fold",
     "fold_bar",
     "gap_between",
+    "grow",
     "is_contiguous",
     "judge",
 )
+
+_ZERO = Decimal(0)
 
 
 # --- trades into bars -----------------------------------------------------------------------------------
@@ -25,21 +34,28 @@ __all__ = (
 
 @attrs.frozen(kw_only=True)
 class TradeFold:
-    """A bar in the making. Trades of a bar that is closed already are counted in ``late`` and left out."""
+    """A bar in the making. Trades of a bar that is closed already are counted in ``late`` and left out.
+
+    With ``fills`` an interval nobody traded in has a flat bar at the last price,
+    as the klines of most venues do; without, it has none.
+    """
 
     symbol: str
     interval: Interval
+    fills: bool = False
     forming: Bar | None = None
     last_id: int | None = None  # of the last trade taken, where the venue numbers them
+    last_price: Decimal | None = None  # at which the last bar closed
     floor_ns: int = 0  # no bar that opens before it can still take a trade
     late: int = 0
 
 
 def fold(state: TradeFold, trade: Trade) -> tuple[TradeFold, tuple[Bar, ...]]:
-    """Return the state after ``trade``, and the bar that it closed, if any.
+    """Return the state after ``trade``, and the bars that it closed, if any.
 
     A trade number that is not above the last changes nothing: it is a repeat.
-    Intervals nobody traded in have no bar.
+    A bar of so many trades is closed by its last one, any other by the first
+    trade after it.
 
     Raises:
         ValueError: the trade is of another symbol.
@@ -50,32 +66,79 @@ def fold(state: TradeFold, trade: Trade) -> tuple[TradeFold, tuple[Bar, ...]]:
         if state.last_id is not None and trade.trade_id <= state.last_id:
             return state, ()
         state = attrs.evolve(state, last_id=trade.trade_id)
+    if not state.interval.is_timed:
+        return _counted(state, trade)
     state, closed = close_due(state, now_ns=trade.time_ns)
     open_ns = state.interval.open_of(trade.time_ns)
     if open_ns < state.floor_ns:
         return attrs.evolve(state, late=state.late + 1), closed
-    first = _first(state, trade, open_ns)
+    first = _first(state, trade, open_ns, state.interval.close_of(open_ns))
     forming = first if state.forming is None else _joined(state.forming, first)
     return attrs.evolve(state, forming=forming, floor_ns=open_ns), closed
 
 
 def close_due(state: TradeFold, *, now_ns: int) -> tuple[TradeFold, tuple[Bar, ...]]:
-    """Return the state at ``now_ns`` (market time), and the bar whose time is over, if any.
+    """Return the state at ``now_ns`` (market time), and the bars whose time is over, if any; never one of trades.
 
     Call it with the time of a timer, so that a quiet market closes its bars too.
     """
-    if state.forming is None or now_ns < state.forming.close_ns:
-        return state, ()
-    closed = attrs.evolve(state.forming, is_closed=True)
-    return attrs.evolve(state, forming=None, floor_ns=closed.close_ns), (closed,)
+    closed: tuple[Bar, ...] = ()
+    if not state.interval.is_timed:
+        return state, closed
+    if state.forming is not None and now_ns >= state.forming.close_ns:
+        closed = (attrs.evolve(state.forming, is_closed=True),)
+        state = begin_after(state, closed[0])
+    if state.fills and state.forming is None and state.last_price is not None:
+        empty = _empty(state, state.last_price, now_ns)
+        if empty:
+            closed, state = (*closed, *empty), begin_after(state, empty[-1])
+    return state, closed
 
 
-def _first(state: TradeFold, trade: Trade, open_ns: int) -> Bar:
+def begin_after(state: TradeFold, bar: Bar) -> TradeFold:
+    """Return the state when ``bar`` is the last one that is done, wherever it came from."""
+    return attrs.evolve(state, forming=None, floor_ns=bar.close_ns, last_price=bar.close)
+
+
+def _counted(state: TradeFold, trade: Trade) -> tuple[TradeFold, tuple[Bar, ...]]:
+    """Take a trade into a bar of so many; it is stamped with its last one."""
+    forming = _first(state, trade, trade.time_ns, trade.time_ns)
+    if state.forming is not None:
+        forming = attrs.evolve(_joined(state.forming, forming), close_ns=max(state.forming.close_ns, trade.time_ns))
+    if forming.trades != state.interval.count:
+        return attrs.evolve(state, forming=forming), ()
+    return attrs.evolve(state, forming=None), (attrs.evolve(forming, is_closed=True),)
+
+
+def _empty(state: TradeFold, price: Decimal, now_ns: int) -> list[Bar]:
+    bars, open_ns = [], state.floor_ns
+    while (close_ns := state.interval.close_of(open_ns)) <= now_ns:
+        bars.append(
+            Bar(
+                symbol=state.symbol,
+                interval=state.interval,
+                open_ns=open_ns,
+                close_ns=close_ns,
+                open=price,
+                high=price,
+                low=price,
+                close=price,
+                volume=_ZERO,
+                quote_volume=_ZERO,
+                trades=0,
+                is_closed=True,
+            )
+        )
+        open_ns = close_ns
+    return bars
+
+
+def _first(state: TradeFold, trade: Trade, open_ns: int, close_ns: int) -> Bar:
     return Bar(
         symbol=state.symbol,
         interval=state.interval,
         open_ns=open_ns,
-        close_ns=state.interval.close_of(open_ns),
+        close_ns=close_ns,
         open=trade.price,
         high=trade.price,
         low=trade.price,
@@ -97,6 +160,23 @@ class BarFold:
     interval: Interval
     forming: Bar | None = None
     upto_ns: int | None = None  # close of the last bar taken
+
+
+def fits(part: Interval, whole: Interval) -> bool:
+    """Say whether closed bars of ``part`` end where those of ``whole`` do, so that they can be made of them.
+
+    Of bars of several trades nothing is made: a longer bar would begin inside one.
+    """
+    if not part.is_timed:
+        return part.count == 1
+    if not whole.is_timed:
+        return False
+    if part.unit is IntervalUnit.MONTH:
+        return whole.unit is IntervalUnit.MONTH and whole.count % part.count == 0
+    if whole.unit is IntervalUnit.MONTH:
+        return NS_PER_DAY % part.nominal_ns == 0
+    open_ns = whole.open_of(0)
+    return whole.nominal_ns % part.nominal_ns == 0 and part.open_of(open_ns) == open_ns
 
 
 def fold_bar(state: BarFold, bar: Bar) -> tuple[BarFold, tuple[Bar, ...]]:
@@ -126,6 +206,43 @@ def fold_bar(state: BarFold, bar: Bar) -> tuple[BarFold, tuple[Bar, ...]]:
         closed = attrs.evolve(forming, is_closed=True)
         return attrs.evolve(state, forming=None, upto_ns=bar.close_ns), (closed,)
     return attrs.evolve(state, forming=forming, upto_ns=bar.close_ns), ()
+
+
+@attrs.frozen(kw_only=True)
+class Growth:
+    """A longer bar as it grows with each of its parts, for a strategy that watches it; None before the first part."""
+
+    interval: Interval
+    forming: Bar | None = None
+    parts: int = 0
+
+
+def grow(state: Growth, part: Bar) -> tuple[Growth, bool]:
+    """Return the state after a closed ``part``, and whether a new bar began with it.
+
+    Parts that are missing, before the first one too, are not waited for: the bar is
+    what its parts are. Parts of trades grow it as well; of them the first at or
+    after a bar's close begins the next.
+
+    Raises:
+        ValueError: ``part`` does not fit into one bar of the interval.
+    """
+    interval, forming = state.interval, state.forming
+    if interval.is_timed:
+        open_ns = interval.open_of(part.open_ns)
+        close_ns = interval.close_of(open_ns)
+        if part.close_ns > close_ns:
+            raise ValueError(f"a {part.interval} bar does not fit into bars of {interval}")
+        begins = forming is None or forming.open_ns != open_ns
+    else:
+        open_ns, close_ns = part.open_ns, part.close_ns
+        begins = forming is None or forming.is_closed
+    piece = attrs.evolve(part, interval=interval, open_ns=open_ns, close_ns=close_ns, is_closed=False)
+    parts = 1 if begins else state.parts + 1
+    grown = piece if begins or forming is None else _joined(forming, piece)
+    is_closed = part.close_ns == close_ns if interval.is_timed else parts == interval.count
+    grown = attrs.evolve(grown, close_ns=close_ns, is_closed=is_closed)
+    return attrs.evolve(state, forming=grown, parts=parts), begins
 
 
 def _joined(bar: Bar, part: Bar) -> Bar:
@@ -177,3 +294,25 @@ def is_contiguous(before: Bar, after: Bar) -> bool:
 def gap_between(last_close_ns: int, bar: Bar) -> tuple[int, int] | None:
     """Return the missing ``[start_ns, end_ns)`` before ``bar``, None when nothing is."""
     return (last_close_ns, bar.open_ns) if bar.open_ns > last_close_ns else None
+
+
+def fillers(before: Bar, *, until_ns: int) -> Iterator[FillerBar]:
+    """Yield a flat bar without volume for each interval between ``before`` and ``until_ns``."""
+    open_ns = before.close_ns
+    while open_ns < until_ns:
+        close_ns = before.interval.close_of(open_ns)
+        yield FillerBar(
+            symbol=before.symbol,
+            interval=before.interval,
+            open_ns=open_ns,
+            close_ns=close_ns,
+            open=before.close,
+            high=before.close,
+            low=before.close,
+            close=before.close,
+            volume=Decimal(0),
+            quote_volume=Decimal(0),
+            trades=0,
+            is_closed=True,
+        )
+        open_ns = close_ns

@@ -11,8 +11,12 @@ book holds, and it is old when it ends before that:
 
 Source: Binance, "How to manage a local order book correctly", in the WebSocket
 pages of the spot and of the USDⓈ-M futures documentation, read 2026-11-21.
+
+:class:`Book` is a value, for sequences that are looked at; the live path keeps
+the same rules in :mod:`btx.runtime.ladder`, which changes in place.
 """
 
+import enum
 from bisect import bisect_left
 from decimal import Decimal
 
@@ -20,8 +24,49 @@ import attrs
 
 from btx.errors import GapError
 from btx.model.market import BookDelta, BookLevel, BookSnapshot
+from btx.model.time import NS_PER_S
 
-__all__ = ("Book", "apply", "best_ask", "best_bid", "is_crossed", "start", "top")
+__all__ = (
+    "SNAPSHOT_PAUSE_NS",
+    "Book",
+    "Fit",
+    "apply",
+    "best_ask",
+    "best_bid",
+    "fit",
+    "is_crossed",
+    "snapshot_wait_ns",
+    "start",
+    "top",
+)
+
+SNAPSHOT_PAUSE_NS = 5 * NS_PER_S
+"""At most one snapshot of an instrument in this time: what a snapshot does not cure, many do not cure either."""
+
+
+class Fit(enum.Enum):
+    """How a delta stands to a book."""
+
+    OLD = "the book has it already"
+    NEXT = "it carries the book on"
+    GAP = "something is missing between the two"
+
+
+def fit(sequence: int, delta: BookDelta) -> Fit:
+    """Say how ``delta`` stands to a book that holds all up to ``sequence``."""
+    if delta.last_sequence <= sequence:
+        return Fit.OLD
+    return Fit.GAP if _before(delta) > sequence else Fit.NEXT
+
+
+def snapshot_wait_ns(asked_ns: int | None, *, now_ns: int) -> int:
+    """Return how long a snapshot must wait that was last asked for at ``asked_ns``, 0 for not at all.
+
+    A clock that was set back meanwhile does not make it longer than the pause.
+    """
+    if asked_ns is None:
+        return 0
+    return min(max(asked_ns + SNAPSHOT_PAUSE_NS - now_ns, 0), SNAPSHOT_PAUSE_NS)
 
 
 @attrs.frozen(kw_only=True)
@@ -57,13 +102,14 @@ def apply(book: Book, delta: BookDelta) -> Book:
     """
     if delta.symbol != book.symbol:
         raise ValueError(f"book of {book.symbol}: delta of {delta.symbol}")
-    if delta.last_sequence <= book.sequence:
-        return book
-    before = delta.first_sequence - 1 if delta.previous_sequence is None else delta.previous_sequence
-    if before > book.sequence:
-        raise GapError(
-            f"book of {book.symbol}: it holds all up to {book.sequence}, the next delta begins after {before}"
-        )
+    match fit(book.sequence, delta):
+        case Fit.OLD:
+            return book
+        case Fit.GAP:
+            raise GapError(
+                f"book of {book.symbol}: it holds all up to {book.sequence}, "
+                f"the next delta begins after {_before(delta)}"
+            )
     return attrs.evolve(
         book,
         bids=_changed(book.bids, delta.bids),
@@ -90,6 +136,11 @@ def top(book: Book, depth: int) -> tuple[tuple[BookLevel, ...], tuple[BookLevel,
 def is_crossed(book: Book) -> bool:
     """Say whether somebody buys at or above what somebody sells at: never true of a sound book."""
     return bool(book.bids and book.asks) and book.bids[-1][0] >= book.asks[0][0]
+
+
+def _before(delta: BookDelta) -> int:
+    """Return the sequence right before the range that a delta covers."""
+    return delta.first_sequence - 1 if delta.previous_sequence is None else delta.previous_sequence
 
 
 def _changed(levels: tuple[BookLevel, ...], changes: tuple[BookLevel, ...]) -> tuple[BookLevel, ...]:

@@ -18,6 +18,7 @@ __all__ = (
     "Penalty",
     "Spent",
     "Tally",
+    "guessed_ns",
     "next_step_ns",
     "observe",
     "punish",
@@ -171,6 +172,7 @@ class Tally:
     units: int = 0
     until_ns: int | None = None  # when the venue's window is over for certain, and the count with it
     others: int = 0
+    measured: bool = False  # ``others`` is more than a guess
     foreign: int = 0  # of the count, what cannot be ours
     heard: int = 0  # the last answer's count
     heard_ns: int | None = None
@@ -226,7 +228,14 @@ def observe(tally: Tally, *, meter: Meter, used_units: int, under_way: int, now_
     if elapsed_ns < tally.window_ns // _MEASURED_AFTER:
         return after
     others = max(0, used_units - tally.base - tally.sent)
-    return attrs.evolve(after, others=min(tally.limit, -(-others * tally.window_ns // elapsed_ns)))
+    return attrs.evolve(after, others=min(tally.limit, -(-others * tally.window_ns // elapsed_ns)), measured=True)
+
+
+def guessed_ns(tally: Tally, *, now_ns: int) -> int | None:
+    """Return how long until one more answer tells what others use, where that is a guess still; 0 or less: now."""
+    if tally.measured or tally.heard_ns is None:
+        return None
+    return tally.base_ns + tally.window_ns // _MEASURED_AFTER - now_ns
 
 
 def _began_ns(tally: Tally, now_ns: int) -> int:

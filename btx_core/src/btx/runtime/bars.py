@@ -1,140 +1,131 @@
 """Bars to the strategy: history first, then live, each closed bar once and in order."""
 
 import asyncio
-import functools
-import random
 from collections.abc import Callable
 from typing import Any
 
-from btx.errors import RateLimitedError, TransportError
+import attrs
+
 from btx.model.instrument import Instrument
-from btx.model.market import Bar
-from btx.model.time import Interval, iso
-from btx.model.venue import Channel, StreamStatus, Subscription
-from btx.ports import Clock, Feed, Stream, StreamEvent
-from btx.rules.backoff import Backoff, delay_s
+from btx.model.market import Bar, FillerBar, OnGap
+from btx.model.time import NS_PER_S, iso
+from btx.model.venue import Channel, Subscription
+from btx.ports import Clock, Feed, StreamEvent
+from btx.rules.backoff import Backoff
+from btx.rules.bars import fillers
+from btx.runtime.backfill import BarHistory
+from btx.runtime.channel import BarChannel
 from btx.runtime.clock import CERTAIN, Doubt
 from btx.runtime.guard import Guard
-from btx.runtime.mailbox import BarItem, FeedEnd, FeedLive, FeedLost, Mailbox
-from btx.runtime.supervisor import REDIAL, StreamSupervisor
+from btx.runtime.lines import MarketLines
+from btx.runtime.mailbox import BarItem, FeedDelayed, FeedEnd, FeedGap, FeedLive, FeedLost, Mailbox
 from btx.runtime.tasks import Tasks
 
-__all__ = ("BarChannel", "BarDesk")
+__all__ = ("BarDesk", "BarTimes")
 
 _BACKOFF = Backoff(base_s=1.0, cap_s=30.0)
 _LATE_TRIES = 3
-_LATE_PAUSE_S = 0.5  # venues answer for the newest bar a moment after they pushed it
+_AGAIN_S = 60.0  # until a bar that the venue did not make either is asked for again
+_SLOW_BARS = 2
+_LOOK_S = 1.0
 
 
-class BarChannel:
-    """One feed of one data: what it has delivered, and what it waits for."""
+class _Ear:
+    """What a channel hears of the stream: a ``lines.Listener``."""
 
-    def __init__(
-        self,
-        *,
-        index: int,
-        instrument: Instrument,
-        interval: Interval,
-        mailbox: Mailbox[BarItem],
-        live: bool,
-        history: Callable[[int], int],
-        end_ns: int | None,
-    ) -> None:
-        self.index = index
-        self.instrument = instrument
-        self.interval = interval
-        self.mailbox = mailbox
-        self.live = live
-        self.end_ns = end_ns
-        self.is_synced = False  # what the stream pushes next is what the strategy needs next
-        self.is_told_live = False
-        self.is_ended = False
-        self.delivered = 0
-        self.next_open_ns: int | None = None
-        self.missed_ns: int | None = None  # open time of the last bar that was found missing in the stream
-        self._history = history
-        self._held: dict[int, Bar] = {}  # live bars by open time, until what lies before them is delivered
+    def __init__(self, desk: "BarDesk", channel: BarChannel) -> None:
+        self.subscription = Subscription(channel=Channel.BAR, instrument=channel.instrument, interval=channel.interval)
+        self._desk = desk
+        self._channel = channel
 
-    def __str__(self) -> str:
-        return f"{self.instrument.symbol} {self.interval}"
+    def on_event(self, event: StreamEvent) -> None:
+        assert isinstance(event, Bar)
+        self._desk.hear(self._channel, event)
 
-    @property
-    def hears(self) -> bool:
-        """It wants pushes."""
-        return self.live and not self.is_ended
+    def on_up(self) -> None:
+        self._desk.on_up(self._channel)
 
-    def first_open_ns(self, now_ns: int) -> int:
-        """Return where to begin: after the last delivered bar, or where the history that was asked for begins."""
-        if self.next_open_ns is None:
-            self.next_open_ns = self.interval.open_of(self._history(now_ns))
-        return self.next_open_ns
+    def on_down(self, reason: str) -> None:
+        self._desk.on_down(self._channel, reason)
 
-    def is_due(self, now_ns: int) -> bool:
-        """Say whether the next bar has closed by ``now_ns``."""
-        return self.next_open_ns is not None and self.interval.close_of(self.next_open_ns) <= now_ns
+    async def is_stale(self) -> str | None:
+        return None  # bars have their hour: the desk sees for itself when one is overdue
 
-    @property
-    def is_complete(self) -> bool:
-        """The next bar would close after the end that was asked for."""
-        return self.end_ns is not None and self.next_open_ns is not None and not self.is_due(self.end_ns)
 
-    def hold(self, bar: Bar) -> None:
-        """Keep a live bar until what lies before it has been delivered."""
-        if self.next_open_ns is None or bar.open_ns >= self.next_open_ns:
-            self._held[bar.open_ns] = bar
+@attrs.frozen(kw_only=True)
+class BarTimes:
+    """How long the bar desk waits for what, in seconds of wall time."""
 
-    def first_held(self) -> Bar | None:
-        """Return the oldest bar that is held and still wanted."""
-        wanted_ns = self.next_open_ns or 0
-        self._held = {open_ns: bar for open_ns, bar in self._held.items() if open_ns >= wanted_ns}
-        return self._held[min(self._held)] if self._held else None
+    late_pause_s: float = 0.5  # until a bar that is late in the venue's history is asked for again
+    overdue_s: float = 5.0  # after its close a bar that was not pushed is asked for
+    grace_s: float = 2.0  # after a loss, until bars are asked for as they close
+    poll_s: float = 1.0  # between two such questions at least
+    give_up_s: float = 300.0  # of history out of reach, until the bars that are pushed go without those before them
+    settle_s: float = 2.0  # after its close, until the newest bar of an answer is believed: no trade is missing in it
+    slow_s: float = 5.0  # that a strategy may be behind before it is told
+    slow_pause_s: float = 30.0  # between two such remarks
 
 
 class BarDesk:
-    """All bar feeds of a session over one market connection."""
+    """All bar feeds of a session.
+
+    ``is_timed=False`` is lockstep: what comes is fetched and merged, and no time
+    passes that could be too long.
+    """
 
     def __init__(
         self,
         *,
         feed: Feed,
-        stream: Stream,
+        lines: MarketLines,
         clock: Clock,
         guard: Guard,
         post: Callable[[Mailbox[Any], Any, tuple[int, int]], None],
         note: Callable[[str, str], None],
         progressed: Callable[[], None],
         on_close: Callable[[Bar, Instrument], None],
+        on_hole: Callable[[str], None] = lambda _reason: None,
         doubt: Callable[[], Doubt] = lambda: CERTAIN,
+        span_ns: Callable[[float], int] = lambda wall_s: int(wall_s * NS_PER_S),
+        is_timed: bool = True,
+        times: BarTimes = BarTimes(),
         backoff: Backoff = _BACKOFF,
         late_tries: int = _LATE_TRIES,
-        late_pause_s: float = _LATE_PAUSE_S,
-        redial: Backoff = REDIAL,
     ) -> None:
-        self._feed = feed
+        self._lines = lines
         self._clock = clock
-        self._guard = guard
         self._post = post
         self._note = note
         self._progressed = progressed
         self._on_close = on_close
-        self._doubt = doubt
-        self._backoff = backoff
-        self._late_tries = late_tries
-        self._late_pause_s = late_pause_s
+        self._on_hole = on_hole
+        self._span_ns = span_ns
+        self._is_timed = is_timed
+        self._times = times
+        self._history = BarHistory(
+            feed=feed,
+            clock=clock,
+            guard=guard,
+            deliver=self._deliver,
+            skip=self._skip,
+            note=note,
+            doubt=doubt,
+            backoff=backoff,
+            late_tries=late_tries,
+            late_pause_s=times.late_pause_s,
+            give_up_s=times.give_up_s if is_timed else None,
+            settle_s=times.settle_s if is_timed else 0.0,
+            span_ns=span_ns,
+        )
         self._channels: list[BarChannel] = []
         self._opened = 0
-        self._dirty = False
+        self._waiting: list[BarChannel] = []  # opened, and not subscribed yet
+        self._ears: dict[int, _Ear] = {}
         self._tasks = Tasks(self._on_broken)
-        self._syncs: dict[int, asyncio.Task[None]] = {}
-        self._restarting: asyncio.Task[None] | None = None
-        self._supervisor = StreamSupervisor(
-            stream=stream,
-            sink=self._on_event,
-            on_up=self._on_up,
-            on_down=self._on_down,
-            on_fatal=self._on_fatal,
-            backoff=redial,
-        )
+        self._syncs: dict[int, asyncio.Task[None]] = {}  # by the channel's index
+        self._polls: dict[int, asyncio.Task[None]] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._slow_at = 0.0  # loop time before which the strategy is not told that it is slow, or told again
 
     # --- opening and closing --------------------------------------------------------------------------
 
@@ -143,29 +134,42 @@ class BarDesk:
         channel.index = self._opened
         self._opened += 1
         self._channels.append(channel)
-        self._dirty = True
+        self._waiting.append(channel)
 
     def close(self, mailbox: Mailbox[BarItem]) -> None:
-        """Stop delivering to a mailbox."""
+        """Stop delivering to a mailbox; no other channel notices."""
         for channel in [c for c in self._channels if c.mailbox is mailbox]:
             channel.is_ended = True
             self._channels.remove(channel)
-            if (task := self._syncs.pop(channel.index, None)) is not None:
-                task.cancel()
+            self._silence(channel)
         self._progressed()
 
     def connect(self) -> bool:
-        """Dial with everything that was opened since the last time; say whether there was anything."""
-        if not self._dirty:
-            return False
-        if self._restarting is None or self._restarting.done():
-            self._restarting = self._tasks.start(self._restart(), what="dialling the market stream")
-        return True
+        """Subscribe everything that was opened since the last time; say whether there was anything."""
+        opened, self._waiting = [c for c in self._waiting if not c.is_ended], []
+        for channel in opened:
+            try:
+                self._begin(channel)
+            except Exception as error:  # noqa: BLE001 -- its own feed ends by it, and no other
+                self._break(channel, "subscribing bars", error)
+        return bool(opened)
+
+    def _begin(self, channel: BarChannel) -> None:
+        if not channel.live:
+            self._sync(channel)
+            return
+        ear = _Ear(self, channel)
+        self._lines.add(ear)
+        self._ears[channel.index] = ear
+        if self._is_timed:
+            self._start_poll(channel)
+            if self._watching is None:
+                self._watching = self._tasks.start(self._watch(), what="watching for overdue bars")
 
     @property
     def is_ready(self) -> bool:
         """Every channel has its history delivered and hears the live stream."""
-        return not self._dirty and all(c.is_synced or c.is_ended for c in self._channels)
+        return not self._waiting and all(c.is_synced or c.is_ended for c in self._channels)
 
     def has_closed(self, venue_symbol: str, interval: str, open_ns: int) -> bool:
         """Say whether all channels of this kind have delivered the bar that opened at ``open_ns``."""
@@ -175,11 +179,17 @@ class BarDesk:
             if c.hears and c.instrument.venue_symbol == venue_symbol and str(c.interval) == interval
         )
 
-    def fetch_overdue(self, *, late_ns: int = 0) -> None:
-        """Ask for the bars that have closed, ``late_ns`` ago or more, and were not pushed."""
+    def fetch_overdue(self) -> None:
+        """Ask for the bars that have closed and were not pushed."""
         for channel in self._channels:
-            if channel.hears and channel.is_synced and channel.is_due(self._clock.market_ns() - late_ns):
+            if channel.hears and channel.is_synced and channel.is_due(self._clock.market_ns()):
                 self._sync(channel)
+
+    def on_room(self, mailbox: Mailbox[BarItem]) -> None:
+        """The strategy has caught up with what was kept for it."""
+        for channel in self._channels:
+            if channel.mailbox is mailbox:
+                self._history.on_room(channel)
 
     def end(self, error: Exception | None = None) -> None:
         """Tell every feed that nothing follows."""
@@ -187,72 +197,48 @@ class BarDesk:
             self._end_channel(channel, error)
 
     async def stop(self) -> None:
-        """Hang up and stop fetching."""
+        """Stop fetching."""
         await self._tasks.stop()
         self._syncs.clear()
-        await self._supervisor.stop()
-
-    async def _restart(self) -> None:
-        while self._dirty:
-            self._dirty = False
-            await self._supervisor.stop()
-            for channel in self._channels:
-                channel.is_synced = False
-                if not channel.live and not channel.is_ended:
-                    self._sync(channel)
-            wanted = {
-                (c.instrument.venue_symbol, str(c.interval)): Subscription(
-                    channel=Channel.BAR, instrument=c.instrument, interval=c.interval
-                )
-                for c in self._channels
-                if c.hears
-            }
-            if wanted:
-                self._supervisor.start(tuple(wanted.values()))
+        self._polls.clear()
 
     # --- what the stream tells --------------------------------------------------------------------------
 
-    def _on_up(self) -> None:
-        self._note("CONNECTED", "market stream")
-        for channel in self._channels:
-            if channel.hears:
-                self._sync(channel)
+    def on_up(self, channel: BarChannel) -> None:
+        """Fetch what lies before the pushes that come now."""
+        channel.is_heard = True
+        _cancel(self._polls, channel)
+        self._sync(channel)
 
-    def _on_down(self, reason: str) -> None:
-        self._note("DISCONNECTED", f"market stream: {reason}")
-        for channel in self._channels:
-            if channel.hears:
-                channel.is_synced = False
-                self._tell_lost(channel, reason)
+    def on_down(self, channel: BarChannel, reason: str) -> None:
+        """What is pushed now is missed."""
+        channel.is_heard = channel.is_synced = False
+        self._tell_lost(channel, reason)
+        if self._is_timed and channel.hears:
+            self._start_poll(channel)
 
-    def _on_fatal(self, error: Exception) -> None:
-        self._note("FATAL", f"market stream: {error}")
-        self.end(error)
-
-    def _on_broken(self, what: str, error: Exception) -> None:
-        self._on_fatal(RuntimeError(f"{what}: {type(error).__name__}: {error}"))
-
-    def _on_event(self, event: StreamEvent) -> None:
-        if isinstance(event, StreamStatus):
-            self._note("FAULT", f"market stream: {event.detail}")
-        if not isinstance(event, Bar):
+    def hear(self, channel: BarChannel, bar: Bar) -> None:
+        """Take a push."""
+        if not channel.hears:
             return
-        for channel in self._channels:
-            if channel.hears and channel.instrument.symbol == event.symbol and channel.interval == event.interval:
-                if event.is_closed:
-                    self._take(channel, event)
-                else:
-                    self._look_back(channel, event)
-        if event.is_closed:
+        if bar.is_closed:
+            channel.pushed_ns = max(channel.pushed_ns, bar.open_ns)
+            self._take(channel, bar)
             self._progressed()
+        else:
+            self._look_back(channel, bar)
 
     def _take(self, channel: BarChannel, bar: Bar) -> None:
-        if channel.is_synced and bar.open_ns == channel.next_open_ns:
+        if channel.is_synced and bar.open_ns == channel.next_open_ns and not channel.lacks_room:
             self._deliver(channel, bar)
             return
         channel.hold(bar)
         if channel.is_synced and channel.first_held() is not None:
-            self._tell_lost(channel, "a bar is missing in the stream")
+            waiting = len(channel.mailbox)
+            is_slow = channel.lacks_room
+            self._tell_lost(channel, "the strategy is too slow" if is_slow else "a bar is missing in the stream")
+            if is_slow:
+                self._note("SLOW", f"{channel}: {waiting} bars wait, what follows is fetched when they are taken")
             self._sync(channel)
 
     def _look_back(self, channel: BarChannel, forming: Bar) -> None:
@@ -263,132 +249,164 @@ class BarDesk:
             self._tell_lost(channel, "a bar is missing in the stream")
             self._sync(channel)
 
-    # --- history, gaps, and the way back to live -----------------------------------------------------------
+    def _silence(self, channel: BarChannel) -> None:
+        if (ear := self._ears.pop(channel.index, None)) is not None:
+            self._lines.remove(ear)
+        _cancel(self._syncs, channel)
+        _cancel(self._polls, channel)
+
+    # --- the way back to live -------------------------------------------------------------------------------
 
     def _sync(self, channel: BarChannel) -> None:
         channel.is_synced = False
-        if (old := self._syncs.pop(channel.index, None)) is not None:
-            old.cancel()
+        _cancel(self._syncs, channel)
         self._syncs[channel.index] = self._tasks.start(self._catch_up(channel), what=f"history of {channel}")
 
     async def _catch_up(self, channel: BarChannel) -> None:
-        try:
-            await self._fetch_patiently(channel)
-        except Exception as error:  # noqa: BLE001 -- whatever broke, the feed must not hang
-            self._note("FATAL", f"history of {channel}: {error}")
-            self._end_channel(channel, error)
+        if not await self._fetch(channel):
             return
-        if not channel.live or channel.is_complete:
-            self._end_channel(channel, None)
-        elif channel.hears and self._supervisor.is_up:  # else the next connection comes back here
+        if channel.hears and channel.is_heard:  # else the next connection comes back here
             channel.is_synced = True
             if not channel.is_told_live:
-                channel.is_told_live = True
+                channel.is_told_live = channel.was_live = True
+                self._slow_at = asyncio.get_running_loop().time() + self._times.slow_s
                 self._put(channel, FeedLive())
         self._progressed()
 
-    async def _fetch_patiently(self, channel: BarChannel) -> None:
-        """Fetch and merge all there is; a live feed outlasts a venue that is not reached."""
-        attempt = 0
+    async def _fetch(self, channel: BarChannel) -> bool:
+        """Fetch and deliver all there is; say whether more will follow."""
+        try:
+            await self._history.fetch(channel)
+        except Exception as error:  # noqa: BLE001 -- whatever broke, the feed must not hang
+            self._break(channel, f"history of {channel}", error)
+            return False
+        if not channel.live or channel.is_complete:
+            self._end_channel(channel, None)
+        return not channel.is_ended
+
+    def _start_poll(self, channel: BarChannel) -> None:
+        if not channel.is_heard:
+            _cancel(self._polls, channel)
+            self._polls[channel.index] = self._tasks.start(self._poll(channel), what=f"asking for {channel}")
+
+    async def _poll(self, channel: BarChannel) -> None:
+        """Ask for each bar as it closes, until the stream stands: late, but there."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._times.grace_s)
+        _cancel(self._syncs, channel)  # what it was at is gone on with here: two would wait for one room
+        self._note("DEGRADED", f"{channel}: the stream is down, its bars are asked for as they close")
+        is_told = False
         while True:
-            try:
-                await self._fetch_missing(channel)
-                await self._join_held(channel)
-            except (TransportError, RateLimitedError) as error:
-                if not channel.live:
-                    raise
-                attempt += 1
-                self._note("FAULT", f"history of {channel} must wait: {error}")
-                wait_s = delay_s(self._backoff, attempt=attempt, random=random.random())  # noqa: S311 -- jitter
-                await asyncio.sleep(max(wait_s, getattr(error, "retry_after_s", 0.0)))
-            else:
+            asked_at = loop.time()
+            if not await self._fetch(channel):
                 return
+            if not is_told:
+                is_told = True
+                self._put(channel, FeedDelayed())
+            wait_s = self._wait_s(channel.next_open_ns, channel)
+            # Not in one piece: our clock may be set meanwhile. What is not due is not asked for.
+            await asyncio.sleep(max(min(wait_s, _LOOK_S), self._times.poll_s - (loop.time() - asked_at)))
 
-    async def _join_held(self, channel: BarChannel) -> None:
-        """Deliver the bars that were pushed meanwhile, and what lies before and between them."""
-        while (bar := channel.first_held()) is not None and not channel.is_ended:
-            if bar.open_ns != channel.next_open_ns:
-                await self._fetch_missing(channel, until_ns=bar.open_ns)
-                if channel.first_held() is not bar or channel.is_ended:
-                    continue  # fetched with the rest, or an older one was pushed meanwhile
-                if bar.open_ns != channel.next_open_ns:
-                    self._tell_gap(channel)
-            self._deliver(channel, bar)
+    def _wait_s(self, open_ns: int | None, channel: BarChannel) -> float:
+        """Return the wall time until the bar that opens at ``open_ns`` has closed."""
+        market_ns = self._clock.market_ns()
+        close_ns = channel.interval.close_of(open_ns if open_ns is not None else market_ns)
+        return (close_ns - market_ns) / max(self._span_ns(1.0), 1)
 
-    async def _fetch_missing(self, channel: BarChannel, until_ns: int | None = None) -> None:
-        """Deliver the bars the venue has that closed by now, or by ``until_ns``; the newest may be late.
+    async def _watch(self) -> None:
+        """Ask for bars that are overdue. One that was traded in, and not pushed, says that the stream is stale."""
+        loop, overdue_s = asyncio.get_running_loop(), self._times.overdue_s
+        while True:
+            await asyncio.sleep(min(overdue_s / 4, 1.0))
+            now_ns = self._clock.market_ns() - self._span_ns(overdue_s)
+            for channel in tuple(self._channels):
+                is_late = channel.hears and channel.is_synced and channel.is_due(now_ns)
+                if is_late and loop.time() >= channel.ask_at:
+                    channel.is_synced = False
+                    _cancel(self._syncs, channel)
+                    work = self._make_good(channel)
+                    self._syncs[channel.index] = self._tasks.start(work, what=f"an overdue bar of {channel}")
 
-        History does not say whether its newest bar is closed, and our clock is
-        not the venue's: within the doubt around a close it is waited for.
-        """
-        tries_left = self._late_tries if channel.live else 0
-        while not channel.is_ended:
-            doubt, now_ns = self._doubt(), self._clock.market_ns()
-            start_ns = channel.first_open_ns(now_ns)
-            end_ns = until_ns if until_ns is not None else now_ns - doubt.market_ns
-            end_ns = end_ns if channel.end_ns is None else min(end_ns, channel.end_ns)
-            if not channel.is_due(end_ns):
-                held = channel.first_held()
-                is_told = held is not None and held.open_ns == channel.next_open_ns
-                if until_ns is not None or is_told or channel.is_complete:
-                    return
-                if not channel.is_due(now_ns + doubt.market_ns):
-                    return
-                await asyncio.sleep(2 * doubt.wait_s)
-                continue
-            if await self._fetch_page(channel, start_ns, end_ns):
-                continue
-            held = channel.first_held()
-            if not tries_left or (held is not None and held.open_ns == channel.next_open_ns):
-                return
-            tries_left -= 1
-            await asyncio.sleep(self._late_pause_s)
+    async def _make_good(self, channel: BarChannel) -> None:
+        wanted_ns, before = channel.next_open_ns or 0, channel.last
+        await self._catch_up(channel)
+        if not channel.hears or not channel.is_heard or channel.pushed_ns >= wanted_ns:
+            return  # it was on its way
+        if channel.last is before:  # the venue made none: it may not have been traded in
+            channel.ask_at = asyncio.get_running_loop().time() + _AGAIN_S
+        elif channel.last is not None and channel.last.volume:
+            ear = self._ears[channel.index]
+            self._lines.renew(ear.subscription, f"the bar that opened at {iso(wanted_ns)} was not pushed")
 
-    async def _fetch_page(self, channel: BarChannel, start_ns: int, end_ns: int) -> bool:
-        """Deliver one page; say whether there was anything in it."""
-        page = await self._guard.read(
-            "bars",
-            functools.partial(
-                self._feed.bars,
-                instrument=channel.instrument,
-                interval=channel.interval,
-                start_ns=start_ns,
-                end_ns=end_ns,
-            ),
-        )
-        for bar in page:
-            if channel.is_ended or not bar.is_closed or bar.close_ns > end_ns:
-                break
-            if bar.open_ns < channel.first_open_ns(start_ns):
-                continue
-            if channel.delivered and bar.open_ns != channel.next_open_ns:
-                self._tell_gap(channel)
-            self._deliver(channel, bar)
-        return channel.next_open_ns != start_ns
+    # --- to the strategy ---------------------------------------------------------------------------------------
 
     def _deliver(self, channel: BarChannel, bar: Bar) -> None:
         channel.next_open_ns = bar.close_ns
         if channel.end_ns is None or bar.close_ns <= channel.end_ns:
             channel.delivered += 1
-            self._on_close(bar, channel.instrument)
+            channel.last = bar
+            if not isinstance(bar, FillerBar):
+                self._on_close(bar, channel.instrument)
             self._post(channel.mailbox, bar, (bar.close_ns, channel.index))
             self._progressed()
+            if channel.is_told_live:
+                self._look_after(channel)
         if channel.live and channel.is_complete:
             self._end_channel(channel, None)
 
-    def _tell_gap(self, channel: BarChannel) -> None:
-        self._note("GAP", f"{channel}: the venue has no bar that opens at {iso(channel.next_open_ns or 0)}")
+    def _look_after(self, channel: BarChannel) -> None:
+        """Tell a slow strategy how far behind it is, from time to time; one that waits for history is not slow."""
+        loop = asyncio.get_running_loop()
+        waiting, oldest = len(channel.mailbox), channel.mailbox.peek()
+        if waiting < _SLOW_BARS or not isinstance(oldest, Bar) or loop.time() < self._slow_at:
+            return
+        behind_s = (self._clock.market_ns() - oldest.close_ns) / max(self._span_ns(1.0), 1)
+        if behind_s < self._times.slow_s or any(each.hears and not each.was_live for each in self._channels):
+            return
+        self._slow_at = loop.time() + self._times.slow_pause_s
+        others = sum(each is not channel and len(each.mailbox) >= _SLOW_BARS for each in self._channels)
+        more = f"; bars of {others} more datas wait" if others else ""
+        self._note("SLOW", f"{channel}: the strategy is {waiting} bars and {behind_s:.0f} s behind{more}")
+
+    def _skip(self, channel: BarChannel, until_ns: int, reason: str) -> None:
+        """Bars up to ``until_ns`` cannot be had: tell it, and do what the user wants done about it."""
+        start_ns = channel.next_open_ns if channel.next_open_ns is not None else until_ns
+        is_filled = channel.on_gap is OnGap.MARK and channel.last is not None
+        text = f"{channel}: no bars from {iso(start_ns)} to {iso(until_ns)}: {reason}"
+        self._note("GAP", text)
+        self._put(channel, FeedGap(start_ns=start_ns, end_ns=until_ns, reason=reason, is_filled=is_filled))
+        if channel.on_gap is OnGap.HALT and channel.was_live:  # a hole in old history was nobody's loss
+            self._on_hole(text)
+        if is_filled and channel.last is not None:
+            for filler in fillers(channel.last, until_ns=until_ns):
+                self._deliver(channel, filler)
+        channel.next_open_ns = until_ns
 
     def _tell_lost(self, channel: BarChannel, reason: str) -> None:
         if channel.is_told_live:
             channel.is_told_live = False
             self._put(channel, FeedLost(reason=reason))
 
+    def _break(self, channel: BarChannel, what: str, error: Exception) -> None:
+        self._note("FATAL", f"{what}: {error}")
+        self._end_channel(channel, error)
+
     def _end_channel(self, channel: BarChannel, error: Exception | None) -> None:
         if not channel.is_ended:
             channel.is_ended = True
+            self._silence(channel)
             self._put(channel, FeedEnd(error=error))
             self._progressed()
 
     def _put(self, channel: BarChannel, item: BarItem) -> None:
         self._post(channel.mailbox, item, (channel.next_open_ns or 0, channel.index))
+
+    def _on_broken(self, what: str, error: Exception) -> None:
+        self._note("FATAL", f"{what}: {type(error).__name__}: {error}")
+        self.end(error)
+
+
+def _cancel(tasks: "dict[int, asyncio.Task[None]]", channel: BarChannel) -> None:
+    task = tasks.pop(channel.index, None)
+    if task is not None and task is not asyncio.current_task():  # one that comes to its end by itself may finish
+        task.cancel()

@@ -19,6 +19,7 @@ from btx.rules.throttle import (
     Meter,
     Penalty,
     Tally,
+    guessed_ns,
     next_step_ns,
     observe,
     punish,
@@ -121,9 +122,12 @@ class _Limit:
             return self.info.limit
         return max(units, int(self.info.limit * _READ_COUNT_SHARE))
 
-    def bounds(self, lane: Lane, part: float) -> Iterator[tuple[_Gauge, int]]:
-        """Yield it with the units it may hold now; ``part`` is what a penalty leaves."""
-        others = self.tally.others
+    def bounds(self, lane: Lane, part: float, *, asks: bool) -> Iterator[tuple[_Gauge, int]]:
+        """Yield it with the units it may hold now; ``part`` is what a penalty leaves.
+
+        Who ``asks`` by its request what others use does not wait for what they are guessed to use.
+        """
+        others = 0 if asks else self.tally.others
         if lane > Lane.ORDER:
             others += others // _OTHERS_MARGIN
         return ((gauge, gauge.bound(part, others)) for gauge in self.counted(lane))
@@ -409,14 +413,18 @@ class Guard:
             if not units:
                 continue
             part = share(self._penalties[_scope(limit.info)], now_ns=now_ns)
-            for gauge, most in limit.bounds(lane, part):
+            asks_ns = guessed_ns(limit.tally, now_ns=now_ns)
+            # One at a time: those that wait for a guess ask nothing, so it would stay one for a whole window.
+            asks = asks_ns is not None and asks_ns <= 0 and not self._units_under_way(name, now_ns)
+            for gauge, most in limit.bounds(lane, part, asks=asks):
                 if id(gauge) in closed:
                     wait = max(wait, _LONGEST_WAIT_NS)
                 ns = wait_ns(gauge.meter, units=units, now_ns=now_ns, limit=most)
                 if ns:
                     lacking.add(id(gauge))
                     step_ns = next_step_ns(self._penalties[_scope(limit.info)], now_ns=now_ns)
-                    wait = max(wait, ns if step_ns is None else min(ns, step_ns))
+                    soon_ns = None if asks_ns is None else asks_ns if asks_ns > 0 else _NS_PER_S  # for its answer
+                    wait = max(wait, min(each for each in (ns, step_ns, soon_ns) if each is not None))
             most = limit.count_bound(lane, units)
             ns = tally_wait_ns(limit.tally, meter=limit.whole, units=units, limit=most, now_ns=now_ns)
             if id(limit) in closed:

@@ -1,8 +1,10 @@
 """What exists while a session runs: ports, desks, streams. Lives on btx-io."""
 
 import asyncio
+import contextlib
 import functools
 import importlib.metadata
+import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from decimal import Decimal
@@ -11,26 +13,30 @@ from typing import Any, Protocol
 import attrs
 
 from btx.config import Secret, Settings
-from btx.errors import TransportError
+from btx.errors import ConfigError, TransportError
 from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.journal import Halted, Intent, Record, Resumed, RunEnded, RunStarted
 from btx.model.market import Bar
 from btx.model.order import Fill, Leg, OrderReport, Status
-from btx.model.venue import Capabilities, Channel, Endpoints, Environment, StreamStatus, Subscription
+from btx.model.venue import Capabilities, Channel, Connection, Endpoints, Environment, StreamStatus, Subscription
 from btx.plugins import Venue
-from btx.ports import Broker, Context, Feed, Journal, Store, Stream, StreamEvent
+from btx.ports import Broker, Clock, Context, Feed, Journal, Recording, Store, Stream, StreamEvent
 from btx.rules.backoff import Backoff
 from btx.rules.breaker import Breaker
 from btx.rules.reconcile import Sharing
 from btx.rules.recovery import History, positions, replay, undelivered, unfinished
-from btx.runtime.bars import BarDesk
+from btx.rules.staleness import Patience
+from btx.runtime.bars import BarDesk, BarTimes
+from btx.runtime.books import BookDesk
 from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
 from btx.runtime.faultpoints import reach
 from btx.runtime.guard import Guard
 from btx.runtime.keeper import Keeper
+from btx.runtime.latest import Latest, Prints
+from btx.runtime.lines import MarketLines
 from btx.runtime.mailbox import (
     GroupWritten,
     Mailbox,
@@ -43,6 +49,7 @@ from btx.runtime.mailbox import (
 )
 from btx.runtime.orders import NEVER, OrderDesk, Resubmit
 from btx.runtime.pace import Lockstep
+from btx.runtime.prints import TradeDesk
 from btx.runtime.reconciler import Reconciler
 from btx.runtime.routes import Routes
 from btx.runtime.supervisor import REDIAL, StreamSupervisor
@@ -50,12 +57,14 @@ from btx.runtime.tasks import Tasks
 from btx.runtime.timekeeping import Timekeeper
 from btx.runtime.views import RecentBars
 
-__all__ = ("DEFAULT_TIMING", "Facts", "Link", "OpenJournal", "Outside", "Timing")
+__all__ = ("DEFAULT_TIMING", "Facts", "Link", "OpenJournal", "OpenRecording", "Outside", "Timing")
 
+_log = logging.getLogger("btx.session")
 _CLOCK_PERIOD_S = 60.0
 _CLOCK_READINGS = 3
 _CLOCK_GRAIN_NS = 2_000_000  # venues name whole milliseconds, and clocks drift until the next reading
 _NOISY_TRIES = 4
+_MANY_EVENTS = 1000
 _ZERO = Decimal(0)
 
 
@@ -70,14 +79,16 @@ class Timing:
     settle_pause_s: float = 2.0  # between two questions about one order
     patience_s: float | None = None  # until "no such order" is believed; None: the receive window and a margin
     grace_s: float = 1.0  # for the answers to what is being sent, at the end
-    late_pause_s: float = 0.5  # until a bar that is late in the venue's history is asked for again
-    overdue_s: float = 5.0  # after its close a bar that was not pushed is asked for, when the clock is read
+    bars: BarTimes = BarTimes()  # noqa: RUF009 -- frozen
+    patience: Patience = Patience()  # noqa: RUF009 -- frozen; with silent streams
+    most_bars: int = 10_000  # in the mailbox of a data; what is above it is fetched when the strategy has caught up
     part_s: float = 1.5  # for one part to end, before it is cancelled
     poll_s: float = 3.0  # between two questions about the orders while the account stream is down
     audit_s: float = 300.0  # between two audits of orders, fills and balances
     outside_s: float = 1.0  # between two looks at what other processes ask
     breaker: Breaker = Breaker()  # noqa: RUF009 -- frozen
     grace_drift_s: float = 1.0  # until a balance that nobody explained is looked into
+    mark_s: float = 60.0  # between two marks in a recording
 
 
 DEFAULT_TIMING = Timing()
@@ -85,6 +96,10 @@ DEFAULT_TIMING = Timing()
 
 OpenJournal = Callable[[str, Callable[[str], None]], AbstractContextManager[Journal]]
 """Opens the journal of the account with this key; what goes wrong with it later is told to the callback."""
+
+
+OpenRecording = Callable[[Clock, Settings, Callable[[str], None]], Recording]
+"""Begins a recording with these clocks and secrets; what goes wrong with it later is told to the callback."""
 
 
 class Outside(Protocol):
@@ -155,10 +170,16 @@ class Link:
         resubmit: Resubmit = NEVER,
         outside: Outside | None = None,
         on_resume: Callable[[], None] = lambda: None,
+        open_recording: OpenRecording | None = None,
     ) -> None:
         self.facts = facts
+        self.recording: Recording | None = None
+        self._open_recording = open_recording
         self.desk: OrderDesk | None = None
         self.bars: BarDesk | None = None
+        self.books: BookDesk | None = None
+        self.prints: TradeDesk | None = None
+        self.lines: MarketLines | None = None
         self.account_stream: StreamSupervisor | None = None
         self._venue = venue
         self._environment = environment
@@ -176,6 +197,7 @@ class Link:
         self._assets: set[str] = set()
         self._resyncing: asyncio.Task[None] | None = None
         self._fatal: Exception | None = None
+        self._alarm_at = _MANY_EVENTS  # events that wait for the strategy
         self._is_halted = False  # and it is written down; the strategy's thread may know a moment before
         self._down_reason = ""
         self._timing = timing
@@ -207,6 +229,7 @@ class Link:
         if endpoints is not None:
             facts.clock.follow(endpoints.clock)
             facts.settings = _with_simulator_keys(facts.settings, endpoints)
+        self.recording = await self._start_recording()
         context = Context(
             settings=facts.settings,
             environment=self._environment,
@@ -215,16 +238,16 @@ class Link:
             clock=facts.clock,
             resources=self._resources,
             observe=self._guard.observe,
+            tap=self.recording.tap if self.recording is not None else None,
         )
         store, feed = self._venue.store(context), self._venue.feed(context)
         await self._set_clock(store)
         facts.instruments = await self._guard.read("instruments", store.instruments)
         stream = self._venue.websocket(context)
-        broker = self._venue.broker(context)
+        broker = self._recorded(self._venue.broker(context))
         self._journal = journal = await self._start_journal()
         history = await self._read_journal(journal)
-        self.bars = bars = self._bar_desk(feed, stream)
-        self._ends_with_run(bars.stop)
+        bars, prints = self._open_market(feed, stream)
         self.account_stream = self._account_supervisor(stream)
         self._ends_with_run(self.account_stream.stop)
         self.desk = desk = self._order_desk(broker, journal, in_lockstep=_is_lockstep(endpoints))
@@ -254,12 +277,55 @@ class Link:
         await self._refresh_rates(feed)
         if endpoints is not None:
             await self._follow_simulator(endpoints, desk, bars)
+        if self._lockstep is None:
+            self._start(prints.keep_time(), "closing bars on time")
         self._start(self._audit(), "auditing the account")
         if self._outside is not None:
             outside = self._outside
             self._resources.push_async_callback(asyncio.to_thread, outside.leave)
             await asyncio.to_thread(outside.enter, api_key=facts.api_key, endpoints=endpoints)
             self._start(self._watch_outside(outside), "hearing other processes")
+
+    def _open_market(self, feed: Feed, stream: Stream) -> tuple[BarDesk, TradeDesk]:
+        """Make the desks of market data; none of them connects before a data is opened."""
+        self.lines = lines = self._market_lines(stream)
+        self.bars, self.books = bars, books = self._bar_desk(feed, lines), self._book_desk(feed, lines)
+        self.prints = prints = self._trade_desk(feed, lines)
+        for part in (lines, bars, books, prints):
+            self._ends_with_run(part.stop)
+        return bars, prints
+
+    def _recorded(self, broker: Broker) -> Broker:
+        return self.recording.broker(broker) if self.recording is not None else broker
+
+    async def _start_recording(self) -> Recording | None:
+        """Begin to write this run down; what is closed with the venue's connections is still in it."""
+        if self._open_recording is None:
+            return None
+        loop = asyncio.get_running_loop()
+
+        def on_fault(text: str) -> None:  # on the recording's own thread
+            with contextlib.suppress(RuntimeError):  # the loop has ended: so has the run
+                loop.call_soon_threadsafe(self._note, "FAULT", text)
+
+        opening = functools.partial(self._open_recording, self.facts.clock, self.facts.settings, on_fault)
+        try:
+            recording = await asyncio.to_thread(opening)
+        except OSError as error:
+            raise ConfigError(f"record=: {error.filename or ''} cannot be written: {error.strerror}") from error
+
+        async def end() -> None:
+            recording.mark(self.facts.account_now, ended=True)
+            await asyncio.to_thread(recording.close)
+
+        async def mark() -> None:
+            while True:
+                await asyncio.sleep(self._timing.mark_s)
+                recording.mark(self.facts.account_now)
+
+        self._resources.push_async_callback(end)
+        self._start(mark(), "marking the recording")
+        return recording
 
     async def _start_journal(self) -> Journal | None:
         """Open the account's journal; it is closed after everything that writes to it."""
@@ -327,7 +393,7 @@ class Link:
         return Intent(leg=leg, environment=self._environment, session=self._session, run=self._run)
 
     def _order_desk(self, broker: Broker, journal: Journal | None, *, in_lockstep: bool) -> OrderDesk:
-        return OrderDesk(
+        desk = OrderDesk(
             broker=broker,
             clock=self.facts.clock,
             guard=self._guard,
@@ -347,6 +413,9 @@ class Link:
             resubmit=self._resubmit,
             is_halted=lambda: self.facts.halted is not None,
         )
+        if self.recording is not None:
+            desk.listen(self.recording.order)
+        return desk
 
     def _new_reconciler(self, desk: OrderDesk, broker: Broker, store: Store, journal: Journal | None) -> Reconciler:
         return Reconciler(
@@ -411,44 +480,104 @@ class Link:
         if self._journal is not None:
             await self._journal.append(Resumed(time_ns=self.facts.clock.wire_ns()), durable=True)
 
-    def _bar_desk(self, feed: Feed, stream: Stream) -> BarDesk:
+    def _market_lines(self, stream: Stream) -> MarketLines:
+        return MarketLines(
+            stream=stream,
+            tell=self._tell,
+            on_fatal=self._on_market_fatal,
+            size=self._capabilities.streams_per_connection,
+            life_s=self._capabilities.connection_life_s,
+            redial=self._timing.redial,
+            patience=None if _is_lockstep(self.facts.endpoints) else self._timing.patience,
+        )
+
+    def _on_market_fatal(self, error: Exception) -> None:
+        self._note("FATAL", f"market stream: {error}")
+        self._end_feeds(error)
+
+    def _end_feeds(self, error: Exception | None = None) -> None:
+        for desk in (self.bars, self.prints):
+            if desk is not None:
+                desk.end(error)
+
+    def _trade_desk(self, feed: Feed, lines: MarketLines) -> TradeDesk:
+        return TradeDesk(
+            lines=lines,
+            feed=feed,
+            clock=self.facts.clock,
+            guard=self._guard,
+            dense=self._capabilities.trade_ids_dense,
+            post=self._post,
+            note=self._note,
+            progressed=self._progressed,
+            on_close=self._learn_rate,
+            on_hole=self._on_hole,
+            span_ns=self.facts.clock.span_ns,
+            doubt=self.facts.clock.doubt,
+        )
+
+    def _bar_desk(self, feed: Feed, lines: MarketLines) -> BarDesk:
         return BarDesk(
             feed=feed,
-            stream=stream,
+            lines=lines,
             clock=self.facts.clock,
             guard=self._guard,
             post=self._post,
             note=self._note,
             progressed=self._progressed,
             on_close=self._learn_rate,
+            on_hole=self._on_hole,
             doubt=self.facts.clock.doubt,
-            redial=self._timing.redial,
-            late_pause_s=self._timing.late_pause_s,
+            span_ns=self.facts.clock.span_ns,
+            is_timed=not _is_lockstep(self.facts.endpoints),
+            times=self._timing.bars,
+        )
+
+    def _on_hole(self, reason: str) -> None:
+        self.facts.halted = self.facts.halted or reason  # before the strategy has the bar behind the hole
+        self.start(self.halt(reason), "halting")
+
+    def _book_desk(self, feed: Feed, lines: MarketLines) -> BookDesk:
+        return BookDesk(
+            feed=feed,
+            lines=lines,
+            clock=self.facts.clock,
+            guard=self._guard,
+            dense=self._capabilities.trade_ids_dense,
+            note=self._note,
+            progressed=self._progressed,
         )
 
     def _account_supervisor(self, stream: Stream) -> StreamSupervisor:
-        def on_up() -> None:
-            self._note("CONNECTED", "account stream")
+        def on_up(_standing: frozenset[Subscription]) -> None:
             self._guard.reached()
             if self._account_up.is_set():  # a reconnection: events may have been missed
                 self._resync()
             self._account_up.set()
 
         return StreamSupervisor(
+            name="account",
             stream=stream,
             sink=self._on_account_event,
             on_up=on_up,
             on_down=self._on_account_down,
             on_fatal=self._on_account_fatal,
+            tell=self._tell,
             on_clock_doubt=self._on_clock_doubt,
             backoff=self._timing.redial,
+            overlaps=False,  # an account has one stream; what a cut hides is asked for
         )
+
+    def connections(self) -> Mapping[str, Connection]:
+        """Return how each connection stands, by name. Any thread."""
+        account = {"account": self.account_stream.status} if self.account_stream is not None else {}
+        return {**account, **(self.lines.states() if self.lines is not None else {})}
 
     async def _follow_simulator(self, endpoints: Endpoints, desk: OrderDesk, bars: BarDesk) -> None:
         control = await Control.connect(endpoints.control)
         self._resources.push_async_callback(control.close)
         if not _is_lockstep(endpoints):
-            self._start(self._wait_for_end(control, bars), "waiting for the simulator's end")
+            self._start(self._wait_for_end(control), "waiting for the simulator's end")
             return
         self._lockstep = Lockstep(
             control=control,
@@ -457,6 +586,8 @@ class Link:
             wakeup=self._wakeup,
             desk=desk,
             bars=bars,
+            prints=self.prints,
+            beside=() if self.books is None else (self.books,),
             on_stall=self._on_stall,
             on_silence=self._on_silence,
             is_busy=self._is_busy,
@@ -468,12 +599,12 @@ class Link:
         if endpoints.is_under_way:  # the account as it was read has its past in it
             desk.catch_up(await self._lockstep.account_sequence())
 
-    async def _wait_for_end(self, control: Control, bars: BarDesk) -> None:
+    async def _wait_for_end(self, control: Control) -> None:
         while (event := await control.next_event()) is not None:
             if event.get("event") == "ended":
-                bars.end()
+                self._end_feeds()
                 return
-        bars.end(TransportError("the simulator went away"))
+        self._end_feeds(TransportError("the simulator went away"))
 
     def _ends_with_run(self, stop: Callable[[], Awaitable[None]]) -> None:
         async def stop_in_time() -> None:
@@ -481,6 +612,16 @@ class Link:
                 await stop()
 
         self._parts.push_async_callback(stop_in_time)
+
+    def open_market(self, instrument: Instrument, channel: Channel, slot: Latest[Any] | Prints, depth: int) -> None:
+        """Fill a slot with what the market pushes beside the bars."""
+        if self.books is not None:
+            self.books.open(instrument, channel, slot, depth=depth)
+
+    def close_market(self, slot: Latest[Any] | Prints) -> None:
+        """Fill a slot no more."""
+        if self.books is not None:
+            self.books.close(slot)
 
     def write(self, record: Record) -> None:
         """Write down something that nothing waits for."""
@@ -510,8 +651,9 @@ class Link:
 
     def on_idle(self, posted: int) -> None:
         """The strategy has taken all that was posted, and waits."""
-        if self.bars is not None:
+        if self.bars is not None and self.prints is not None:
             self.bars.connect()
+            self.prints.connect()
         if self._lockstep is not None:
             self._lockstep.on_idle(posted)
 
@@ -527,6 +669,14 @@ class Link:
 
     def _post_event(self, item: OrderUpdate | GroupWritten | MemberEnded | BalanceUpdate) -> None:
         self._post(self._events, item, None)
+        waiting = len(self._events)
+        if waiting >= self._alarm_at:
+            self._alarm_at *= 10
+            text = f"{waiting} events of the account wait for the strategy; none is dropped"
+            _log.warning("%s: %s", self._session, text)  # at once: the note comes after all that waits
+            self._note("SLOW", text)
+        elif waiting < _MANY_EVENTS:
+            self._alarm_at = _MANY_EVENTS
 
     def fault(self, what: str, error: Exception) -> None:
         """Tell that something of ours, or of the adapter, broke."""
@@ -540,12 +690,14 @@ class Link:
         return text
 
     def _note(self, kind: str, text: str) -> None:
-        self._post(self._events, Note(kind=kind, text=self.redacted(text)), None)
+        self._tell(Note(kind=kind, text=text))
+
+    def _tell(self, note: Note) -> None:
+        self._post(self._events, attrs.evolve(note, text=self.redacted(note.text)), None)
 
     def _on_stall(self, error: Exception) -> None:
         self._note("FATAL", str(error))
-        if self.bars is not None:
-            self.bars.end(error)
+        self._end_feeds(error)
 
     # --- the account --------------------------------------------------------------------------------------------
 
@@ -554,6 +706,8 @@ class Link:
         assert desk is not None, "the account stream starts after the desk"
         self._account_events += 1
         if isinstance(event, OrderReport | Fill):
+            if self.recording is not None:
+                self.recording.account(event)
             desk.on_event(event)
         elif isinstance(event, BalanceUpdate):
             self._on_balances(event)
@@ -592,7 +746,6 @@ class Link:
 
     def _on_account_down(self, reason: str) -> None:
         self._down_reason = reason
-        self._note("DISCONNECTED", f"account stream: {reason}")
         if self._account_up.is_set() and self._polling is None:
             self._polling = self._start(self._poll(), "asking for the orders while the account stream is down")
 
@@ -645,8 +798,8 @@ class Link:
 
     def _on_account_fatal(self, error: Exception) -> None:
         self._note("FATAL", f"account stream: {error}")
-        if self._account_up.is_set() and self.bars is not None:
-            self.bars.end(error)
+        if self._account_up.is_set():
+            self._end_feeds(error)
         self._fatal = error
         self._account_up.set()
 
@@ -697,8 +850,6 @@ class Link:
                 await self._refresh_rates(feed)
             except Exception as error:  # noqa: BLE001 -- told, and tried again: the clock must go on
                 self.fault("reading the venue's clock", error)
-            if self.bars is not None and self._lockstep is None:  # in lockstep it is the pace that asks
-                self.bars.fetch_overdue(late_ns=self.facts.clock.span_ns(self._timing.overdue_s))
 
         self._timekeeper = Timekeeper(read=read, period_s=self._timing.clock_period_s, on_read=self._progressed)
         await self._timekeeper.run()
@@ -738,6 +889,8 @@ class Link:
     def _learn_rate(self, bar: Bar, instrument: Instrument) -> None:
         self.facts.rates[instrument.base, instrument.quote] = bar.close
         self.facts.recent.take(bar)
+        if self.recording is not None:
+            self.recording.bar(bar)
         if self.keeper is not None:
             self.keeper.on_price(instrument.symbol, bar.high, bar.low, bar.close, time_ns=bar.close_ns)
 

@@ -12,11 +12,14 @@ import attrs
 from btx.model.account import BalanceUpdate
 from btx.model.market import Bar
 from btx.model.order import Fill, Group, Order, OrderEvent, Status
+from btx.model.venue import Connection
 from btx.rules.positions import Position
 
 __all__ = (
     "BarItem",
+    "FeedDelayed",
     "FeedEnd",
+    "FeedGap",
     "FeedLive",
     "FeedLost",
     "GroupWritten",
@@ -39,9 +42,24 @@ class FeedLive:
 
 @attrs.frozen(kw_only=True)
 class FeedLost:
-    """The stream is cut; bars will be fetched and merged when it is back."""
+    """The stream is cut, or the strategy too slow; bars will be fetched and merged."""
 
     reason: str
+
+
+@attrs.frozen(kw_only=True)
+class FeedDelayed:
+    """The stream is down, and all there is was fetched; each bar will be asked for as it closes, until FeedLive."""
+
+
+@attrs.frozen(kw_only=True)
+class FeedGap:
+    """The bars that open in ``[start_ns, end_ns)`` could not be had; ``is_filled``: filler bars follow for them."""
+
+    start_ns: int
+    end_ns: int
+    reason: str
+    is_filled: bool
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +69,7 @@ class FeedEnd:
     error: Exception | None = None
 
 
-BarItem = Bar | FeedLive | FeedLost | FeedEnd
+BarItem = Bar | FeedLive | FeedLost | FeedDelayed | FeedGap | FeedEnd
 
 
 @attrs.frozen(kw_only=True)
@@ -90,10 +108,16 @@ class MemberEnded:
 
 @attrs.frozen(kw_only=True)
 class Note:
-    """A remark for the user: a connection up or down, an account stream that missed something."""
+    """A remark for the user: a connection up or down, an account stream that missed something.
 
-    kind: str  # CONNECTED, DISCONNECTED, FAULT, FATAL, GAP, FOREIGN, DRIFT, HALT, NAKED, RECOVERED, RESUBMIT, RESUME
+    The kinds: CONNECTED, DISCONNECTED, STALE of a connection, which is named; DEGRADED, GAP, LATE, SLOW of data;
+    FAULT, FATAL; FOREIGN, DRIFT, HALT, NAKED, RECOVERED, RESUBMIT, RESUME of orders.
+    """
+
+    kind: str
     text: str
+    connection: str = ""  # whose state has changed; empty: it is about something else
+    status: Connection | None = None  # the state it has now
 
 
 SessionItem = OrderUpdate | GroupWritten | MemberEnded | BalanceUpdate | Note
@@ -204,11 +228,17 @@ class Wakeup:
 
 
 class Mailbox(Generic[T]):
-    """A queue from btx-io to the strategy's thread. Putting never blocks, taking never waits."""
+    """A queue from btx-io to the strategy's thread. Putting never blocks, taking never waits.
 
-    def __init__(self, wakeup: Wakeup) -> None:
+    It has no bound of its own: who puts looks at its length.  ``on_low`` is
+    called, on the strategy's thread, when taking leaves ``low`` items in it.
+    """
+
+    def __init__(self, wakeup: Wakeup, *, low: int = -1, on_low: Callable[[], None] = lambda: None) -> None:
         self._items: deque[T] = deque()
         self._wakeup = wakeup
+        self._low = low
+        self._on_low = on_low
         self.is_closed = False
 
     def __len__(self) -> int:
@@ -230,8 +260,11 @@ class Mailbox(Generic[T]):
         self._wakeup.post((self, item) for item in items)
 
     def peek(self) -> T | None:
-        """Return the oldest item and leave it there, None when there is none. Strategy's thread."""
-        return self._items[0] if self._items else None
+        """Return the oldest item and leave it there, None when there is none. Any thread."""
+        try:
+            return self._items[0]
+        except IndexError:  # not asked before: another thread may take it in between
+            return None
 
     def take(self) -> T | None:
         """Return the oldest item, None when there is none. Strategy's thread."""
@@ -239,6 +272,8 @@ class Mailbox(Generic[T]):
             return None
         item = self._items.popleft()
         self._wakeup.count_taken()
+        if len(self._items) == self._low:
+            self._on_low()
         return item
 
     def close(self) -> None:

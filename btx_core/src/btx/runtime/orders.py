@@ -116,7 +116,7 @@ class OrderDesk:
         self._orders: dict[str, Order] = {}
         self._open: dict[str, Order] = {}  # those that are not settled
         self._legs: dict[str, list[tuple[int, str]]] = {}  # by owner and by group: how many orders are older, and id
-        self._placed: dict[str, asyncio.Event] = {}  # set when the placement was answered, or never will be
+        self._placing: dict[str, asyncio.Event] = {}  # until the placement was answered, or never will be
         self._believed_at: dict[str, float] = {}  # loop time from which "no such order" is believed
         self._held: dict[str, list[OrderEvent]] = {}  # of orders whose intent is not on disk, so nothing of them is
         self._is_amendment: set[str] = set()  # placed in the stead of an order that may still rest
@@ -236,7 +236,7 @@ class OrderDesk:
             raise BtxError(f"order {leg.client_order_id} was sent before: it is not sent again")
         order = new_order(leg)
         self._keep(order)
-        self._placed[leg.client_order_id] = asyncio.Event()
+        self._placing[leg.client_order_id] = asyncio.Event()
         if self._journal is not None and self._intent is not None:
             self._held[leg.client_order_id] = []
         self._tell_listeners(None, order)
@@ -335,7 +335,7 @@ class OrderDesk:
         finally:
             for leg in legs:
                 self._believed_at.setdefault(leg.client_order_id, self._believe_from())
-                self._placed[leg.client_order_id].set()
+                self._end_placing(leg.client_order_id)
         return False
 
     async def _leave(self, legs: Sequence[Leg], send: Callable[[], Awaitable[object]]) -> None:
@@ -447,7 +447,7 @@ class OrderDesk:
 
     def _refuse_locally(self, leg: Leg, reason: str) -> None:
         self._believed_at.setdefault(leg.client_order_id, self._believe_from())
-        self._placed[leg.client_order_id].set()
+        self._end_placing(leg.client_order_id)
         self._refuse(leg, BtxError(reason))
 
     def _send_again(self, leg: Leg) -> None:
@@ -463,9 +463,17 @@ class OrderDesk:
         self._note("RESUBMIT", f"order {leg.client_order_id} never arrived: sent again as {again.client_order_id}")
         self.submit(again)
 
+    def _end_placing(self, client_order_id: str) -> None:
+        if (placing := self._placing.pop(client_order_id, None)) is not None:
+            placing.set()
+
+    async def _until_placed(self, client_order_id: str) -> None:
+        if (placing := self._placing.get(client_order_id)) is not None:
+            await placing.wait()
+
     async def _settled_enough(self, client_order_id: str) -> None:
         """Wait until the venue can know an order, or it is known that it never will."""
-        await self._placed[client_order_id].wait()  # the venue cannot cancel what has not reached it
+        await self._until_placed(client_order_id)  # the venue cannot cancel what has not reached it
         while self._orders[client_order_id].status is Status.UNKNOWN and client_order_id in self._settling:
             await asyncio.wait({self._settling[client_order_id]})  # nor what may still be on its way
 
@@ -569,8 +577,6 @@ class OrderDesk:
         now = asyncio.get_running_loop().time()
         for client_order_id, order in unfinished(history).items():
             self._keep(order)
-            self._placed[client_order_id] = placed = asyncio.Event()
-            placed.set()
             sent_ns = history.sent_ns.get(client_order_id)
             age_s = (self._clock.wire_ns() - sent_ns) / _NS_PER_S if sent_ns is not None else self._patience_s
             left_s = min(max(self._patience_s - age_s, 0.0), self._patience_s)  # a clock may have been set back
@@ -600,7 +606,7 @@ class OrderDesk:
             self._journal.post(Sent(client_order_id=leg.client_order_id, time_ns=self._clock.wire_ns()))
         self._add(leg)
         self._journal_held(leg.client_order_id)
-        self._placed[leg.client_order_id].set()
+        self._end_placing(leg.client_order_id)
         self._believed_at[leg.client_order_id] = self._believe_from()
         self._foreign.discard(leg.client_order_id)
         if not self._is_recovering:
@@ -618,8 +624,6 @@ class OrderDesk:
     def reopen(self, order: Order) -> None:
         """Take an order back that was settled in an earlier run: something was heard of it."""
         self._keep(order)
-        self._placed[order.client_order_id] = placed = asyncio.Event()
-        placed.set()
         self._believed_at[order.client_order_id] = self._believe_from()
         self._tell_listeners(None, order)
 
@@ -677,7 +681,7 @@ class OrderDesk:
     async def _settle(self, leg: Leg) -> None:
         """Ask until the venue has answered everything that is open about an order."""
         client_order_id = leg.client_order_id
-        await self._placed[client_order_id].wait()
+        await self._until_placed(client_order_id)
         told = False
         while True:
             # Read before asking: an answer given before the patience ended is not believed after it.

@@ -7,8 +7,8 @@ and what a step of all of them brought is handed over at once.
 import asyncio
 import functools
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from typing import Any, Protocol
 
 from btx.errors import TransportError
 from btx.model.account import BalanceUpdate
@@ -18,14 +18,29 @@ from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
 from btx.runtime.mailbox import Mailbox, OrderUpdate, Wakeup
 from btx.runtime.orders import OrderDesk
+from btx.runtime.prints import TradeDesk
 from btx.runtime.tasks import Tasks
 
-__all__ = ("Lockstep",)
+__all__ = ("Lockstep", "Paced")
 
 _STALL_S = 60.0
 _NUDGE_S = 2.0
 
 Held = tuple[tuple[int, int, int, int, int], Mailbox[Any], Any]
+
+
+class Paced(Protocol):
+    """A desk that shows what the market pushes, and is waited for."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Nothing is on its way while the market stands."""
+
+    def has_heard(self, channel: str, venue_symbol: str, sequence: int) -> bool:
+        """Say whether what was pushed up to this sequence, or trade, is shown; True for what nobody asked for."""
+
+    def catch_up(self) -> None:
+        """Ask for what should have been pushed and was not."""
 
 
 class Lockstep:
@@ -39,6 +54,7 @@ class Lockstep:
     channel closes, ``on_stall`` is told once and nothing is held any more.
     After ``nudge_s`` of silence, bars that have closed are asked for, or
     ``on_silence`` is told that the account stream does not say what happened.
+    What is pushed ``beside`` the bars is not held: the step only waits until it has come.
     ``is_busy`` tells that something is decided which will lead to requests;
     ``on_step`` is called when the market's time has moved, which no timer notices.
     """
@@ -52,8 +68,10 @@ class Lockstep:
         wakeup: Wakeup,
         desk: OrderDesk,
         bars: BarDesk,
+        prints: TradeDesk | None = None,
         on_stall: Callable[[Exception], None],
         on_silence: Callable[[], None] = lambda: None,
+        beside: Collection[Paced] = (),
         is_busy: Callable[[], bool] = lambda: False,
         on_step: Callable[[], None] = lambda: None,
         stall_s: float = _STALL_S,
@@ -65,6 +83,8 @@ class Lockstep:
         self.wakeup = wakeup
         self._desk = desk
         self._bars = bars
+        self._beside = beside
+        self._prints = prints
         self._on_stall = on_stall
         self._on_silence = on_silence
         self._is_busy = is_busy
@@ -126,8 +146,11 @@ class Lockstep:
         await self._tasks.stop()
 
     def may_turn(self) -> bool:
-        """Say whether the strategy waits, nothing is unanswered, and every feed has its history."""
-        return self._strategy_waits() and not self._desk.outstanding and not self._is_busy() and self._bars.is_ready
+        """Say whether the strategy waits, nothing is unanswered, and every feed and book has what came before."""
+        is_done = not self._desk.outstanding and not self._is_busy()
+        is_ready = self._bars.is_ready and all(desk.is_ready for desk in self._beside)
+        is_ready = is_ready and (self._prints is None or self._prints.is_ready)
+        return is_done and is_ready and self._strategy_waits()
 
     def _strategy_waits(self) -> bool:
         return self._idle_at is not None and self._idle_at == self.wakeup.posted
@@ -164,6 +187,8 @@ class Lockstep:
     def end(self) -> None:
         """Tell the feeds that nothing follows."""
         self._bars.end()
+        if self._prints is not None:
+            self._prints.end()
         self._finish()
 
     def take_held(self) -> list[Held]:
@@ -177,15 +202,35 @@ class Lockstep:
     async def advance(self) -> None:
         """Play the market to its next close, and wait for everything that came of it."""
         self._awaited = "the market's next step"
-        reply = await self._control.ask("advance", api_key=self._api_key)
+        reply = await self._control.ask("advance", api_key=self._api_key, **self._next_stop())
         self._clock.step_to(reply["market_ns"])
         self._on_step()
         for venue_symbol, interval, open_ns in reply["closed"]:
             self._awaited = f"the bar {venue_symbol} {interval} of {open_ns}"
             has_closed = functools.partial(self._bars.has_closed, venue_symbol, interval, open_ns)
             await self._until(has_closed, self._bars.fetch_overdue)
+        for channel, venue_symbol, number in reply.get("told", ()):
+            self._awaited = f"the {channel} of {venue_symbol} up to {number}"
+            for desk in self._beside:
+                await self._until(functools.partial(desk.has_heard, channel, venue_symbol, number), desk.catch_up)
+        if self._prints is not None:
+            trades = [(symbol, number) for channel, symbol, number in reply.get("told", ()) if channel == "trade"]
+            await self._hear_trades(self._prints, trades)
         await self._hear_account(reply["sequence"])
         self._has_ended = reply["ended"]  # what the last bar leads to is settled before the feeds end
+
+    def _next_stop(self) -> Mapping[str, int | bool]:
+        """Return what ends the next step beside the close of a subscribed bar."""
+        until_ns, by_trade = self._prints.next_stop(self.market_ns) if self._prints is not None else (None, False)
+        ends = {} if until_ns is None else {"until_ns": until_ns}
+        return {**ends, "by_trade": True} if by_trade else ends
+
+    async def _hear_trades(self, prints: TradeDesk, traded: Iterable[tuple[str, int]]) -> None:
+        for venue_symbol, trade_id in traded:
+            self._awaited = f"the trade {venue_symbol} {trade_id}"
+            has_traded = functools.partial(prints.has_traded, venue_symbol, trade_id)
+            await self._until(has_traded, prints.fetch_overdue)
+        prints.close_due()
 
     async def _hear_account(self, sequence: int) -> None:
         self._awaited = f"the account's event {sequence}"

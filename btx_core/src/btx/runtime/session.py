@@ -21,21 +21,24 @@ from btx.model.account import AccountSnapshot
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.journal import Delivered, StrategyState
-from btx.model.order import Group, GroupKind, Member, Order, OrderRequest, Side
+from btx.model.market import OnGap
+from btx.model.order import Group, GroupKind, Leg, Member, Order, OrderRequest, Side
 from btx.model.time import Interval
-from btx.model.venue import Endpoints, Environment, VenueInfo
+from btx.model.venue import Channel, Connection, Endpoints, Environment, VenueInfo
 from btx.plugins import Venue
 from btx.rules.filters import MarketView
 from btx.rules.reconcile import Sharing
-from btx.runtime.bars import BarChannel, BarDesk
+from btx.runtime.channel import BarChannel
 from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
 from btx.runtime.faultpoints import reach
 from btx.runtime.ids import ClientIds
 from btx.runtime.io_thread import IoThread, acquire_io
-from btx.runtime.link import DEFAULT_TIMING, Facts, Link, OpenJournal, Outside, Timing
+from btx.runtime.latest import Latest, Prints
+from btx.runtime.link import DEFAULT_TIMING, Facts, Link, OpenJournal, OpenRecording, Outside, Timing
 from btx.runtime.mailbox import BarItem, Mailbox, Recovered, SessionItem, Wakeup
-from btx.runtime.orders import NEVER, OrderDesk, Resubmit
+from btx.runtime.orders import NEVER, Resubmit
+from btx.runtime.prints import Making, TradeChannel
 from btx.runtime.risk import RiskDesk
 from btx.runtime.routes import Routes
 from btx.runtime.views import market_view
@@ -74,6 +77,7 @@ class Session:
         sharing: Sharing = Sharing.EXCLUSIVE,
         resubmit: Resubmit = NEVER,
         outside: Outside | None = None,
+        recording: OpenRecording | None = None,
     ) -> None:
         self.info: VenueInfo = venue.info
         self.environment = environment
@@ -88,6 +92,7 @@ class Session:
         self._sharing = sharing
         self._resubmit = resubmit
         self._outside = outside
+        self._recording = recording
         # Re-entrant: a signal handler may stop the session while its thread starts or stops it.
         self._lock = threading.RLock()
         self._io: IoThread | None = None
@@ -190,6 +195,7 @@ class Session:
             resubmit=self._resubmit,
             outside=self._outside,
             on_resume=self._on_resume,
+            open_recording=self._recording,
         )
         await self._link.open()
 
@@ -237,6 +243,10 @@ class Session:
             raise BtxError(f"{self.name} is not started: cerebro.run() does it, or store.start()")
         return self._facts.account
 
+    def account_now(self) -> AccountSnapshot | None:
+        """Return the account as it is, as far as was told; None before it was read."""
+        return self._facts.account_now
+
     def instruments(self) -> Mapping[str, Instrument]:
         """Return all instruments of the market by symbol; empty before start."""
         return self._facts.instruments
@@ -283,6 +293,10 @@ class Session:
         """Say whether the account stream stands."""
         stream = self._link.account_stream if self._link is not None else None
         return stream is not None and stream.is_up
+
+    def connections(self) -> Mapping[str, Connection]:
+        """Return how each connection stands, by name: ``account``, ``market``, ... Empty when not started."""
+        return self._link.connections() if self._link is not None else {}
 
     def orders_refused(self) -> str | None:
         """Return why no order may leave in this environment, None when orders may."""
@@ -348,6 +362,10 @@ class Session:
         for member in (group.entry,) if group.entry is not None else group.members:
             self._count(member.member_id, member.request)
         return group
+
+    def know(self, leg: Leg) -> None:
+        """Hand an order over that a recording says was handed over; for replays, whose broker sends nothing."""
+        self._call_link(lambda link: link.desk.submit(leg) if link.desk is not None else None)
 
     def amend(self, owner_id: str, request: OrderRequest) -> None:
         """Change an order, or a member of a group: ``request`` is what it should be now, in all.
@@ -500,40 +518,107 @@ class Session:
         start_ns: int | None = None,
         end_ns: int | None = None,
         live: bool = True,
+        whole: Interval | None = None,
+        making: Making | None = None,
+        on_gap: OnGap = OnGap.HALT,
     ) -> Mailbox[BarItem]:
         """Open a feed of closed bars: history first, then FeedLive, then live ones; FeedEnd when nothing follows.
 
         History begins at ``start_ns``, or ``history_ns`` or ``history_bars``
-        before now; with none of them and ``live``, at the current bar.
+        before now; with none of them and ``live``, at the current bar. ``whole`` is
+        what is made of the bars: history is counted in it, and begins with one.
+        With ``making`` they are made of public trades.
         """
-        mailbox: Mailbox[BarItem] = Mailbox(self._wakeup)
+        counted = whole if whole is not None else interval
+        by_count = making is not None and not counted.is_timed and start_ns is None and history_ns is None
+        bars = history_bars if history_bars is not None else (0 if live else _DEFAULT_HISTORY_BARS)
+        most = self._timing.most_bars
+        mailbox: Mailbox[BarItem] = Mailbox(self._wakeup, low=most // 2, on_low=lambda: self._on_room(mailbox))
 
         def history(now_ns: int) -> int:
             if start_ns is not None:
-                return start_ns
-            if history_ns is not None:
-                return now_ns - history_ns
-            bars = history_bars if history_bars is not None else (0 if live else _DEFAULT_HISTORY_BARS)
-            return interval.open_of(now_ns) - bars * interval.nominal_ns
+                begin_ns = start_ns
+            elif history_ns is not None:
+                begin_ns = now_ns - history_ns
+            elif counted.is_timed:
+                begin_ns = counted.open_of(now_ns) - bars * counted.nominal_ns
+            else:
+                begin_ns = now_ns
+            return counted.open_of(begin_ns) if counted.is_timed else begin_ns
 
-        channel = BarChannel(
-            index=0,
-            instrument=instrument,
-            interval=interval,
-            mailbox=mailbox,
-            live=live,
-            history=history,
-            end_ns=end_ns,
-        )
-        self._call(lambda _, bars: bars.open(channel))
+        def told(now_ns: int) -> int:
+            begin_ns = history(now_ns)
+            recording = self._link.recording if self._link is not None else None
+            if recording is not None:
+                recording.data(
+                    symbol=instrument.symbol,
+                    interval=interval,
+                    start_ns=None if by_count else begin_ns,
+                    counted=bars if by_count else None,
+                    end_ns=end_ns,
+                    live=live,
+                    from_trades=making is not None,
+                    fills=making is not None and making.fills,
+                )
+            return begin_ns
+
+        settings: dict[str, Any] = {
+            "index": 0,
+            "instrument": instrument,
+            "interval": interval,
+            "mailbox": mailbox,
+            "live": live,
+            "history": told,
+            "end_ns": end_ns,
+        }
+        if making is not None:
+            made = TradeChannel(
+                making=making,
+                history_trades=bars * counted.count if by_count else 0,
+                on_gap=on_gap,
+                most=most,
+                **settings,
+            )
+            self._call_link(lambda link: link.prints.open(made) if link.prints is not None else None)
+        else:
+            channel = BarChannel(on_gap=on_gap, most=most, **settings)
+            self._call_link(lambda link: link.bars.open(channel) if link.bars is not None else None)
         self._call_link(lambda link: link.watch(instrument.symbol))
         return mailbox
+
+    def _on_room(self, mailbox: Mailbox[BarItem]) -> None:
+        def on_room(link: Link) -> None:
+            for desk in (link.bars, link.prints):
+                if desk is not None:
+                    desk.on_room(mailbox)
+
+        if self._io is not None:  # else it is what was left of a run that is over
+            self._call_link(on_room)
 
     def close_bars(self, mailbox: Mailbox[BarItem]) -> None:
         """Stop a feed; what is left in its mailbox is dropped."""
         mailbox.close()
+
+        def close(link: Link) -> None:
+            for desk in (link.bars, link.prints):
+                if desk is not None:
+                    desk.close(mailbox)
+
         if self._io is not None:
-            self._call(lambda _, bars: bars.close(mailbox))
+            self._call_link(close)
+
+    def open_market(
+        self, instrument: Instrument, channel: Channel, slot: Latest[Any] | Prints, *, depth: int = 0
+    ) -> None:
+        """Fill a slot with quotes, trades, or the best ``depth`` levels of the book, from now on."""
+        if self._link is not None and self._link.recording is not None:
+            self._link.recording.market(symbol=instrument.symbol, channel=channel, depth=depth)
+        self._call_link(lambda link: link.open_market(instrument, channel, slot, depth))
+
+    def close_market(self, slot: Latest[Any] | Prints) -> None:
+        """Fill a slot no more."""
+        if self._io is not None:
+            self._call_link(lambda link: link.close_market(slot))
 
     def ledger(self) -> Mapping[str, Any]:
         """Return the simulator's own ledger of this account: balances and fills, the oracle of a run.
@@ -565,13 +650,6 @@ class Session:
                 await control.close()
 
         return io.run(ask(), timeout_s=_START_TIMEOUT_S)
-
-    def _call(self, action: Callable[[OrderDesk, BarDesk], object]) -> None:
-        def run(link: Link) -> None:
-            if link.desk is not None and link.bars is not None:
-                action(link.desk, link.bars)
-
-        self._call_link(run)
 
     def _route(self, action: Callable[[Routes], object]) -> None:
         def run(link: Link) -> None:

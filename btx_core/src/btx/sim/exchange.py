@@ -13,7 +13,7 @@ rejected together where one of them cannot be placed.
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import ROUND_DOWN, Decimal
 
 import attrs
@@ -300,13 +300,13 @@ class Exchange:
         return order, account.amendments[-1]
 
     def on_trade(self, *, venue_symbol: str, price: Decimal, quantity: Decimal, now_ns: int) -> None:
-        """Let a public trade wake up triggers and meet resting orders."""
+        """Let a public trade wake up triggers and meet resting orders; none that came to the book after it."""
         listing = self.listings[venue_symbol]
         # Who waits now: an order that this very trade wakes up came after it, and does not meet it.
         working = self._working[venue_symbol]
         waiting = tuple(working.items())
         for order_id, (account, resting) in waiting:
-            if resting is None and order_id in working:
+            if resting is None and order_id in working and account.orders[order_id].created_ns <= now_ns:
                 self._try_trigger(account, listing, account.orders[order_id], price, now_ns)
         for side in Side:
             entries = [
@@ -316,9 +316,39 @@ class Exchange:
                 and order_id in working
                 and resting.side is side
                 and crosses(side, resting.price, price)
+                and (account.orders[order_id].working_ns or 0) <= now_ns
             ]
             if entries:
                 self._match(listing, entries, price, quantity, now_ns)
+
+    def restore(
+        self,
+        *,
+        api_key: str,
+        balances: Mapping[str, Balance],
+        orders: Iterable[SimOrder],
+        fills: Iterable[SimFill],
+        lists: Iterable[SimOrderList],
+        sequence: int,
+    ) -> None:
+        """Give an account its past back, before the first command; what rests queues behind the book as it is now."""
+        account = self._accounts[api_key]
+        account.free = {asset: balance.free for asset, balance in balances.items()}
+        account.locked = {asset: balance.locked for asset, balance in balances.items()}
+        account.orders = {order.order_id: order for order in orders}
+        account.fills = list(fills)
+        account.sequence = sequence
+        for order_list in lists:
+            account.lists.put(order_list)
+        for order in account.orders.values():
+            if order.is_open:
+                account.open_ids[order.order_id] = None
+                if not order.is_pending:
+                    self._working[order.venue_symbol][order.order_id] = (account, self._resting(order))
+        self._order_ids = itertools.count(max(account.orders, default=0) + 1)
+        self._list_ids = itertools.count(max((one.list_id for one in account.lists), default=0) + 1)
+        self._trade_ids = itertools.count(max((fill.trade_id for fill in account.fills), default=0) + 1)
+        self._sequences = itertools.count(sequence + 1)
 
     def set_discount(self, *, api_key: str, is_on: bool) -> None:
         """Let an account pay fees in the discount asset, as far as it owns enough of it."""
@@ -527,17 +557,24 @@ class Exchange:
             return order
         if order.price is None or order.time_in_force is not TimeInForce.GTC:
             return self._expire(account, order, now_ns)
-        queue_ahead = _ZERO if takes else self._market.quantity_at(order.venue_symbol, order.side, order.price)
+        resting = self._resting(order)
+        if takes and resting is not None:
+            resting = attrs.evolve(resting, queue_ahead=_ZERO)
+        self._working[order.venue_symbol][order.order_id] = (account, resting)
+        return order
+
+    def _resting(self, order: SimOrder) -> Resting | None:
+        """Return how an order rests behind everybody at its price; None for one that waits for its trigger."""
+        if order.working_ns is None or order.price is None:
+            return None
         visible = _visible(order, order.remaining)
-        resting = Resting(
+        return Resting(
             side=order.side,
             price=order.price,
             remaining=visible,
             hidden=order.remaining - visible,
-            queue_ahead=queue_ahead,
+            queue_ahead=self._market.quantity_at(order.venue_symbol, order.side, order.price),
         )
-        self._working[order.venue_symbol][order.order_id] = (account, resting)
-        return order
 
     def _plan(self, account: Account, listing: Listing, order: SimOrder, now_ns: int) -> tuple[tuple[Take, ...], bool]:
         """Return what to take from the book, and whether a quote-sized order is complete with it."""

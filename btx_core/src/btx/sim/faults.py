@@ -6,10 +6,11 @@ and :meth:`Faults.on_push` tell it.  As JSON a script is
 the list alone.
 
 A fault strikes at the ``at``-th to ``at + count - 1``-th occurrence of its
-``where``: operations that were asked for, or, in ``market_stream`` and
-``account_stream``, events that were pushed, to each socket that gets them.
+``where``: operations that were asked for; in ``market_stream`` and
+``account_stream`` events that were pushed, to each socket that gets them; in
+``dial`` sockets that are being opened, in ``subscribe`` wishes for streams.
 Counting, not time, decides, so that a schedule strikes alike in every run in
-lockstep.
+lockstep.  What is commanded (:meth:`Faults.command`) strikes now.
 
 =================  ====================================================  ==============================
 kind               what happens                                          ``for_s``
@@ -27,9 +28,12 @@ half_open          the socket stays open and says nothing more           until i
 truncate           half an answer or a frame, or something unreadable
 clock_jump         the wire's clock runs ``offset_s`` ahead of the wall  then it is back; 0: never
 outage             every connection is cut, new ones too; state is kept  until the venue is back
+refuse             a socket, or a subscription, is refused               so long every socket; 0: this one
 duplicate          the event is pushed twice
 reorder            the event comes after the next one of its socket      at most so late
 cut                the socket is cut and the event lost
+silence            this stream says nothing more; its socket lives       until it speaks again; 0: never
+shutdown           it is said that the socket ends, and then it does     so much later
 stream_end         the account's events end, this one is lost
 =================  ====================================================  ==============================
 
@@ -53,6 +57,7 @@ __all__ = (
     "CALM",
     "PUSH_KINDS",
     "REQUEST_KINDS",
+    "SOCKET_KINDS",
     "Action",
     "Fault",
     "FaultScript",
@@ -87,6 +92,9 @@ class Kind(enum.Enum):
     REORDER = "reorder"
     CUT = "cut"
     STREAM_END = "stream_end"
+    REFUSE = "refuse"
+    SILENCE = "silence"
+    SHUTDOWN = "shutdown"
 
 
 class Where(enum.Enum):
@@ -99,19 +107,25 @@ class Where(enum.Enum):
     MARKET = "market"  # everything that needs no signature
     MARKET_STREAM = "market_stream"
     ACCOUNT_STREAM = "account_stream"
+    DIAL = "dial"  # a socket that is being opened
+    SUBSCRIBE = "subscribe"  # a message that asks for streams
     ANY = "any"  # every request; for kinds that only pushes know, every push
 
 
 _STREAMS = frozenset({Where.MARKET_STREAM, Where.ACCOUNT_STREAM})
 _SIGNED = frozenset({Where.PLACE, Where.CANCEL, Where.QUERY, Where.ACCOUNT})
-_ONLY_PUSHES = frozenset({Kind.DUPLICATE, Kind.REORDER, Kind.CUT, Kind.STREAM_END})
+_ONLY_PUSHES = frozenset({Kind.DUPLICATE, Kind.REORDER, Kind.CUT, Kind.STREAM_END, Kind.SILENCE, Kind.SHUTDOWN})
+_SOCKETS = frozenset({Where.DIAL, Where.SUBSCRIBE})
 _BOTH = frozenset({Kind.DELAY, Kind.HALF_OPEN, Kind.TRUNCATE, Kind.CLOCK_JUMP, Kind.OUTAGE})
 
 PUSH_KINDS = _ONLY_PUSHES | _BOTH
 """What can happen to an event that is pushed."""
 
-REQUEST_KINDS = frozenset(Kind) - _ONLY_PUSHES
+REQUEST_KINDS = frozenset(Kind) - _ONLY_PUSHES - {Kind.REFUSE}
 """What can happen to a request."""
+
+SOCKET_KINDS = frozenset({Kind.REFUSE, Kind.DROP, Kind.HALF_OPEN, Kind.DELAY})
+"""What can happen to a socket that is being opened, and to a message that asks for streams."""
 
 # How long, in seconds of wall time, when a script does not say.
 _FOR_S = {
@@ -121,8 +135,9 @@ _FOR_S = {
     Kind.HALF_OPEN: 5.0,
     Kind.OUTAGE: 0.5,
     Kind.REORDER: 1.0,
+    Kind.SHUTDOWN: 1.0,
 }
-_LASTING = frozenset({Kind.RATE_LIMIT, Kind.BAN, Kind.KEY_EXPIRY, Kind.OUTAGE})
+_LASTING = frozenset({Kind.RATE_LIMIT, Kind.BAN, Kind.KEY_EXPIRY, Kind.OUTAGE, Kind.REFUSE})
 _JUMP_S = 3.0
 
 
@@ -165,15 +180,22 @@ class Fault:
         return self.at <= number < self.at + self.count
 
 
+_ONLY_IN = {
+    Kind.REFUSE: _SOCKETS,
+    Kind.SILENCE: frozenset({Where.MARKET_STREAM, Where.ANY}),
+    Kind.STREAM_END: frozenset({Where.ACCOUNT_STREAM, Where.ANY}),
+    Kind.ACK_AFTER_FILL: frozenset({Where.PLACE, Where.CANCEL, Where.ANY}),
+    Kind.KEY_EXPIRY: frozenset(Where) - _STREAMS - _SOCKETS - {Where.MARKET},
+}
+
+
 def _fits(kind: Kind, where: Where) -> bool:
-    if kind is Kind.STREAM_END:
-        return where in (Where.ACCOUNT_STREAM, Where.ANY)
-    if kind is Kind.ACK_AFTER_FILL:
-        return where in (Where.PLACE, Where.CANCEL, Where.ANY)
+    if (places := _ONLY_IN.get(kind)) is not None:
+        return where in places
+    if where in _SOCKETS:
+        return kind in SOCKET_KINDS
     if where in _STREAMS:
         return kind in PUSH_KINDS
-    if kind is Kind.KEY_EXPIRY:
-        return where is not Where.MARKET
     return where is Where.ANY or kind in REQUEST_KINDS
 
 
@@ -233,13 +255,15 @@ class Faults:
 
     def on_request(self, where: Where, *, now_s: float, what: str = "") -> Action:
         """Count a request and say what goes wrong with it; ``now_s`` is any clock that only goes forward."""
-        if not self.script.faults:
+        if not self.script.faults and not self._lasting:
             return CALM
         struck = self._occur(where, now_s, what)
         lasting = [
             attrs.evolve(fault, for_s=until_s - now_s)
             for until_s, fault in self._still(now_s)
-            if fault not in struck and (fault.kind is not Kind.KEY_EXPIRY or where in _SIGNED)
+            if fault not in struck
+            and fault.kind is not Kind.REFUSE
+            and (fault.kind is not Kind.KEY_EXPIRY or where in _SIGNED)
         ]
         return Action(faults=(*struck, *lasting))
 
@@ -249,23 +273,53 @@ class Faults:
             return CALM
         return Action(faults=self._occur(where, now_s, what))
 
+    def on_dial(self, *, now_s: float, what: str = "") -> Action:
+        """Count a socket that is being opened and say what goes wrong with it."""
+        return self._on_socket(Where.DIAL, now_s, what)
+
+    def on_subscribe(self, *, now_s: float, what: str = "") -> Action:
+        """Count a message that asks for streams and say what goes wrong with it."""
+        return self._on_socket(Where.SUBSCRIBE, now_s, what)
+
+    def command(self, fault: Fault, *, now_s: float, what: str = "") -> Action:
+        """Let a fault strike now, beside the script, and say what goes wrong; it counts as occurrence 0."""
+        self._strike(fault, fault.where, 0, now_s, what)
+        return Action(faults=(fault,))
+
+    def calm(self, *kinds: Kind) -> None:
+        """End what lasts of these kinds."""
+        self._lasting = [(until_s, fault) for until_s, fault in self._lasting if fault.kind not in kinds]
+
     def is_out(self, *, now_s: float) -> bool:
         """Whether the venue is not to be reached now."""
         return any(fault.kind is Kind.OUTAGE for _, fault in self._still(now_s))
 
+    def _on_socket(self, where: Where, now_s: float, what: str) -> Action:
+        if not self.script.faults and not self._lasting:
+            return CALM
+        struck = self._occur(where, now_s, what)
+        lasting = (fault for _, fault in self._still(now_s) if fault.kind is Kind.REFUSE and fault.where is where)
+        return Action(faults=(*struck, *(fault for fault in lasting if fault not in struck)))
+
     def _occur(self, where: Where, now_s: float, what: str) -> tuple[Fault, ...]:
         is_push = where in _STREAMS
         self._counts[where, is_push] += 1
-        self._counts[Where.ANY, is_push] += 1
+        if where not in _SOCKETS:
+            self._counts[Where.ANY, is_push] += 1
         struck = tuple(fault for fault in self.script.faults if self._hits(fault, where, is_push=is_push))
         for fault in struck:
-            self.log.append(Struck(fault=fault, where=where, number=self._counts[where, is_push], what=what))
-            if fault.kind in _LASTING and fault.for_s > 0:
-                self._lasting.append((now_s + fault.for_s, fault))
+            self._strike(fault, where, self._counts[where, is_push], now_s, what)
         return struck
+
+    def _strike(self, fault: Fault, where: Where, number: int, now_s: float, what: str) -> None:
+        self.log.append(Struck(fault=fault, where=where, number=number, what=what))
+        if fault.kind in _LASTING and fault.for_s > 0:
+            self._lasting.append((now_s + fault.for_s, fault))
 
     def _hits(self, fault: Fault, where: Where, *, is_push: bool) -> bool:
         if fault.where is Where.ANY:
+            if where in _SOCKETS:
+                return False
             if is_push is not (fault.kind in _ONLY_PUSHES) or not _fits(fault.kind, where):
                 return False
         elif fault.where is not where:
@@ -325,6 +379,9 @@ _SPANS_S = {
     Kind.OUTAGE: (0.1, 1.0),
     Kind.REORDER: (0.05, 0.3),
     Kind.ACK_AFTER_FILL: (0.0, 0.1),
+    Kind.REFUSE: (0.1, 1.0),
+    Kind.SILENCE: (0.3, 2.0),
+    Kind.SHUTDOWN: (0.05, 0.5),
 }
 _JUMPS_S = (-4.0, 4.0)
 _FORMS = 6  # what a skin makes 1, 2 or 3 forms of evenly

@@ -7,7 +7,10 @@ JSON text frames, one answer per request with the ``id`` of the request:
 ``hello``                   ``market_ns``, ``speed`` (null: lockstep), ``ended``
 ``sync`` (``api_key``)      ``sequence`` of the account's last execution event, after all frames were sent
 ``advance`` (``api_key``)   one step of a lockstep market: ``market_ns``, ``ended``, ``sequence``, ``closed``
-                            (``[venue symbol, interval, open_ns]`` of the subscribed bars that closed)
+                            (``[venue symbol, interval, open_ns]`` of the subscribed bars that closed),
+                            ``told`` (``[channel, venue symbol, id]``: the last trade, or update of a quote or
+                            book, that was pushed in this step to those who subscribed); not beyond
+                            ``until_ns``, if given, and with ``by_trade`` not beyond the next trade
 ``ledger`` (``api_key``)    ``balances``, all ``orders`` and all ``fills`` of the account
 ``bars`` (``symbol``)       ``played`` (minutes closed since the origin), ``first_open_ns``,
                             ``last_open_ns``, ``synthesised``
@@ -16,7 +19,17 @@ JSON text frames, one answer per request with the ``id`` of the request:
                             from now on, for a process that attaches itself to a world that is under way
 ``faults`` (``script``)     plays another script of :mod:`btx.sim.faults` from its beginning: ``faults``, how many
 ``fault_log``               ``log``: the faults that struck since the script began, in order, each with
-                            ``fault``, ``where``, ``number`` (the n-th of its class), ``what``; ``script``
+                            ``fault``, ``where``, ``number`` (the n-th of its class, 0: it was commanded), ``what``;
+                            ``script``
+``truth`` (``symbol``,      ``bars``: the closed bars that open in the range, each ``[open_ns, open, high, low, close,
+``interval``, ``start_ns``, volume]`` with its numbers as text; at most ``limit`` of them, or 1000
+``end_ns``, ``limit``)
+``sockets``                 ``sockets``: the open ones, each with ``number``, ``where``, ``subscriptions``, ``silent``,
+                            ``is_mute``; ``counts``: ``dials``, ``opened``, ``open``
+``strike`` (``fault``,      lets a fault strike now, on ``sockets`` (numbers; all when left out) and for a silence
+``sockets``, ``stream``)    ``stream``: ``sockets``, those it struck
+``block`` (``form``)        cuts every socket and refuses new ones, in a form of ``refuse``; ``unblock`` ends it
+``terms`` (...)             changes how long sockets live and are pinged: :class:`btx.sim.wires.SocketTerms`
 ==========================  =================================================================================
 
 What cannot be done is answered by ``{"id": ..., "error": text}``.  When a
@@ -43,11 +56,15 @@ import attrs
 from aiohttp import web
 
 from btx.errors import BtxError, ConfigError, TransportError
-from btx.model.venue import Endpoints, Scenario
+from btx.model.market import Bar
+from btx.model.time import Interval
+from btx.model.venue import Channel, Endpoints, Scenario
 from btx.sim.exchange import SimFill, SimOrder
 from btx.sim.faults import script_from_json, script_to_json
+from btx.sim.strikes import Strikes
 from btx.sim.texts import endpoints_fields, endpoints_from_json, endpoints_to_json, scenario_to_json
-from btx.sim.world import World
+from btx.sim.wires import Wires
+from btx.sim.world import Want, World
 
 __all__ = (
     "run_server",
@@ -58,8 +75,14 @@ __all__ = (
 _HOST = "127.0.0.1"
 _CONFIG_EXIT = 2  # how a child says that a human must change something
 _STOP_S = 3.0
+_TRUTH_BARS = 1000
 _TAIL_LINES = 30
 _NOT_MODELLED = "not_modelled"
+_CHANNELS = {
+    Want.TRADES: Channel.TRADE.value,
+    Want.QUOTES: Channel.QUOTE.value,
+    Want.BOOK: Channel.BOOK.value,
+}
 
 Simulator = Callable[[Scenario], AbstractAsyncContextManager[Endpoints]]
 _Message = dict[str, Any]
@@ -69,13 +92,16 @@ _Message = dict[str, Any]
 
 
 @contextlib.asynccontextmanager
-async def serve_control(world: World, describe: Callable[[str], Endpoints] | None = None) -> AsyncIterator[str]:
+async def serve_control(
+    world: World, describe: Callable[[str], Endpoints] | None = None, wires: Wires | None = None
+) -> AsyncIterator[str]:
     """Serve the control channel of a world in the running loop; the value is its ``ws://`` address.
 
     ``describe`` makes the simulator's endpoints of that address, for whoever
-    attaches later; without it ``endpoints`` is refused.
+    attaches later; without it ``endpoints`` is refused.  ``wires`` are the
+    skin's sockets; without them nothing can be struck, blocked or listed.
     """
-    channel = _Channel(world, describe)
+    channel = _Channel(world, describe, wires)
     app = web.Application()
     app.router.add_get("/", channel.handle)
     app.on_shutdown.append(channel.close)
@@ -93,7 +119,7 @@ async def serve_control(world: World, describe: Callable[[str], Endpoints] | Non
 class _Channel:
     """What the sockets of one control server share."""
 
-    def __init__(self, world: World, describe: Callable[[str], Endpoints] | None) -> None:
+    def __init__(self, world: World, describe: Callable[[str], Endpoints] | None, wires: Wires | None) -> None:
         self.address = ""
         self._world = world
         self._describe = describe
@@ -111,6 +137,8 @@ class _Channel:
             "endpoints": self._endpoints,
             "faults": self._faults,
             "fault_log": self._fault_log,
+            "truth": self._truth,
+            **Strikes(wires).operations,
         }
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
@@ -166,7 +194,10 @@ class _Channel:
 
     async def _advance(self, message: _Message) -> _Message:
         api_key = self._api_key(message)
-        step = self._world.advance()
+        until_ns = message.get("until_ns")
+        step = self._world.advance(
+            until_ns=until_ns if isinstance(until_ns, int) else None, by_trade=message.get("by_trade") is True
+        )
         sequence = self._world.exchange.sequence(api_key=api_key)
         await self._world.flush()
         return {
@@ -174,6 +205,7 @@ class _Channel:
             "ended": step.is_ended,
             "sequence": sequence,
             "closed": [[symbol, str(interval), open_ns] for symbol, interval, open_ns in step.closed],
+            "told": [[_CHANNELS[kind], symbol, number] for symbol, kind, number in step.told],
         }
 
     async def _ledger(self, message: _Message) -> _Message:
@@ -189,9 +221,7 @@ class _Channel:
         }
 
     async def _bars(self, message: _Message) -> _Message:
-        symbol = str(message.get("symbol"))
-        if symbol not in self._world.listings:
-            raise ConfigError(f"unknown symbol {symbol}: write one of {', '.join(self._world.listings)}")
+        symbol = self._symbol(message)
         self._world.market_ns()
         played, first_open_ns, last_open_ns = self._world.market.count_minutes(symbol)
         return {
@@ -200,6 +230,19 @@ class _Channel:
             "last_open_ns": last_open_ns,
             "synthesised": list(self._world.market.synthesised),
         }
+
+    async def _truth(self, message: _Message) -> _Message:
+        symbol = self._symbol(message)
+        try:
+            interval = Interval.parse(str(message.get("interval")))
+            start_ns, end_ns, limit = (int(message[name]) for name in ("start_ns", "end_ns", "limit"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"truth is asked for by interval, start_ns, end_ns and limit: {error}") from error
+        self._world.market_ns()
+        bars = self._world.market.klines(
+            symbol, interval, start_ns=start_ns, end_ns=end_ns, limit=min(limit, _TRUTH_BARS)
+        )
+        return {"bars": [_bar_json(bar) for bar in bars if bar.is_closed]}
 
     async def _requests(self, _message: _Message) -> _Message:
         return {"requests": dict(self._world.requests)}
@@ -223,12 +266,22 @@ class _Channel:
             "script": json.loads(script_to_json(faults.script)),
         }
 
+    def _symbol(self, message: _Message) -> str:
+        symbol = str(message.get("symbol"))
+        if symbol not in self._world.listings:
+            raise ConfigError(f"unknown symbol {symbol}: write one of {', '.join(self._world.listings)}")
+        return symbol
+
     def _api_key(self, message: _Message) -> str:
         api_key = str(message.get("api_key"))
         if not self._world.exchange.knows(api_key):
             raise ConfigError("api_key names no account of this simulator")
         self._world.market_ns()
         return api_key
+
+
+def _bar_json(bar: Bar) -> list[Any]:
+    return [bar.open_ns, *(f"{number:f}" for number in (bar.open, bar.high, bar.low, bar.close, bar.volume))]
 
 
 def _order_json(order: SimOrder) -> _Message:

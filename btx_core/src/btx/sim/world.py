@@ -57,11 +57,17 @@ _NEED_TRADES = frozenset({Want.TRADES, Want.QUOTES, Want.BOOK})
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """Where an advance led: the wanted bars that closed on the way, by venue symbol, interval and open time."""
+    """Where an advance led.
+
+    ``closed`` are the wanted bars that closed on the way, by venue symbol,
+    interval and open time; ``told`` the last update or trade id that was
+    published on it, of each symbol and kind that somebody wants.
+    """
 
     market_ns: int
     is_ended: bool
     closed: tuple[tuple[str, Interval, int], ...]
+    told: tuple[tuple[str, Want, int], ...] = ()
 
 
 class World:
@@ -103,6 +109,7 @@ class World:
         self._start_clocks()
         self._wants: Counter[tuple[str, Want, Interval | None]] = Counter()
         self._books: dict[str, BookMark] = {}
+        self._told: dict[tuple[str, Want], int] = {}  # the last id published in this step
         self._listeners: list[Listener] = []
         self._ended_callbacks: list[Callable[[], None]] = []
         self._flush_hooks: list[Callable[[], Awaitable[None]]] = []
@@ -177,8 +184,11 @@ class World:
 
     # --- playing --------------------------------------------------------------------------------------------
 
-    def advance(self) -> Step:
+    def advance(self, *, until_ns: int | None = None, by_trade: bool = False) -> Step:
         """Play to the next close of a wanted bar (of a minute when none is wanted). Lockstep only.
+
+        Not beyond ``until_ns`` (market time, after now), and with ``by_trade`` not beyond
+        the next trade of a symbol whose trades are wanted.
 
         Raises:
             ConfigError: the market runs by itself.
@@ -187,9 +197,16 @@ class World:
             raise ConfigError("a market with a speed runs by itself: only a lockstep market is advanced")
         intervals = {interval for _, interval in self._wanted_bars()} or {_MINUTE}
         now_ns = self.market.now_ns
-        target_ns = min(interval.close_of(interval.open_of(now_ns)) for interval in intervals)
-        closed = tuple(self._play(min(target_ns, self.market.end_ns)))
-        return Step(market_ns=self.market.now_ns, is_ended=self.ended, closed=closed)
+        stops = [interval.close_of(interval.open_of(now_ns)) for interval in intervals]
+        if until_ns is not None and until_ns > now_ns:
+            stops.append(until_ns)
+        if by_trade:
+            printed = [symbol for symbol, kind, _ in self._wants if kind is Want.TRADES]
+            stops += [at for symbol in printed if (at := self.market.next_trade_ns(symbol)) is not None]
+        self._told.clear()
+        closed = tuple(self._play(min(*stops, self.market.end_ns)))
+        told = tuple((symbol, kind, number) for (symbol, kind), number in self._told.items())
+        return Step(market_ns=self.market.now_ns, is_ended=self.ended, closed=closed, told=told)
 
     async def __aenter__(self) -> Self:
         if self.speed is not None:
@@ -281,11 +298,12 @@ class World:
     def _play_trade(self, trade: PublicTrade) -> None:
         symbol = trade.venue_symbol
         if (symbol, Want.TRADES, None) in self._wants:
+            self._told[symbol, Want.TRADES] = trade.trade_id
             self._publish(trade)
         self.exchange.on_trade(venue_symbol=symbol, price=trade.price, quantity=trade.quantity, now_ns=trade.time_ns)
         if (symbol, Want.QUOTES, None) in self._wants:
             quote = self.market.quote(symbol)
-            update_id = self.market.update_id(symbol)
+            update_id = self._told[symbol, Want.QUOTES] = self.market.update_id(symbol)
             self._publish(QuoteChange(venue_symbol=symbol, quote=quote, update_id=update_id, time_ns=trade.time_ns))
         if symbol in self._books:
             self._tell_book(symbol)
@@ -323,6 +341,7 @@ class World:
         before, after = self._books[symbol], self.market.look(symbol)
         if after.update_id > before.update_id:
             self._books[symbol] = after
+            self._told[symbol, Want.BOOK] = after.update_id
             self._publish(self.market.book_change(symbol, before, after))
 
     def _publish(self, event: WorldEvent) -> None:

@@ -1,4 +1,4 @@
-"""One writer for each journal, over all processes of a machine."""
+"""One writer for each file, over all processes of a machine."""
 
 import contextlib
 import fcntl
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from btx.errors import ConfigError
 
-__all__ = ("writer_lock", "writer_of")
+__all__ = ("turn", "writer_lock", "writer_of")
 
 
 @contextlib.contextmanager
@@ -61,3 +61,23 @@ def _holder(file: int) -> str:
     if pid == str(os.getpid()):
         return f"this process (pid {pid})"
     return f"process {pid}" if pid.isdecimal() else "another process"  # which has not written its pid yet
+
+
+@contextlib.contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Wait until nobody else is in his turn at ``path``, in any process or thread, and have one.
+
+    For writers that need the file for a moment only. The ``.lock`` file beside it stays, as for :func:`writer_lock`.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    file = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # a forked child may hold a copy of the file
+    finally:
+        os.close(file)

@@ -4,11 +4,13 @@ import hashlib
 import os
 from pathlib import Path
 
+from btx.errors import ConfigError
 from btx.model.venue import Environment
 
-__all__ = ("JOURNAL", "account_folder", "account_mark", "write_whole")
+__all__ = ("JOURNAL", "PAPER_ACCOUNT", "account_folder", "account_mark", "history_folder", "write_whole")
 
 JOURNAL = "journal.sqlite"
+PAPER_ACCOUNT = "paper.jsonl"
 _REAL = "real"  # the world of an environment that has no other
 
 
@@ -25,6 +27,24 @@ def account_folder(
     ``world`` is the name a simulated world is kept under; a real venue has one world.
     """
     return home / venue / environment.value / market / account_mark(api_key) / (world or _REAL)
+
+
+def history_folder(home: Path, *, venue: str, environment: Environment, market: str, world: str | None = None) -> Path:
+    """Return the folder of a market's bars: home/history/venue/world/market.
+
+    What trades on the venue's own prices shares them: backtest, paper and live are one world, the test net
+    another, and each simulated world (``world`` is its mark) is one of its own.
+
+    Raises:
+        ConfigError: a simulated world has no mark.
+    """
+    if environment is Environment.SIM:
+        if not world:
+            raise ConfigError("a simulated world's history is kept under its mark, and this one has none")
+        name = f"sim-{world}"
+    else:
+        name = "testnet" if environment is Environment.TESTNET else "live"
+    return home / "history" / venue / name / market
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -68,11 +68,11 @@ def target(name: str, *, env: str, market: str | None = None, world: str | None 
     account = open_account(name, env=env, market=market)
     info = account.venue.info
     if account.environment is not Environment.SIM:
-        if world is not None:
+        if world is not None and account.environment is not Environment.PAPER:
             raise ConfigError(f"--world={world} is of env='sim': leave it out of env={env!r}")
         key = account.settings.api_key.reveal()
         folder = account_folder(
-            home(), venue=info.name, environment=account.environment, market=account.market, api_key=key
+            home(), venue=info.name, environment=account.environment, market=account.market, api_key=key, world=world
         )
         return Target(account=account, folder=folder, endpoints=None, presence=read_presence(folder))
     folder = _kept_world(home() / info.name / account.environment.value / account.market, world)

@@ -36,6 +36,7 @@ from btx.rules.breaker import Breaker
 from btx.rules.positions import base_change
 from btx.rules.recovery import History, replay
 from btx.runtime import faultpoints
+from btx.runtime.bars import BarTimes
 from btx.runtime.control import Control
 from btx.runtime.link import Timing
 from btx.sim.dice import key_of, unit
@@ -61,7 +62,7 @@ _TIMING = Timing(
     audit_s=2.0,
     grace_drift_s=0.2,
     nudge_s=0.3,
-    late_pause_s=0.05,
+    bars=BarTimes(late_pause_s=0.05),
     breaker=Breaker(open_ns=500_000_000),
 )
 _PRELOAD = ["btx.bt.witness", "btx.compose", "btx.storage.journal", "btx_binance.rest", "btx_binance.stream"]

@@ -78,6 +78,7 @@ def run_panic(
 ) -> int:
     """Halt an account, cancel its open orders and print what became of each; return the exit code.
 
+    A paper account is only halted: nobody else can reach its orders.
     Orders that only reduce what is held stay, unless ``everything`` or
     ``flatten`` says otherwise; ``flatten`` then sells what is held. The code is 0
     only if every cancel was confirmed and every sale filled.
@@ -133,6 +134,9 @@ async def _panic(
         console.print(f"{aim.session}: {aim.trader} is told to halt", highlight=False)
     if aim.endpoints is None and aim.account.environment is Environment.SIM:
         console.print("no simulator of this world runs: it has no open orders", highlight=False)
+        return 0
+    if aim.account.environment is Environment.PAPER:
+        console.print("paper orders rest in the process that made them: it sends no more, and keeps those it has")
         return 0
     async with connected(aim) as ports:
         instruments = _chosen(await ports.guard.read("instruments", ports.store.instruments), symbols)

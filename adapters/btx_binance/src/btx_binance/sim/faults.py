@@ -32,6 +32,7 @@ _UNKNOWN = (
     (500, -1006, "An unexpected response was received from the message bus. Execution status unknown."),
     (503, -1000, "Unknown error, please check your request or try again later."),
 )
+_REFUSALS = (503, 403, 429, None)
 _PAGE = "<html><head><title>Please wait</title></head><body>One moment, please...</body></html>"
 _ORDERS = re.compile(r"(/api/v3)?/(order|openOrders|allOrders|orderList|openOrderList|allOrderList|myTrades|order/.*)")
 
@@ -55,6 +56,8 @@ class Mishaps:
 
     def __init__(self, world: World) -> None:
         self.cut_all: Callable[[], None] = lambda: None  # every connection, of HTTP and of sockets
+        self.refuse_all: Callable[[float], None] = lambda _for_s: None  # the port itself, for so long
+        self.blocked: int | None = None  # the form of refusal every new socket gets; None: none
         self._world = world
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
@@ -67,6 +70,30 @@ class Mishaps:
     def on_push(self, channel: Where, what: str) -> Action:
         """Count an event that is to be pushed; what concerns more than its socket happens at once."""
         return self._begin(self._world.faults.on_push(channel, now_s=self._loop.time(), what=what))
+
+    def command(self, fault: Fault, what: str) -> Action:
+        """Let a fault strike now; what concerns more than a socket happens at once."""
+        return self._begin(self._world.faults.command(fault, now_s=self._loop.time(), what=what))
+
+    def on_subscribe(self, what: str) -> Action:
+        """Count a wish for streams and say what is to go wrong with it."""
+        return self._world.faults.on_subscribe(now_s=self._loop.time(), what=what)
+
+    async def on_dial(self, request: web.Request) -> web.StreamResponse | None:
+        """Count a socket that is being opened; return what it gets in place of an upgrade, None when it is let in."""
+        action = self._world.faults.on_dial(now_s=self._loop.time(), what=request.path)
+        if self.blocked is not None:
+            return _refused(request, self.blocked)
+        if (fault := action.get(Kind.REFUSE)) is not None:
+            return _refused(request, fault.form)
+        if action.get(Kind.DROP) is not None:
+            return cut(request)
+        if (fault := action.get(Kind.HALF_OPEN)) is not None:
+            await self.pause(fault.for_s or None)
+            return cut(request)
+        if (fault := action.get(Kind.DELAY)) is not None:
+            await self.pause(fault.for_s)
+        return None
 
     def refusal(self, action: Action) -> WireError | None:
         """Return why a request is not done, None when it is."""
@@ -113,7 +140,9 @@ class Mishaps:
             self._world.shift_wire(int(fault.offset_s * NS_PER_S))
             if fault.for_s:
                 self._loop.call_later(fault.for_s, self._world.shift_wire, 0)
-        if action.get(Kind.OUTAGE) is not None:
+        if (fault := action.get(Kind.OUTAGE)) is not None:
+            if fault.form % 2 and fault.for_s:
+                self.refuse_all(fault.for_s)
             self.cut_all()
         return action
 
@@ -135,6 +164,12 @@ def cut(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
+
+
+def _refused(request: web.Request, form: int) -> web.StreamResponse:
+    """Refuse a socket: overload, the firewall, too many of them, or cut before an answer (HTTP Return Codes, 2026)."""
+    status = _REFUSALS[form % len(_REFUSALS)]
+    return cut(request) if status is None else web.Response(status=status)
 
 
 async def swallowed(mishaps: Mishaps, action: Action, request: web.Request) -> web.Response | None:

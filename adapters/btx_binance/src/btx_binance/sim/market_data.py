@@ -15,7 +15,7 @@ from btx_binance.sim.params import Param, Raw, boolean, choice, long, names, sym
 from btx_binance.sim.venue import Ask, Call, Venue
 from btx_binance.sim.wire import JSON, WireError
 
-__all__ = ("AVERAGE_MINUTES", "CALLS", "INTERVALS", "statistics", "ticker")
+__all__ = ("AVERAGE_MINUTES", "CALLS", "INTERVALS", "kline_row", "statistics", "ticker")
 
 INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 AVERAGE_MINUTES = 5
@@ -139,10 +139,11 @@ def _klines(venue: Venue, ask: Ask) -> list[list[Any]]:
         limit=limit + 1,  # the market counts a present bar that has no trade yet and does not show it
     )
     bars = bars[:limit] if start_ns is not None else bars[-limit:] if limit else ()
-    return [_kline(bar, venue.market.flow(ask["symbol"], bar.open_ns, bar.close_ns)) for bar in bars]
+    return [kline_row(bar, venue.market.flow(ask["symbol"], bar.open_ns, bar.close_ns)) for bar in bars]
 
 
-def _kline(bar: Bar, flow: TradeFlow) -> list[Any]:
+def kline_row(bar: Bar, flow: TradeFlow) -> list[Any]:
+    """Return the twelve columns of a kline."""
     return [
         to_ms(bar.open_ns),
         wire.number(bar.open),

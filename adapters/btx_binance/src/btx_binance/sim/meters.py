@@ -68,6 +68,7 @@ class Meters:
     """Counts what each address and each account used, and refuses what goes beyond."""
 
     def __init__(self) -> None:
+        self.dials = CONNECTIONS.limit  # new sockets an address may open in that window
         self._used: dict[tuple[str, Limit], tuple[int, int]] = {}
         self._addresses: dict[str, _Address] = {}
 
@@ -106,7 +107,7 @@ class Meters:
 
     def connect(self, address: str, now_ns: int) -> bool:
         """Count one new socket and say whether it may open."""
-        return self.take(address, CONNECTIONS, 1, now_ns) <= CONNECTIONS.limit
+        return self.take(address, CONNECTIONS, 1, now_ns) <= self.dials
 
     def order(self, account: str, now_ns: int, *, units: int = 1) -> None:
         """Count the orders of one request of ``account``: an order list is several.

@@ -1,39 +1,61 @@
-"""Server sockets: ordered frames with a bound, heartbeats, and the rate of incoming messages."""
+"""One server socket: ordered frames with a bound, the rate of incoming messages, and all the ways it may end."""
 
 import asyncio
 import contextlib
 import enum
+import socket as sockets
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 
 from aiohttp import ClientError, WSCloseCode, WSMsgType, web
 
-from btx.sim.faults import Action, Fault, Kind
+from btx.sim.faults import Action, Fault, Kind, Where
 
-__all__ = ("Connection", "Connections")
+__all__ = ("Connection",)
 
 _OUTBOX_FRAMES = 50_000  # a client that lets so many pile up is cut off
 _FLUSH_S = 5.0  # one that takes none for so long holds up nobody any more
-# web-socket-streams.md and web-socket-api.md (2026): a ping every 20 s, a pong within a minute, 24 hours.
-_PING_S = 20.0
-_PONG_S = 60.0
-_LIFETIME_S = 24 * 3600.0
-_CLOSE_S = 1.0
 _WINDOW_S = 1.0
+_LOOK_S = 0.05  # how soon it is seen that the client of a half-open socket has gone
+_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: what is unsent is thrown away, and a reset is sent
 
 
 class _End(enum.Enum):
-    """How a socket ends, after the frames before it."""
+    """How a socket ends, after the frames before it. RFC 6455, 7.1.5: without a close frame a client calls it 1006."""
 
-    CUT = enum.auto()
-    GOODBYE = enum.auto()
-    SILENCE = enum.auto()
+    RESET = None
+    AWAY = WSCloseCode.GOING_AWAY
+    FIN = 0
+    OK = WSCloseCode.OK
+    POLICY = WSCloseCode.POLICY_VIOLATION
+    SILENCE = -1
+
+    @property
+    def says_goodbye(self) -> bool:
+        return self.value is not None and self.value > 0
+
+
+# The forms of a cut, in their order.
+_CUTS = (_End.RESET, _End.AWAY, _End.FIN, _End.OK, _End.POLICY)
 
 
 class Connection:
     """One client's socket: frames leave in the order they were put."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, *, messages_per_s: int | None) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        *,
+        number: int,
+        where: Where,
+        messages_per_s: int | None,
+    ) -> None:
+        self.number = number
+        self.where = where
+        self.shutdown_notice: Callable[[int], str | None] = lambda _form: None  # the venue's words, by form
+        self.subscriptions: Callable[[], tuple[str, ...]] = lambda: ()  # the venue's names
         self.address = request.remote or ""
         self._transport = request.transport
         self._socket = socket
@@ -44,6 +66,7 @@ class Connection:
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_open = True
+        self._gone = asyncio.Event()
         self._is_late = False  # the next frame waits for its time: nobody waits for it
         self.is_mute = False  # nothing is heard
         self._silence_s = 0.0
@@ -51,32 +74,72 @@ class Connection:
         self._held: list[str] = []  # to leave after the next event
         self._timers: list[asyncio.TimerHandle] = []
         self._received: deque[float] = deque()
-        self.opened_s = self.last_pong_s = self._loop.time()
+        self._silent: dict[str, float] = {}  # streams that say nothing more, and until when
+        self.opened_s = self.last_pong_s = self.last_ping_s = self._loop.time()
+        self.is_noticed = False  # it was told that it ends
 
     def put(self, frame: str) -> None:
         """Queue a frame; a client that reads too slowly is cut off."""
         self._put(frame)
 
-    def push(self, frame: str, action: Action) -> None:
-        """Queue an event, or do to it and to the socket what is to go wrong."""
+    def push(self, frame: str, action: Action, *, stream: str = "") -> None:
+        """Queue an event, or do to it, its stream and the socket what is to go wrong."""
+        if stream in self._silent and self._is_silent(stream):
+            return
         if not action:
             self._put(frame)
             self._release()
             return
+        self.suffer(action, stream=stream)
+        if self._end is None and stream not in self._silent:
+            self._push_spoilt(frame, action)
+
+    def suffer(self, action: Action, *, stream: str = "") -> None:
+        """Do to the socket and the stream what is to go wrong with more than one frame."""
         if action.get(Kind.OUTAGE) is not None:
             self.abort()
-        elif (fault := action.get(Kind.CUT, Kind.STREAM_END)) is not None:
-            self._put_end(_End.GOODBYE if fault.form % 2 else _End.CUT)
+        elif (fault := action.get(Kind.CUT)) is not None:
+            self._put_end(_CUTS[fault.form % len(_CUTS)])
+        elif (fault := action.get(Kind.STREAM_END)) is not None:
+            self._put_end(_End.AWAY if fault.form % 2 else _End.RESET)
         elif (fault := action.get(Kind.HALF_OPEN)) is not None:
             self.mute(fault)
-        else:
-            self._push_spoilt(frame, action)
+        elif (fault := action.get(Kind.SHUTDOWN)) is not None:
+            self.announce_end(form=fault.form)
+            self._timers.append(self._loop.call_later(fault.for_s, self._put_end, _End.AWAY))
+        elif (fault := action.get(Kind.SILENCE)) is not None:
+            self.silence(stream, fault.for_s)
+
+    def silence(self, stream: str, for_s: float) -> None:
+        """Let one stream of the socket say nothing more, until it is subscribed anew or the time is over (0: never)."""
+        self._silent[stream] = self._loop.time() + for_s if for_s else float("inf")
+
+    def hear(self, stream: str) -> None:
+        """Let a stream speak again: it was subscribed anew."""
+        self._silent.pop(stream, None)
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The streams that say nothing more."""
+        return tuple(sorted(stream for stream in tuple(self._silent) if self._is_silent(stream)))
+
+    def announce_end(self, *, form: int = 0) -> None:
+        """Say in the venue's words that the socket ends soon, once."""
+        if not self.is_noticed and (notice := self.shutdown_notice(form)) is not None:
+            self.is_noticed = True
+            self._put(notice)
 
     def mute(self, fault: Fault) -> None:
         """Hear nothing and say nothing more, until the connection is cut."""
         self.is_mute = True
         self._silence_s = fault.for_s
         self._put_end(_End.SILENCE)
+
+    def _is_silent(self, stream: str) -> bool:
+        if self._loop.time() < self._silent[stream]:
+            return True
+        del self._silent[stream]
+        return False
 
     async def run(self, on_text: Callable[[str], Awaitable[None]]) -> None:
         """Read until the client leaves or breaks a rule, and write what is put."""
@@ -94,12 +157,19 @@ class Connection:
                     await self._socket.pong(message.data)
                 elif message.type is WSMsgType.PONG:
                     self.last_pong_s = self._loop.time()
+            await self._hold_open()
         finally:
             self._stop()
-            if self._end is not _End.GOODBYE:
+            if self._end is None or not self._end.says_goodbye:
                 writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
+
+    async def _hold_open(self) -> None:
+        """Answer not even a good-bye while the socket is half open: wait until one side has cut it."""
+        while self.is_mute and self._transport is not None and not self._transport.is_closing():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), _LOOK_S)
 
     async def flushed(self) -> None:
         """Return when all frames left, or the client is cut off because it does not read."""
@@ -110,6 +180,8 @@ class Connection:
             self.abort()
 
     async def ping(self) -> None:
+        """Ask whether the client is there."""
+        self.last_ping_s = self._loop.time()
         with contextlib.suppress(ClientError, ConnectionError):
             await self._socket.ping()
 
@@ -124,10 +196,20 @@ class Connection:
         await self._socket.close(code=code, message=message)
 
     def abort(self) -> None:
-        """Cut the connection without a word."""
+        """Reset the connection without a word."""
+        self._stop()
+        if self._transport is None:
+            return
+        peer = self._transport.get_extra_info("socket")
+        if peer is not None and not self._transport.is_closing():
+            peer.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _AT_ONCE)
+        self._transport.abort()
+
+    def _fin(self) -> None:
+        """End the connection as a process that goes away does: with a FIN, and without a close frame."""
         self._stop()
         if self._transport is not None:
-            self._transport.abort()
+            self._transport.close()
 
     def _put_end(self, end: _End) -> None:
         self._put(end)
@@ -163,6 +245,7 @@ class Connection:
 
     def _stop(self) -> None:
         self._is_open = False
+        self._gone.set()
         for timer in self._timers:
             timer.cancel()
         self._frames.clear()
@@ -208,59 +291,11 @@ class Connection:
 
     async def _finish(self, end: _End) -> None:
         self._idle.set()
-        if end is _End.CUT:
+        if end is _End.RESET:
             self.abort()
-        elif end is _End.GOODBYE:
-            await self.close(WSCloseCode.GOING_AWAY)
+        elif end is _End.FIN:
+            self._fin()
+        elif end.says_goodbye:
+            await self.close(WSCloseCode(end.value))
         elif self._silence_s:
             self._timers.append(self._loop.call_later(self._silence_s, self.abort))
-
-
-class Connections:
-    """All sockets of a simulator: opened, kept alive, flushed and closed together."""
-
-    def __init__(self) -> None:
-        self._open: set[Connection] = set()
-
-    async def serve(
-        self,
-        request: web.Request,
-        session: Callable[[Connection], tuple[Callable[[str], Awaitable[None]], Callable[[], None]]],
-        *,
-        messages_per_s: int | None,
-    ) -> web.WebSocketResponse:
-        """Upgrade a request and serve it; ``session`` gives a reader for its texts and what to do at its end."""
-        socket = web.WebSocketResponse(autoping=False, compress=False, timeout=_CLOSE_S)
-        await socket.prepare(request)
-        connection = Connection(request, socket, messages_per_s=messages_per_s)
-        self._open.add(connection)
-        on_text, at_end = session(connection)
-        try:
-            await connection.run(on_text)
-        finally:
-            self._open.discard(connection)
-            at_end()
-        return socket
-
-    async def flush(self) -> None:
-        """Return when every frame that was put has left."""
-        await asyncio.gather(*(connection.flushed() for connection in self._open))
-
-    async def keep_alive(self) -> None:
-        """Ping for ever; end sockets that do not answer, and those that are a day old."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_PING_S)
-            for connection in tuple(self._open):
-                if connection.is_mute:
-                    continue
-                if loop.time() - connection.last_pong_s > _PONG_S + _PING_S:
-                    connection.abort()
-                elif loop.time() - connection.opened_s > _LIFETIME_S:
-                    await connection.close(WSCloseCode.GOING_AWAY)
-                else:
-                    await connection.ping()
-
-    async def close(self) -> None:
-        """Close every socket: the venue goes down."""
-        await asyncio.gather(*(connection.close(WSCloseCode.GOING_AWAY) for connection in tuple(self._open)))

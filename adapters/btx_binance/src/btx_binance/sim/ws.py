@@ -15,13 +15,14 @@ from aiohttp import web
 
 from btx.model.order import Side
 from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, to_ms
-from btx.sim.faults import Where
+from btx.sim.faults import CALM, Action, Kind, Where
 from btx.sim.market import BarChange, BookChange, MarketEvent, PublicTrade, QuoteChange
 from btx.sim.world import Want
 from btx_binance.sim import wire
+from btx_binance.sim.connections import Connections
 from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.market_data import INTERVALS, ticker
-from btx_binance.sim.sockets import Connection, Connections
+from btx_binance.sim.sockets import Connection
 from btx_binance.sim.venue import Venue
 from btx_binance.sim.wire import JSON, dumps
 
@@ -101,8 +102,9 @@ class Streams:
     """Who reads which stream, and the frames made of what happens."""
 
     def __init__(self, venue: Venue, mishaps: Mishaps) -> None:
+        self.mishaps = mishaps
+        self.wire_ms = venue.wire_ms
         self._venue = venue
-        self._mishaps = mishaps
         self._streams: dict[str, _Stream] = {}
         # By what wakes a stream: (want, symbol), for bars with the interval.
         self._woken: dict[tuple[Want, str, Interval | None], list[_Stream]] = {}
@@ -208,12 +210,12 @@ class Streams:
         raw = dumps(payload)
         combined = ""
         for reader in stream.readers:
-            action = self._mishaps.on_push(Where.MARKET_STREAM, stream.name)
+            action = self.mishaps.on_push(Where.MARKET_STREAM, stream.name)
             if reader.is_combined:
                 combined = combined or f'{{"stream":"{stream.name}","data":{raw}}}'
-                reader.connection.push(combined, action)
+                reader.connection.push(combined, action, stream=stream.name)
             else:
-                reader.connection.push(raw, action)
+                reader.connection.push(raw, action, stream=stream.name)
 
 
 _MINI_TICKER = {
@@ -366,6 +368,8 @@ class _Reader:
         self.is_combined = is_combined
         self._streams = streams
         self._names: dict[str, None] = {}
+        connection.subscriptions = lambda: tuple(sorted(self._names))
+        connection.shutdown_notice = self._shutdown_notice
 
     def subscribe(self, names: Iterable[str]) -> None:
         for name in names:
@@ -378,22 +382,46 @@ class _Reader:
             if name in self._names:
                 del self._names[name]
                 self._streams.remove(name, self)
+                self.connection.hear(name)
 
     def end(self) -> None:
         self.unsubscribe(self._names)
 
     async def on_text(self, text: str) -> None:
         request_id: Any = None
+        action = CALM
         try:
             request = _parse(text)
             request_id = request.get("id")
+            if request["method"] == "SUBSCRIBE":
+                action = self._streams.mishaps.on_subscribe(",".join(_names(request.get("params", []))))
+            if self._is_swallowed(action):
+                return
+            if (fault := action.get(Kind.REFUSE)) is not None:
+                self.connection.put(dumps(_refused(fault.form, request_id)))
+                return
             result = self._do(request)
         except _Refused as refused:
             self.connection.put(dumps({"code": refused.code, "msg": str(refused), "id": request_id}))
             return
+        await self._streams.mishaps.hold(action)
         self.connection.put(dumps({"result": result, "id": request_id}))
         if len(self._names) > _STREAMS_MAX:
             await self.connection.refuse(b"Too many streams")
+
+    def _is_swallowed(self, action: Action) -> bool:
+        if action.get(Kind.DROP) is not None:
+            self.connection.abort()
+        elif (fault := action.get(Kind.HALF_OPEN)) is not None:
+            self.connection.mute(fault)
+        else:
+            return False
+        return True
+
+    def _shutdown_notice(self, form: int) -> str:
+        """Return the words before a shutdown; the manual does not say whether a combined stream wraps them."""
+        raw = dumps({"e": "serverShutdown", "E": self._streams.wire_ms()})
+        return f'{{"stream":"serverShutdown","data":{raw}}}' if self.is_combined and not form % 2 else raw
 
     def _do(self, request: JSON) -> Any:
         params = request.get("params", [])
@@ -412,6 +440,12 @@ class _Reader:
             case _:
                 _combined([*params, True], count=2)
                 return self.is_combined
+
+
+def _refused(form: int, request_id: Any) -> JSON:
+    """Return a refused subscription: as the manual writes errors, or under ``error``, as the WebSocket API does."""
+    error = {"code": 2, "msg": "Invalid request: streams cannot be subscribed at the moment"}
+    return {"error": error, "id": request_id} if form % 2 else {**error, "id": request_id}
 
 
 def _parse(text: str) -> JSON:
@@ -472,7 +506,7 @@ def add_routes(app: web.Application, venue: Venue, connections: Connections, str
             reader.subscribe(names[:_STREAMS_MAX])
             return reader.on_text, reader.end
 
-        return connections.serve(request, session, messages_per_s=_MESSAGES_PER_S)
+        return connections.serve(request, session, where=Where.MARKET_STREAM, messages_per_s=_MESSAGES_PER_S)
 
     async def raw(request: web.Request) -> web.StreamResponse:
         names = [name for name in request.match_info.get("names", "").split("/") if name]

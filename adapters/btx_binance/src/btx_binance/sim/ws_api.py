@@ -13,9 +13,10 @@ from aiohttp import web
 from btx.sim.exchange import ExecutionEvent, ExecutionKind
 from btx.sim.faults import CALM, Action, Kind, Where
 from btx_binance.sim import wire
+from btx_binance.sim.connections import Connections
 from btx_binance.sim.faults import Mishaps, operation_of
 from btx_binance.sim.params import Raw, long
-from btx_binance.sim.sockets import Connection, Connections
+from btx_binance.sim.sockets import Connection
 from btx_binance.sim.venue import Ask, Call, Security, Terms, Venue, authorize
 from btx_binance.sim.wire import JSON, WireError, dumps
 
@@ -139,6 +140,10 @@ class _Session:
         self.user_data.remove(self.subscriptions.pop(subscription_id), self, subscription_id)
         ended = {"e": "eventStreamTerminated", "E": self.venue.wire_ms()}
         self.connection.put(_event(subscription_id, dumps(ended)))
+
+    def shutdown_notice(self, _form: int) -> str:
+        """Return the words before a shutdown (websocket-api/connection-events, 2026-06-09)."""
+        return dumps({"event": {"e": "serverShutdown", "E": self.venue.wire_ms()}})
 
     def end(self) -> None:
         for subscription_id, api_key in self.subscriptions.items():
@@ -327,8 +332,10 @@ def add_routes(
                 shows_limits=request.query.get("returnRateLimits") != "false",
                 connected_ms=venue.wire_ms(),
             )
+            connection.subscriptions = lambda: tuple(f"userData:{number}" for number in sorted(client.subscriptions))
+            connection.shutdown_notice = client.shutdown_notice
             return client.on_text, client.end
 
-        return await connections.serve(request, session, messages_per_s=None)
+        return await connections.serve(request, session, where=Where.ACCOUNT_STREAM, messages_per_s=None)
 
     app.router.add_get("/ws-api/v3", serve)

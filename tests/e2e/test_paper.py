@@ -1,0 +1,191 @@
+"""Paper: the venue's public streams with orders that stay here; the simulator is the public side, and sees no order."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import backtrader as bt
+import pytest
+
+import btx
+from btx.errors import ConfigError
+from btx.model.order import Order
+from btx.model.time import NS_PER_MINUTE
+from btx.model.venue import Endpoints
+from btx.runtime.control import Control
+from btx.sim.paper_ledger import read_lines
+from btx.sim.texts import endpoints_from_json
+from btx.storage.lines import LineFile
+from tests.e2e.test_attach import DEADLINE_S, ROOT, detached
+from tests.e2e.trading import Scripted, run_on, world
+
+PACE = 120  # a minute in half a second
+
+
+def buy(size: float, **order: Any) -> Any:
+    return lambda strategy: strategy.buy(size=size, **order)
+
+
+def limit(factor: float, size: float = 0.1) -> Any:
+    def place(strategy: Any) -> None:
+        strategy.buy(size=size, exectype=bt.Order.Limit, price=round(strategy.data.close[0] * factor, 2))
+
+    return place
+
+
+def bracket(strategy: Any) -> None:
+    close = strategy.data.close[0]
+    strategy.buy_bracket(
+        size=0.5,
+        exectype=bt.Order.Market,
+        stopprice=round(close * 0.9995, 2),
+        limitprice=round(close * 1.0005, 2),
+    )
+
+
+def test_orders_on_paper_fill_against_the_public_market_and_the_venue_sees_none() -> None:
+    store = btx.load(
+        "binance", env="paper", scenario=world(minutes=22, speed=PACE), balances={"USDT": "200000"}, limits=None
+    )
+    seen: dict[str, Any] = {}
+
+    def look(strategy: Any) -> None:
+        session = strategy.data.store.session
+        (account,) = session._facts.endpoints.accounts
+        seen["ledger"] = session._ask_simulator("ledger", api_key=account.api_key)
+        seen["orders"] = store.orders()
+
+    strategy = run_on(store, {1: buy(0.2), 2: limit(0.5), 3: bracket, 16: lambda s: s.close()}, at_end=look)
+
+    assert strategy.live_bars >= 18
+    assert seen["ledger"]["orders"] == []
+    own = {order.leg.client_order_id: order for order in seen["orders"]}
+    assert {order.status.value for order in own.values()} <= {"FILLED", "CANCELED", "EXPIRED", "NEW"}
+    fills = [fill for order in own.values() for fill in order.fills]
+    assert len(fills) >= 3
+    spent = sum((fill.price * fill.quantity * fill.side.sign for fill in fills), Decimal(0))
+    fees = sum((fill.fee or Decimal(0) for fill in fills if fill.fee_asset == "USDT"), Decimal(0))
+    assert Decimal(repr(strategy.broker.getcash())) == pytest.approx(
+        Decimal(200_000) - spent - fees, abs=Decimal("1e-6")
+    )
+    entered = [order for order in strategy.orders if order.status == bt.Order.Completed]
+    assert len(entered) >= 3
+
+
+def test_a_limit_order_is_filled_by_a_trade_at_its_price_and_pays_the_makers_fee() -> None:
+    store = btx.load("binance", env="paper", scenario=world(minutes=20, speed=PACE, seed=5), limits=None)
+
+    orders: list[Order] = []
+
+    strategy = run_on(store, {2: limit(0.9999, 0.01)}, at_end=lambda _: orders.extend(store.orders()))
+
+    (order,) = orders
+    assert order.status.value == "FILLED"
+    assert {fill.price for fill in order.fills} == {order.leg.request.price}
+    assert {fill.liquidity.value for fill in order.fills if fill.liquidity} == {"MAKER"}
+    assert strategy.position.size == pytest.approx(0.01, abs=1e-4)
+
+
+@pytest.fixture
+def market() -> Iterator[Endpoints]:
+    with detached(world(minutes=3000, speed=600)) as child:
+        assert child.stdout is not None
+        try:
+            yield endpoints_from_json(child.stdout.readline())
+        finally:
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(DEADLINE_S) == 0
+
+
+def trade(market: Endpoints, home: Path, *, until: str) -> dict[str, Any]:
+    """Run a process on the paper account until it says what it found; end it as asked."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.e2e.on_paper", market.control, until],
+        cwd=ROOT,
+        env={**os.environ, "BTX_HOME": str(home)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, "the process ended without a word"
+        if until == "killed":
+            process.kill()
+        process.wait(DEADLINE_S)
+    said: dict[str, Any] = json.loads(line)
+    return said
+
+
+async def later(market: Endpoints, market_ns: int) -> int:
+    """Wait until the market has come so far; return where it is."""
+    control = await Control.connect(market.control)
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                now_ns: int = (await control.ask("hello"))["market_ns"]
+                if now_ns >= market_ns:
+                    return now_ns
+                await asyncio.sleep(0.05)
+    finally:
+        await control.close()
+
+
+def test_a_paper_account_is_found_again_after_a_kill_with_what_filled_meanwhile(
+    market: Endpoints, tmp_path: Path
+) -> None:
+    first = trade(market, tmp_path, until="killed")
+    back_ns = asyncio.run(later(market, first["market_ns"] + 120 * NS_PER_MINUTE))
+    second = trade(market, tmp_path, until="stopped")
+
+    assert first["size"] == pytest.approx(0.2, abs=1e-3)
+    assert [order["status"] for order in first["orders"]] == ["NEW", "NEW"]
+    near, far = (order["id"] for order in first["orders"])
+    assert [order["id"] for order in second["orders"]] == [far]
+    assert second["size"] == pytest.approx(0.3, abs=1e-3)
+    assert second["balances"]["BTC"] == pytest.approx(0.3, abs=1e-3)
+    (path,) = tmp_path.glob("binance/paper/spot/*/paper/paper.jsonl")
+    books = read_lines(LineFile(path).read())
+    assert books is not None
+    meanwhile = [fill for fill in books.fills if fill.client_order_id == near]
+    assert sum(fill.quantity for fill in meanwhile) == Decimal("0.1")
+    assert all(first["market_ns"] <= fill.time_ns <= back_ns for fill in meanwhile)  # when it happened, not when heard
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"scenario": btx.scenario()}, "pace=60"),
+        ({"scenario": btx.scenario(pace=60, balances={"USDT": 1})}, "balances="),
+        ({"api_key": "k"}, "env='paper' has accounts of its own"),
+        ({"balances": {"USDT": "-1"}}, "less than nothing"),
+        ({"keep": "no name"}, "keep='no name'"),
+    ],
+)
+def test_what_makes_no_sense_on_paper_is_said_at_once(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        btx.load("binance", env="paper", **settings)
+
+
+def test_balances_are_for_paper_alone() -> None:
+    with pytest.raises(ConfigError, match="env='paper'"):
+        btx.load("binance", env="sim", balances={"USDT": 1})
+
+
+def test_a_strategy_cannot_tell_paper_from_the_simulator_by_what_it_is_told() -> None:
+    """The same steps, the same words: Submitted, Accepted, Completed."""
+    told = {}
+    for env in ("sim", "paper"):
+        store = btx.load("binance", env=env, scenario=world(minutes=15, speed=PACE, seed=9), limits=None)
+        strategy: Scripted = run_on(store, {2: buy(0.1), 6: lambda s: s.close()})
+        names = [each.getstatusname() for each in strategy.orders]
+        told[env] = [name for name in names if name != "Partial"]  # the book differs from moment to moment
+
+    assert told["paper"] == told["sim"] == ["Submitted", "Accepted", "Completed"] * 2
