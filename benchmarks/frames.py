@@ -203,8 +203,8 @@ class Clock:
 
 
 async def live_path(address: str, played: Session, *, profile: bool) -> Cost:
-    from btx_binance.rest import BinanceFeed
-    from btx_binance.stream import BinanceStream
+    from btx_binance.spot.feed import SpotFeed
+    from btx_binance.spot.stream import SpotStream
 
     clock = Clock(played.start_ms * NS_PER_MS)
     endpoints = Endpoints(
@@ -228,9 +228,9 @@ async def live_path(address: str, played: Session, *, profile: bool) -> Cost:
             clock=clock,
             resources=resources,
         )
-        lines = MarketLines(stream=BinanceStream(context), tell=note, on_fatal=fail)
+        lines = MarketLines(stream=SpotStream(context), tell=note, on_fatal=fail)
         shared: dict[str, Any] = {
-            "feed": BinanceFeed(context),
+            "feed": SpotFeed(context),
             "clock": clock,
             "guard": Guard(info=open_venue("binance").info),
             "note": lambda kind, text: print(f"  {kind} {text}"),

@@ -12,14 +12,20 @@ Install = Callable[..., None]
 
 VENUE = """
 from btx.hookspecs import API, hookimpl
+from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.venue import Capabilities, ClientIdSpec, Environment, VenueInfo
 
 
 def card(name):
-    spot = Capabilities(order_types=frozenset(), times_in_force=frozenset(), intervals=(), channels=frozenset())
+    bare = dict(order_types=frozenset(), times_in_force=frozenset(), intervals=(), channels=frozenset())
+    margined = dict(margined=True, position_modes=frozenset(PositionMode), margin_modes=frozenset(MarginMode), **bare)
     return VenueInfo(
-        name=name, title=name.title(), api=API, markets=("spot", "usdm"), environments=frozenset(Environment),
-        capabilities={{"spot": spot}},
+        name=name, title=name.title(), api=API, markets=("spot", "usdm", "coinm"), environments=frozenset(Environment),
+        capabilities={{
+            "spot": Capabilities(**bare),
+            "usdm": Capabilities(**margined),
+            "coinm": Capabilities(currency="BTC", **margined),
+        }},
         client_id=ClientIdSpec(
             max_len=36, alphabet="0123456789abcdefghijklmnopqrstuvwxyz", scope="account", queryable=True
         ),

@@ -24,7 +24,7 @@ from btx.errors import (
     TransportError,
 )
 from btx.hookspecs import API, hookimpl
-from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
+from btx.model.account import AccountSnapshot, AccountUpdate, Balance, KeyRights
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, BookSnapshot, Trade
@@ -81,13 +81,13 @@ INFO = VenueInfo(
     client_id=ClientIdSpec(
         max_len=12, alphabet="0123456789abcdefghijklmnopqrstuvwxyz", scope="account", queryable=True
     ),
-    limits=(RateLimit(name="weight", limit=1_000_000, window_s=60.0),),
-    costs={"place": {"weight": 1}},
+    limits={"spot": (RateLimit(name="weight", limit=1_000_000, window_s=60.0),)},
+    costs={"spot": {"place": {"weight": 1}}},
 )
 FEES = FeeSchedule(maker=Decimal("0.001"), taker=Decimal("0.001"), discount_asset="TOY", source="made up")
 DEADLINE_S = 5.0
 REQUESTS = (
-    *("place", "place_list", "replace", "cancel", "cancel_all", "query", "open_orders", "fills"),
+    *("place", "place_list", "replace", "amend", "cancel", "cancel_all", "query", "open_orders", "fills"),
     *("bars", "trades", "account", "dial", "subscribe", "instruments", "time"),
 )
 _CONDITIONAL = frozenset(OrderType) - {OrderType.MARKET, OrderType.LIMIT}
@@ -184,6 +184,7 @@ class ToyVenue:
         self.lists: dict[str, OrderList] = {}
         self.balances = {"USDT": Decimal(10_000), "BTC": Decimal(0), "TOY": Decimal(5)}
         self.can_trade = True
+        self.own_fees: FeeSchedule | None = None  # of the account; None: the venue does not tell
         self.history: dict[tuple[str, str], dict[int, Bar]] = {}
         self.prints: dict[str, list[Trade]] = {}  # what traded, by symbol, oldest first
         self.faults: dict[str, deque[Any]] = {name: deque() for name in REQUESTS}
@@ -321,8 +322,8 @@ class ToyVenue:
             trigger_price=order.trigger,
         )
 
-    def balance_update(self) -> BalanceUpdate:
-        return BalanceUpdate(
+    def balance_update(self) -> AccountUpdate:
+        return AccountUpdate(
             balances={asset: Balance(free=total, locked=Decimal(0)) for asset, total in self.balances.items()},
             time_ns=self.now_ns,
         )
@@ -347,6 +348,12 @@ class ToyVenue:
     async def server_time_ns(self) -> int:
         await self._request("time", None)
         return self.now_ns
+
+    async def fees(self, *, instruments: Collection[Instrument]) -> Mapping[str, FeeSchedule]:
+        return {each.symbol: self.own_fees for each in instruments if self.own_fees is not None}
+
+    async def key_rights(self) -> KeyRights:
+        return KeyRights()
 
     # --- Broker ------------------------------------------------------------------------------------------
 
@@ -386,6 +393,16 @@ class ToyVenue:
             self._answer(fault)
         order = self._accept(new)
         self._start(order)
+        self._answer(fault)
+        return Receipt(venue_order_id=order.order_id)
+
+    async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:
+        fault = await self._request("amend", leg.client_order_id)
+        order = self.orders.get(leg.client_order_id)
+        if order is None or order.status.is_final:
+            raise OrderNotFoundError("unknown order", code=-2013)
+        order.leg = attrs.evolve(order.leg, request=new.request, quantity=new.quantity)
+        self._tell(self.report(order))
         self._answer(fault)
         return Receipt(venue_order_id=order.order_id)
 

@@ -14,7 +14,7 @@ from btx.compose import open_venue
 from btx.config import Settings
 from btx.model.venue import Endpoints, Environment, Scenario
 from btx.rules.backoff import Backoff
-from btx.runtime.link import Timing
+from btx.runtime.facts import Timing
 from btx.runtime.session import Session
 from btx.sim.server import spawn
 

@@ -111,9 +111,11 @@ class RecordedVenue:
     async def serving(self) -> AsyncIterator[str]:
         """Serve on loopback; the value is ``host:port``."""
         app = web.Application()
-        app.router.add_get("/stream", self._stream)
-        app.router.add_get("/api/v3/depth", self._depth)
-        app.router.add_get("/api/v3/aggTrades", self._agg_trades)
+        for base in ("", "/public", "/market"):  # of USD-M's two each carries what was asked for there
+            app.router.add_get(f"{base}/stream", self._stream)
+        for api in ("/api/v3", "/fapi/v1", "/dapi/v1"):
+            app.router.add_get(f"{api}/depth", self._depth)
+            app.router.add_get(f"{api}/aggTrades", self._agg_trades)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         try:

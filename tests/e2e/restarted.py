@@ -12,7 +12,7 @@ import backtrader as bt
 
 import btx
 from btx.rules.breaker import Breaker
-from btx.runtime.link import Timing
+from btx.runtime.facts import Timing
 
 QUICK = Timing(patience_s=0.8, settle_pause_s=0.05, nudge_s=0.3, breaker=Breaker(open_ns=500_000_000))
 

@@ -122,7 +122,7 @@ def books(cerebro: Any) -> Any:
 def test_the_sample_strategy_gives_what_backtraders_own_data_and_broker_give(
     stock: Any, klines: Path, tmp_path: Path
 ) -> None:
-    store = btx.load("binance", env="backtest", scenario=btx.scenario(data={"BTC/USDT": klines}))
+    store = btx.load("binance", env="backtest", fills="stock", scenario=btx.scenario(data={"BTC/USDT": klines}))
     ours = books(sma_cross_cerebro(store, ["BTC/USDT"]))
 
     alone = bt.Cerebro(stdstats=False)

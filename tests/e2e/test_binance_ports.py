@@ -21,7 +21,7 @@ from btx.errors import (
     OrderRejectedError,
     UnknownSymbolError,
 )
-from btx.model.account import BalanceUpdate
+from btx.model.account import AccountUpdate
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, BookDelta, Quote, Trade
 from btx.model.order import Fill, Leg, OrderReport, OrderRequest, OrderType, Side, Status, TimeInForce
@@ -85,6 +85,7 @@ class Bench:
     broker: Broker
     feed: Feed
     stream: Stream
+    symbol: str = "BTC/USDT"
     account: Heard = attrs.field(factory=Heard)
     market: Heard = attrs.field(factory=Heard)
     tasks: list["asyncio.Task[None]"] = attrs.field(factory=list)
@@ -111,11 +112,12 @@ class Bench:
     async def listen_to_account(self) -> None:
         await self.listen(self.account, Subscription(channel=Channel.ACCOUNT))
 
-    async def instrument(self, symbol: str = "BTC/USDT") -> Instrument:
+    async def instrument(self, symbol: str | None = None) -> Instrument:
+        symbol = symbol or self.symbol
         return (await self.store.instruments(symbols=[symbol]))[symbol]
 
     async def price(self) -> Decimal:
-        last = await self.feed.last_price(symbol="BTC/USDT")
+        last = await self.feed.last_price(symbol=self.symbol)
         assert last is not None
         return last.price
 
@@ -145,7 +147,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def _bench(endpoints: Endpoints, *, secret: str | None = None) -> AsyncIterator[Bench]:
+async def bench_of(
+    endpoints: Endpoints, *, secret: str | None = None, market: str = "spot", symbol: str = "BTC/USDT"
+) -> AsyncIterator[Bench]:
     account = endpoints.accounts[0]
     clock = Clock(endpoints)
     async with AsyncExitStack() as resources:
@@ -154,7 +158,7 @@ async def _bench(endpoints: Endpoints, *, secret: str | None = None) -> AsyncIte
         context = Context(
             settings=Settings(api_key=Secret(account.api_key), api_secret=Secret(secret or account.api_secret)),
             environment=Environment.SIM,
-            market="spot",
+            market=market,
             endpoints=endpoints,
             clock=clock,
             resources=resources,
@@ -167,6 +171,7 @@ async def _bench(endpoints: Endpoints, *, secret: str | None = None) -> AsyncIte
             broker=plugin.btx_broker(context),
             feed=plugin.btx_feed(context),
             stream=plugin.btx_websocket(context),
+            symbol=symbol,
         )
         try:
             yield bench
@@ -179,7 +184,7 @@ async def _bench(endpoints: Endpoints, *, secret: str | None = None) -> AsyncIte
 def _run(use: Callable[[Bench], Awaitable[None]], **kwargs: Any) -> None:
     async def run() -> None:
         scenario = Scenario(seed=7, warmup_ns=4 * NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
-        async with plugin.btx_simulator(scenario) as endpoints, _bench(endpoints, **kwargs) as bench:
+        async with plugin.btx_simulator(scenario) as endpoints, bench_of(endpoints, **kwargs) as bench:
             await use(bench)
 
     asyncio.run(run())
@@ -217,7 +222,7 @@ def test_a_market_order_is_filled_and_the_stream_the_query_and_the_account_agree
 
         receipt = await bench.broker.place(leg=leg)
         report = await bench.until_status(leg, Status.FILLED)
-        await bench.account.until(lambda: bool(bench.account.of(BalanceUpdate)))
+        await bench.account.until(lambda: bool(bench.account.of(AccountUpdate)))
         asked = await bench.broker.query(leg=leg)
         account = await bench.store.account()
 
@@ -233,7 +238,7 @@ def test_a_market_order_is_filled_and_the_stream_the_query_and_the_account_agree
         assert len(order.fills) == len(told)
         fees = sum(fill.fee or Decimal(0) for fill in known if fill.fee_asset == "BTC")
         assert account.balances["BTC"].total == Decimal("0.05") - fees
-        assert bench.account.of(BalanceUpdate)[-1].balances["BTC"] == account.balances["BTC"]
+        assert bench.account.of(AccountUpdate)[-1].balances["BTC"] == account.balances["BTC"]
 
     _run(use)
 
@@ -361,8 +366,8 @@ def test_history_is_closed_bars_without_a_hole_up_to_now() -> None:
 def test_a_page_of_history_is_counted_as_the_venue_counts_it() -> None:
     weights = {call.method: call.weight for call in CALLS}
 
-    assert COSTS["trades"]["weight"] == weights["trades.aggregate"]
-    assert COSTS["bars"]["weight"] == weights["klines"]
+    assert COSTS["spot"]["trades"]["weight"] == weights["trades.aggregate"]
+    assert COSTS["spot"]["bars"]["weight"] == weights["klines"]
 
 
 def test_the_market_stream_carries_bars_trades_quotes_and_a_book_without_a_hole() -> None:

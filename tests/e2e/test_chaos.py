@@ -45,6 +45,28 @@ def test_seeded_faults_and_kills_leave_books_that_agree() -> None:
     assert sum(outcome.lives for outcome in outcomes) > len(outcomes)
 
 
+# Of positions on margin: seeds whose processes die several times, and points of which each is another story there.
+ON_MARGIN = attrs.evolve(JOB, strategy=f"{RESTLESS}OnMargin", market="usdm")
+HEDGED = attrs.evolve(ON_MARGIN, position_mode="hedge")
+
+
+@pytest.mark.parametrize(("job", "seeds"), [(ON_MARGIN, (504, 506)), (HEDGED, (609, 612))], ids=["one way", "hedge"])
+def test_on_margin_positions_wallets_and_bookings_agree_too(job: Job, seeds: tuple[int, ...]) -> None:
+    outcomes = [play(schedule_of(seed), job) for seed in seeds]
+
+    assert {outcome.schedule.seed: outcome.broken for outcome in outcomes if outcome.broken} == {}
+    assert sum(outcome.lives for outcome in outcomes) > len(outcomes)
+    assert all(outcome.fills for outcome in outcomes)
+
+
+@pytest.mark.parametrize("point", ["sent.after", "event.after", "recovery.settled"])
+def test_a_process_killed_on_margin_leaves_books_that_agree(point: str) -> None:
+    outcome = play(Schedule(seed=SEED, kills=(Kill(point=point, at=2 if point in TWICE else 1),)), HEDGED)
+
+    assert outcome.broken == ()
+    assert outcome.lives == 2, "the point was not reached"
+
+
 def test_a_schedule_is_the_same_for_its_seed_and_says_what_it_does() -> None:
     assert schedule_of(7) == schedule_of(7)
     assert schedule_of(7) != schedule_of(8)

@@ -15,12 +15,15 @@ import pytest
 
 from btx.model.market import Bar, BookDelta, BookLevel, BookSnapshot, Quote, Trade
 from btx.rules import book as book_rules
-from btx_binance.stream import _Reader
+from btx_binance.futures.stream import UsdmReader
+from btx_binance.market_stream import Reading
+from btx_binance.spot.stream import SpotReader
 
 COUNTS = {  # the README of the data says them
     "BINANCE_FUTURES": {"messages": 1535, "ticker": 613, "l2_book": 756, "candles": 67, "trades": 91},
     "BINANCE_US": {"messages": 480, "ticker": 128, "l2_book": 336, "candles": 5, "trades": 11},
 }
+READERS: dict[str, type[Reading]] = {"BINANCE_FUTURES": UsdmReader, "BINANCE_US": SpotReader}
 KINDS = {Quote: "ticker", Bar: "candles", Trade: "trades", BookDelta: "depth"}
 PLAYBACK = """
 import sys
@@ -59,7 +62,7 @@ def test_cryptofeeds_own_playback_gives_the_counts_of_the_readme(name: str, file
 
 
 def test_our_reading_of_the_same_frames_gives_the_same_counts(name: str, files: list[Path]) -> None:
-    events = asyncio.run(read(next(path for path in files if ".ws." in path.name).read_text()))
+    events = asyncio.run(read(READERS[name], next(path for path in files if ".ws." in path.name).read_text()))
 
     counts = Counter(KINDS[type(event)] for event in events)
     depth = counts.pop("depth")
@@ -72,10 +75,10 @@ def test_our_reading_of_the_same_frames_gives_the_same_counts(name: str, files: 
     assert {**counts, "l2_book": books} == {k: count for k, count in COUNTS[name].items() if k != "messages"}
 
 
-async def read(text: str) -> list[Any]:
+async def read(reading: type[Reading], text: str) -> list[Any]:
     """Read every frame of a recording as the live path does."""
     frames = [json.loads(line.split(": ", 1)[1])["data"] for line in text.splitlines() if "{" in line]
-    reader = _Reader(symbols={frame["s"]: frame["s"] for frame in frames})
+    reader = reading(symbols={frame["s"]: frame["s"] for frame in frames})
     return [await reader.read(frame) for frame in frames]
 
 

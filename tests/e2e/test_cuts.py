@@ -32,7 +32,7 @@ from btx.rules.backoff import Backoff
 from btx.rules.staleness import Patience
 from btx.runtime.bars import BarTimes
 from btx.runtime.control import Control
-from btx.runtime.link import Timing
+from btx.runtime.facts import Timing
 from btx.runtime.session import Session
 from btx.sim.server import spawn
 from btx.sim.texts import endpoints_from_json, scenario_to_json
@@ -170,7 +170,7 @@ class Run(Rig):
         link = watcher.data.store.session._link
         spare = Spare(link)
         assert self.loop is not None
-        self.loop.call_soon_threadsafe(link.lines.add, spare)
+        self.loop.call_soon_threadsafe(link.market_side.lines.add, spare)
         return spare.gone
 
 
@@ -181,7 +181,7 @@ class Spare:
         instrument = link.facts.instruments[SYMBOLS[0]]
         self.subscription = Subscription(channel=Channel.QUOTE, instrument=instrument)
         self.gone = threading.Event()
-        self._lines = link.lines
+        self._lines = link.market_side.lines
 
     def on_event(self, _event: Any) -> None:
         pass

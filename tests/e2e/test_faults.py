@@ -102,7 +102,7 @@ def what_the_venue_says(data: Any) -> dict[int, tuple[float, ...]]:
     link = data.store.session._link
     now_ns = data.store.session.clock.market_ns()
     bars = data.store.session._io.run(
-        link.bars._history._feed.bars(
+        link.market_side.bars._history._feed.bars(
             instrument=data.instrument, interval=data.interval, start_ns=now_ns - NS_PER_DAY // 8, end_ns=now_ns
         ),
         timeout_s=5.0,

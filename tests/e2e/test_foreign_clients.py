@@ -1,7 +1,6 @@
 """Clients nobody here wrote trade against the simulator, unmodified apart from the address."""
 
 import asyncio
-import atexit
 import contextlib
 import re
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 from btx.model.venue import Endpoints, Scenario, SimAccount
 from btx_binance.sim.app import simulator
+from tests.e2e import cryptofeeds
 
 pytestmark = pytest.mark.slow
 
@@ -310,69 +310,15 @@ def test_ccxt_pro_watches_the_market_and_its_orders(venue: Endpoints) -> None:
 
 
 def test_cryptofeed_takes_trades_quotes_bars_and_books(venue: Endpoints) -> None:
-    cryptofeed = pytest.importorskip("cryptofeed")
-    from cryptofeed.connection import AsyncConnection, RestEndpoint, WSAsyncConn
+    pytest.importorskip("cryptofeed")
     from cryptofeed.defines import CANDLES, L2_BOOK, TICKER, TRADES
     from cryptofeed.exchanges import Binance
-    from cryptofeed.symbols import Symbols
 
-    class PlainConnection(WSAsyncConn):
-        """cryptofeed's own connection without its refusal of ws://."""
+    feed = cryptofeeds.local(Binance, rest=venue.rest, api=f"{venue.rest}/api/v3/", stream=venue.stream)
 
-        def __init__(self, address: Any, conn_id: Any, **options: Any) -> None:
-            AsyncConnection.__init__(self, f"{conn_id}.ws")
-            atexit.unregister(self.__del__)
-            self.address, self.ws_kwargs = address, options
+    seen = run(cryptofeeds.first({feed: (TRADES, TICKER, CANDLES, L2_BOOK)}, "BTC-USDT"))
 
-    class LocalBinance(Binance):
-        rest_endpoints = (RestEndpoint(venue.rest, routes=Binance.rest_endpoints[0].routes),)
-        api = f"{venue.rest}/api/v3/"
-
-        @property
-        def address(self) -> Any:
-            return venue.stream
-
-        def connect(self) -> Any:
-            connection = PlainConnection(self._address(), self.id, max_queue=1024, close_timeout=1)
-            return [(connection, self.subscribe, self.message_handler, self.authenticate)]
-
-    async def main() -> Any:
-        loop = asyncio.get_running_loop()
-        seen = {channel: loop.create_future() for channel in (TRADES, TICKER, CANDLES, L2_BOOK)}
-
-        def first(channel: Any) -> Any:
-            async def callback(value: Any, _: Any) -> None:
-                if not seen[channel].done():
-                    seen[channel].set_result(value)
-
-            return callback
-
-        Symbols.clear()
-        feed = await loop.run_in_executor(
-            None,
-            lambda: LocalBinance(
-                symbols=["BTC-USDT"],
-                channels=list(seen),
-                candle_closed_only=False,
-                callbacks={channel: first(channel) for channel in seen},
-                config={"log": {"disabled": True}, "uvloop": False},
-            ),
-        )
-        feed.start(loop)
-        try:
-            return await asyncio.gather(*seen.values())
-        finally:
-            feed.stop()
-            await feed.shutdown()
-            Symbols.clear()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
-    trade, quote, bar, book = run(main())
-
-    assert cryptofeed
+    trade, quote, bar, book = (seen[channel] for channel in (TRADES, TICKER, CANDLES, L2_BOOK))
     assert trade.symbol == quote.symbol == bar.symbol == book.symbol == "BTC-USDT"
     assert trade.amount > 0
     assert quote.bid < quote.ask
@@ -431,6 +377,7 @@ def test_python_binance_streams_the_market_and_its_account(venue: Endpoints) -> 
 
     async def main() -> Any:
         client = await Client.create("binanceasync", "binanceasync-secret")
+        client.ws_api.TIMEOUT = 1  # so long, not 10 s, it waits for something more before it leaves
         try:
             sockets = SocketManager(client)
             async with sockets.kline_socket("BTCUSDT") as socket:
@@ -538,6 +485,7 @@ def test_python_binance_hears_an_entry_fill_and_one_exit_end_the_other(fast_venu
 
     async def main() -> Any:
         client = await Client.create("binanceexits", "binanceexits-secret")
+        client.ws_api.TIMEOUT = 1  # so long, not 10 s, it waits for something more before it leaves
         try:
             last = float((await client.get_symbol_ticker(symbol="BTCUSDT"))["price"])
             events: list[Any] = []

@@ -26,7 +26,7 @@ from btx.ports import Broker, Context, Feed, Store
 from btx.runtime.guard import Guard
 from btx.sim.world import World
 from btx_binance import plugin
-from btx_binance.rest import api
+from btx_binance.api import api
 from btx_binance.sim.app import serving
 from btx_binance.sim.exchange_info import listings
 

@@ -160,6 +160,35 @@ def test_flatten_sells_what_is_held_and_writes_every_sale_down(world: World) -> 
     assert intent.client_order_id in listed.stdout
 
 
+def test_flatten_closes_the_positions_of_a_market_on_margin_and_nothing_more(tmp_path: Path) -> None:
+    scenario = Scenario(market="usdm", speed=1.0, rebase=True, warmup_ns=6 * 3600 * 10**9, accounts=(ME,))
+    places = {"venue": "binance", "environment": Environment.SIM, "api_key": ME.api_key, "world": "kept"}
+    folder = account_folder(tmp_path, market="usdm", **places)
+    with served(scenario) as endpoints:
+        write_presence(folder, pid=os.getpid(), endpoints_json=endpoints_to_json(endpoints))
+        exchange = at(ccxt.binanceusdm({"apiKey": ME.api_key, "secret": ME.api_secret}), endpoints)
+        world = World(home=tmp_path, folder=folder, exchange=exchange, other=None)
+        exchange.create_order("BTC/USDT:USDT", "market", "buy", 0.02)
+        exchange.create_order("ETH/USDT:USDT", "market", "sell", 0.5)
+        last = exchange.fetch_ticker("BTC/USDT:USDT")["last"]
+        opens = exchange.create_order("BTC/USDT:USDT", "limit", "buy", 0.01, round(last * 0.97))["clientOrderId"]
+        closes = exchange.create_order(
+            "BTC/USDT:USDT", "limit", "sell", 0.02, round(last * 1.02), {"reduceOnly": True}
+        )["clientOrderId"]
+
+        first = world.btx("panic", "binance", "--market", "usdm")
+        left = {order["clientOrderId"] for order in exchange.fetch_open_orders("BTC/USDT:USDT")}
+        then = world.btx("panic", "binance", "--market", "usdm", "--flatten")
+
+        assert first.returncode == then.returncode == 0, first.stdout + first.stderr + then.stdout + then.stderr
+        assert opens in first.stdout
+        assert left == {closes}
+        assert "SELL 0.02 BTC/USDT:USDT" in then.stdout
+        assert "BUY 0.5 ETH/USDT:USDT" in then.stdout
+        assert [each for each in exchange.fetch_positions() if each["contracts"]] == []
+        assert exchange.fetch_open_orders("BTC/USDT:USDT") == []
+
+
 def test_whoever_trades_is_told_to_halt_and_to_go_on(world: World) -> None:
     entry = world.limit("buy", 0.01, 0.9)
     trader = open_journal(world.folder / JOURNAL)

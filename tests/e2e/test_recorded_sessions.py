@@ -28,8 +28,7 @@ from btx.runtime.lines import MarketLines
 from btx.runtime.mailbox import FeedEnd, FeedLost, Mailbox
 from btx.runtime.prints import Making, TradeChannel, TradeDesk
 from btx.runtime.tape import Tape, TapeReader
-from btx_binance.rest import BinanceFeed
-from btx_binance.stream import BinanceStream
+from btx_binance import plugin
 from tests.e2e.recorded_venue import Cut, RecordedVenue
 
 AT_ONCE = Backoff(base_s=0.002, cap_s=0.02)
@@ -44,6 +43,10 @@ class Session:
 
     file: str
     instrument: Instrument
+
+    @property
+    def market(self) -> str:
+        return {"spot": "spot", "linear": "usdm", "inverse": "coinm"}[self.instrument.kind.value]
 
     @property
     def streams(self) -> set[str]:
@@ -142,10 +145,16 @@ class Client:
         self.quote: Latest[Quote] = Latest()
         self.book: Latest[BookSnapshot] = Latest()
         self.reader = Ids()
-        feed = BinanceFeed(context)
-        guard = Guard(info=open_venue("binance").info, now_ns=clock.wire_ns, sleep=clock.sleep, backoff=AT_ONCE)
+        feed = plugin.btx_feed(context)
+        guard = Guard(
+            info=open_venue("binance").info,
+            market=context.market,
+            now_ns=clock.wire_ns,
+            sleep=clock.sleep,
+            backoff=AT_ONCE,
+        )
         self.lines = MarketLines(
-            stream=BinanceStream(context),
+            stream=plugin.btx_websocket(context),
             tell=lambda note: self.notes.append(f"{note.kind} {note.text}"),
             on_fatal=self.errors.append,
             redial=AT_ONCE,
@@ -222,7 +231,7 @@ class Client:
 
 
 @asynccontextmanager
-async def client(address: str, clock: RecordersClock, instrument: Instrument) -> AsyncIterator[Client]:
+async def client(address: str, clock: RecordersClock, this: Session) -> AsyncIterator[Client]:
     endpoints = Endpoints(
         rest=f"http://{address}",
         stream=f"ws://{address}",
@@ -235,12 +244,12 @@ async def client(address: str, clock: RecordersClock, instrument: Instrument) ->
         context = Context(
             settings=Settings(options=QUICK_PINGS),
             environment=Environment.SIM,
-            market="spot",
+            market=this.market,
             endpoints=endpoints,
             clock=clock,
             resources=resources,
         )
-        ours = Client(context, clock, instrument)
+        ours = Client(context, clock, this.instrument)
         resources.push_async_callback(ours.stop)
         yield ours
 
@@ -263,7 +272,7 @@ async def play(path: Path, this: Session, *, cuts: int, seed: int) -> tuple[Clie
     places = sorted(dice.sample(range(begin, len(venue.frames) - 2000), cuts))
     kinds = [list(Cut)[number % len(Cut)] for number in range(cuts)]
     dice.shuffle(kinds)
-    async with venue.serving() as address, client(address, clock, this.instrument) as ours:
+    async with venue.serving() as address, client(address, clock, this) as ours:
         await venue.listened(this.streams)
         for place, kind in zip(places, kinds, strict=True):
             await venue.play(place - venue.at, clock.tick)

@@ -17,7 +17,7 @@ import btx
 from btx.bt.samples import SmaCross
 from btx.model.venue import Endpoints
 from btx.rules.backoff import Backoff
-from btx.runtime.link import Timing
+from btx.runtime.facts import Timing
 from btx.storage.recorded import lines, parts
 from btx.tools.replay import run_replay
 from tests.conftest import ROOT
@@ -103,6 +103,20 @@ def test_a_frame_that_was_tampered_with_is_told_by_the_bar_it_made(
     assert difference.startswith("ETH/USDT 1m, bar 68: ")  # after an hour of history
     assert close.rstrip("0").rstrip(".") in difference.split(" was recorded, ")[0]
     assert "9999.99" in difference.split(" was recorded, ")[1]
+
+
+def test_a_good_replay_ends_without_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = _record(tmp_path, pace="lockstep", minutes=5, faults=None)
+    assert [line["k"] for line in lines((file,))][-2:] == ["closed", "trailer"]
+    caplog.clear()
+
+    with caplog.at_level("WARNING", logger="btx"):
+        code, _ = _replayed(file, capsys)
+
+    assert code == 0
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_a_balance_that_was_tampered_with_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -339,10 +339,10 @@ def test_however_datas_are_mixed_the_run_is_backtraders(way: Any) -> None:
 SWITCHES: tuple[dict[str, Any], ...] = (
     *({"run": {name: True}} for name in ("stdstats", "cheat_on_open", "quicknotify", "oldsync", "tradehistory")),
     *({"run": run} for run in ({"runonce": False}, {"preload": False}, {"exactbars": 1}, {"exactbars": -1})),
-    *({"extras": {extra}} for extra in EXTRAS),
+    *({"extras": (extra,)} for extra in EXTRAS),
     *({"commission": words} for words in COMMISSIONS),
     *({"broker": words} for words in BROKERS),
-    {"run": {"stdstats": True, "cheat_on_open": True}, "extras": {"analyzers", "second", "cheat timer"}},
+    {"run": {"stdstats": True, "cheat_on_open": True}, "extras": ("analyzers", "second", "cheat timer")},
 )
 
 

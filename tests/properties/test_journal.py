@@ -12,8 +12,12 @@ from typing import Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from btx.model.account import Booking, PositionReport
 from btx.model.instrument import Instrument, PriceBand
 from btx.model.journal import (
+    AccountState,
+    Booked,
+    BookingDelivered,
     Delivered,
     Event,
     GroupState,
@@ -30,6 +34,8 @@ from btx.model.journal import (
     UnknownRecord,
 )
 from btx.model.order import (
+    AmendRequested,
+    AmendResult,
     CancelRequested,
     CancelResult,
     Fill,
@@ -114,12 +120,19 @@ groups = every_field(
 events: st.SearchStrategy[OrderEvent] = st.one_of(
     every_field(Fill, price=positive, quantity=positive),
     *(every_field(kind) for kind in (OrderReport, PlaceRefused, OutcomeUnknown, CancelRequested, CancelResult)),
+    every_field(AmendRequested, price=positive, quantity=positive),
+    every_field(AmendResult),
 )
+amounts = st.dictionaries(texts, finite, max_size=3)
+positions = st.lists(every_field(PositionReport), max_size=2).map(tuple)
 records: st.SearchStrategy[Record] = st.one_of(
     every_field(Intent, leg=legs),
     st.builds(Event, order_event=events),
     every_field(GroupState, group=groups),
-    every_field(Snapshot, balances=st.dictionaries(texts, finite, max_size=3)),
+    every_field(Snapshot, balances=amounts, positions=positions),
+    every_field(Booked, booking=every_field(Booking)),
+    every_field(BookingDelivered),
+    every_field(AccountState, wallet=amounts, equity=amounts, positions=positions),
     *(every_field(kind) for kind in (Sent, Delivered, Halted, Resumed, StrategyState, RunStarted, RunEnded, Note)),
     every_field(UnknownRecord, kind=texts.map("x-{}".format)),
 )

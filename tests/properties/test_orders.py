@@ -32,7 +32,7 @@ fills = st.sampled_from(sorted(quantities)).flatmap(
         fee=st.sampled_from([None, Decimal("0.1"), Decimal("-0.2")]),
         fee_asset=st.sampled_from([None, "BNB", "BTC"]),
         liquidity=st.sampled_from([None, *Liquidity]),
-        venue_order_id=st.sampled_from([None, "9", "10"]),
+        venue_order_id=st.sampled_from([None, "algo:3", "9", "10"]),
         sequence=st.sampled_from([None, 0, 5]),
         time_ns=times,
     )
@@ -44,7 +44,7 @@ reports = st.builds(
     sequence=st.sampled_from([None, 0, 1, 2]),
     inferred=st.booleans(),
     reason=st.sampled_from(["", "too late"]),
-    venue_order_id=st.sampled_from([None, "9", "10"]),
+    venue_order_id=st.sampled_from([None, "algo:3", "9", "10"]),
     time_ns=times,
 )
 refusals = st.builds(

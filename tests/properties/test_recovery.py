@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from btx.errors import OrderTransitionError
@@ -184,6 +184,9 @@ def remembered(rig: OrderRig) -> dict[str, Order]:
     return {name: order for name, order in rig.desk.orders.items() if name not in rig.desk._held}
 
 
+@example(
+    script=[("submit", OrderType.LIMIT, Side.BUY), ("replace", 0), ("mute", True), ("wait", 10)], can_replace=False
+)
 @given(script=actions, can_replace=st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_whenever_a_desk_dies_its_journal_knows_what_it_knew(

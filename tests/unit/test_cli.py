@@ -75,6 +75,7 @@ def test_what_btx_refuses_is_one_sentence(
         ["sim"],
         ["sim", "acme", "--speed", "0"],
         ["sim", "acme", "--port", "70000"],
+        ["sim", "acme", "--market", "options"],
         ["sim", "acme", "--warmup", "3 days"],
         ["sim", "acme", "--warmup", "all"],
         ["sim", "acme", "--lockstep", "--speed", "5"],
@@ -129,6 +130,29 @@ def test_the_market_that_is_asked_for_is_played(
     assert run(monkeypatch, "sim", "acme", *arguments) == 0
 
     assert [(each.warmup_ns, each.speed, each.rebase) for each in played] == [(warmup_ns, speed, rebase)]
+
+
+def test_a_simulator_of_a_market_on_margin_plays_perpetuals_with_the_funding_of_a_file(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install("acme")
+    klines, rates = tmp_path / "BTCUSD_PERP-1m.csv", tmp_path / "rates.csv"
+    for file in (klines, rates):
+        file.touch()
+    played: list[Scenario] = []
+
+    def run_server(_simulator: object, scenario: Scenario, **_: object) -> int:
+        played.append(scenario)
+        return 0
+
+    monkeypatch.setattr("btx.sim.server.run_server", run_server)
+
+    files = ("--data", str(klines), "--funding", f"BTC/USD={rates}")
+    assert run(monkeypatch, "sim", "acme", "--market", "coinm", *files) == 0
+
+    assert [(each.market, each.data, each.funding) for each in played] == [
+        ("coinm", {"BTC/USD:BTC": klines}, {"BTC/USD:BTC": rates})
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], ["sim", "--help"], ["demo", "--help"]])

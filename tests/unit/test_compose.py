@@ -49,7 +49,7 @@ def acme(install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             ConfigError,
             r"^env='production' is unknown: choose one of 'backtest', 'sim', 'paper', .*'live'$",
         ),
-        ({"market": "options"}, ConfigError, r"^Acme has no market 'options' here: choose one of spot, usdm$"),
+        ({"market": "options"}, ConfigError, r"^Acme has no market 'options' here: choose one of spot, usdm, coinm$"),
         ({"env": "testnet"}, MissingSecretError, r"^env='testnet' needs keys and BTX_ACME_API_KEY is not set: export"),
         (
             {"env": "testnet", "api_key": "k"},
@@ -306,6 +306,7 @@ def test_a_world_that_cannot_be_is_one_sentence(settings: dict[str, Any], senten
         ({"env": "paper", "balances": 5}, "balances=5: write totals by asset"),
         ({"env": "backtest", "balances": 5}, "balances=5: write totals by asset"),
         ({"resubmit": -1}, "resubmit=-1: write how often"),
+        ({"timing": 3}, r"timing=3 is none: leave it out, or give a btx.runtime.link.Timing"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_one_sentence(

@@ -23,6 +23,8 @@ __all__ = (
     "main",
     "orders",
     "panic",
+    "parity",
+    "preflight",
     "remove_history",
     "replay",
     "resume",
@@ -104,9 +106,20 @@ def demo(venue: str, files: tuple[str, ...], span: int | None, seed: int, pictur
 @click.option("--minutes", default=40, show_default=True, type=click.IntRange(min=5), help="Market minutes of a run.")
 @click.option("--venue", default="binance", show_default=True, help="The adapter to trade on.")
 @click.option("--symbol", "symbols", multiple=True, default=("BTC/USDT",), show_default=True, help="Repeatable.")
+@click.option("--market", help="spot, usdm, ...; the adapter's first when not given.")
+@click.option("--hedge", is_flag=True, help="Of a market on margin: a long and a short data of each symbol.")
 @click.option("--points", is_flag=True, help="List the points at which a process may be killed, and end.")
 def chaos(
-    strategy: str | None, seed: int, runs: int, minutes: int, venue: str, symbols: tuple[str, ...], *, points: bool
+    strategy: str | None,
+    seed: int,
+    runs: int,
+    minutes: int,
+    venue: str,
+    symbols: tuple[str, ...],
+    market: str | None,
+    *,
+    hedge: bool,
+    points: bool,
 ) -> None:
     """Run your own strategy under seeded faults and kill -9, compare all books, and shrink what fails."""
     if points:
@@ -119,7 +132,8 @@ def chaos(
         raise click.UsageError("name the strategy, like strategy.py:MyStrategy")
     from btx.tools.chaos import Job, run_chaos
 
-    job = Job(strategy=strategy, venue=venue, symbols=symbols, minutes=minutes)
+    mode = "hedge" if hedge else None
+    job = Job(strategy=strategy, venue=venue, symbols=symbols, minutes=minutes, market=market, position_mode=mode)
     sys.exit(run_chaos(job, seed=seed, runs=runs))
 
 
@@ -172,7 +186,7 @@ _WORLD = click.option("--world", help="Of env=sim: the name the world is kept un
 @_ENV
 @_MARKET
 @_WORLD
-@click.option("--flatten", is_flag=True, help="Cancel every order, and sell what is held at the market.")
+@click.option("--flatten", is_flag=True, help="Cancel every order, and sell or close what is held at the market.")
 @click.option("--all", "everything", is_flag=True, help="Cancel orders that only reduce what is held, too.")
 @click.option("--symbol", "symbols", multiple=True, help="Only this instrument, like BTC/USDT; repeatable.")
 @click.option("--reason", default="btx panic", show_default=True, help="What the halt says.")
@@ -192,7 +206,7 @@ def panic(
     from btx.tools.panic import run_panic
 
     if flatten and env == "live" and not yes:
-        click.confirm(f"Sell what this account at {venue} holds, for real, at the market?", abort=True)
+        click.confirm(f"Sell or close what this account at {venue} holds, for real, at the market?", abort=True)
     sys.exit(
         run_panic(
             venue,
@@ -203,6 +217,53 @@ def panic(
             everything=everything,
             symbols=symbols,
             reason=reason,
+        )
+    )
+
+
+@cli.command()
+@click.argument("venue")
+@click.option(
+    "--env",
+    type=click.Choice(["live", "testnet", "sim"]),
+    default="sim",
+    show_default=True,
+    help="Whose account; keys as for btx.load.",
+)
+@_MARKET
+@click.option(
+    "--symbol", "symbols", multiple=True, default=("BTC/USDT",), show_default=True, help="What to trade; repeatable."
+)
+@click.option("--leverage", type=click.IntRange(min=1), help="Of a market on margin: the one to trade with.")
+@click.option("--margin-mode", help="cross or isolated, likewise.")
+@click.option("--position-mode", help="one_way or hedge, likewise.")
+@click.option("--allow-withdraw", is_flag=True, help="A key that may withdraw is no failure.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+def preflight(
+    venue: str,
+    env: str,
+    market: str | None,
+    symbols: tuple[str, ...],
+    leverage: int | None,
+    margin_mode: str | None,
+    position_mode: str | None,
+    allow_withdraw: bool,
+    as_json: bool,
+) -> None:
+    """Look at key, clock, account, instruments and disk before the first order at VENUE: exit code 1 if one fails."""
+    from btx.tools.preflight import run_preflight
+
+    sys.exit(
+        run_preflight(
+            venue,
+            env=env,
+            market=market,
+            symbols=symbols,
+            leverage=leverage,
+            margin_mode=margin_mode,
+            position_mode=position_mode,
+            allow_withdraw=allow_withdraw,
+            as_json=as_json,
         )
     )
 
@@ -219,6 +280,59 @@ def replay(file: Path, speed: float | None, strategy: str | None, as_json: bool)
     from btx.tools.replay import run_replay
 
     sys.exit(run_replay(file, speed=speed, strategy=strategy, as_json=as_json))
+
+
+@cli.command()
+@click.argument("strategy", metavar="FILE.py[:CLASS]")
+@click.option(
+    "--data", "files", multiple=True, metavar="[SYMBOL=]FILE", help="1m klines; repeatable.  [default: a seeded market]"
+)
+@click.option("--venue", default="binance", show_default=True, help="The adapter to trade on.")
+@_MARKET
+@click.option("--symbol", "symbols", multiple=True, help="Of the seeded market; repeatable.  [default: BTC/USDT]")
+@click.option("--strategy", "class_name", metavar="CLASS", help="Which strategy of the file, when it has several.")
+@click.option("--seed", default=1, show_default=True, help="Seed of what happens inside the bars.")
+@click.option(
+    "--span",
+    type=_Duration("all", None),
+    default="all",
+    show_default=True,
+    help="Market time to play: 90m, 12h, 7d, or all; of a seeded market a day.",
+)
+@click.option("--percents", default=10.0, show_default=True, help="Of the cash, for orders that say no size.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report there, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+def parity(
+    strategy: str,
+    files: tuple[str, ...],
+    venue: str,
+    market: str | None,
+    symbols: tuple[str, ...],
+    class_name: str | None,
+    seed: int,
+    span: int | None,
+    percents: float,
+    html: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run a strategy in a backtest and on the simulator: exit code 0 when both do the same, 1 if not, 2 cannot run."""
+    from btx.tools.parity import run_parity
+
+    sys.exit(
+        run_parity(
+            strategy if class_name is None else f"{strategy}:{class_name}",
+            venue=venue,
+            market=market,
+            files=files,
+            symbols=symbols,
+            seed=seed,
+            span_ns=span,
+            percents=percents,
+            html=html,
+            as_json=as_json,
+        )
+    )
 
 
 @cli.command()
@@ -244,7 +358,15 @@ def resume(venue: str, env: str, market: str | None, world: str | None, yes: boo
     show_default=True,
     help="Port of the venue's protocol; 0 takes a free one.",
 )
+@click.option("--market", help="spot, usdm, ...; the adapter's first when not given.")
 @click.option("--data", "files", multiple=True, metavar="[SYMBOL=]FILE", help="Play a file of 1m klines; repeatable.")
+@click.option(
+    "--funding",
+    "rates",
+    multiple=True,
+    metavar="[SYMBOL=]FILE",
+    help="Of a market on margin: settle the funding rates of a file; repeatable.",
+)
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
@@ -259,19 +381,23 @@ def resume(venue: str, env: str, market: str | None, world: str | None, yes: boo
 )
 @click.option("--span", type=_Duration("all", None), default="all", show_default=True, help="Market time to play.")
 @click.option("--rebase/--no-rebase", default=None, help="Move the data so that it starts now; default at speed 1.")
+@click.option("--as-of", default="", metavar="DAY", help="Speak the protocol the venue has on that day, 2026-07-01.")
 @click.option("--scenario-json", help="The whole scenario as JSON; other options are ignored.")
 @click.option("--json", "json_line", is_flag=True, help="Print one line of JSON with the addresses, for programs.")
 @click.option("--detach", is_flag=True, help="Go on when standard input closes.")
 def sim(
     venue: str,
     port: int,
+    market: str | None,
     files: tuple[str, ...],
+    rates: tuple[str, ...],
     speed: float | None,
     lockstep: bool,
     seed: int,
     warmup: int | None,
     span: int | None,
     rebase: bool | None,
+    as_of: str,
     scenario_json: str | None,
     json_line: bool,
     detach: bool,
@@ -281,7 +407,8 @@ def sim(
     from btx.model.venue import Scenario
     from btx.sim.server import run_server
     from btx.sim.texts import scenario_from_json
-    from btx.tools.files import kline_files
+    from btx.tools.files import files_by_symbol, kline_files
+    from btx.worlds import in_market
 
     adapter = open_venue(venue)
     if scenario_json is not None:
@@ -292,15 +419,21 @@ def sim(
         pace = None if lockstep else speed or 1.0
         if warmup is None:
             warmup = 0 if files else _SYNTHETIC_WARMUP_NS  # a file may be as short as that
+        market = market or adapter.info.markets[0]
+        if market not in adapter.info.markets:
+            raise click.UsageError(f"{adapter.info.title} has no market {market!r}: {', '.join(adapter.info.markets)}")
         scenario = Scenario(
             seed=seed,
             data=kline_files(files),
+            funding=files_by_symbol(rates, option="--funding", of_what="funding rates"),
             speed=pace,
             until_ns=span,
             warmup_ns=warmup,
             rebase=pace == 1.0 if rebase is None else rebase,
             port=port,
+            as_of=as_of,
         )
+        scenario = in_market(scenario, market, is_margined=adapter.info.capabilities[market].margined)
     sys.exit(run_server(adapter.simulator, scenario, json_line=json_line, detach=detach))
 
 

@@ -26,19 +26,23 @@ from btx.config import Secret, Settings, home, proxy_address, proxy_secrets, res
 from btx.errors import ConfigError, MissingSecretError, RateLimitedError, TransportError, UnknownSymbolError
 from btx.hookspecs import hookimpl
 from btx.model.account import AccountSnapshot
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.market import BarColumns
 from btx.model.order import Leg, OrderRequest
+from btx.model.restrictions import NO_RESTRICTIONS, Restrictions
 from btx.model.time import Interval, iso
 from btx.model.venue import Endpoints, Environment, Scenario, SimAccount
 from btx.ops.alerts import Alarms, Webhook
+from btx.played import PlayedRules
 from btx.plugins import Venue, load_venue
 from btx.ports import BarCache, Clock, Journal
 from btx.rules.reconcile import Sharing
 from btx.rules.risk import NO_LIMITS, Limits
+from btx.runtime.facts import DEFAULT_TIMING, OpenJournal, OpenRecording, Timing
 from btx.runtime.history import HistoryDesk
-from btx.runtime.link import DEFAULT_TIMING, OpenJournal, OpenRecording, Timing
+from btx.runtime.margining import Margining, margining_of
 from btx.runtime.orders import Resubmit, one_leg
 from btx.runtime.public import open_public_side
 from btx.runtime.session import Session
@@ -53,9 +57,11 @@ from btx.worlds import (
     account_of,
     attached,
     check_world,
+    in_market,
     scenario,
     simulated,
     the_venues_own,
+    usual_total,
     world_words,
 )
 
@@ -85,7 +91,9 @@ _PAPER_KEY = "paper"  # names the account where a venue would want a key
 
 _lock = threading.Lock()
 _stores: "weakref.WeakValueDictionary[tuple[object, ...], LiveStore]" = weakref.WeakValueDictionary()
-_loaded_with: "weakref.WeakKeyDictionary[LiveStore, tuple[Settings, Path | None]]" = weakref.WeakKeyDictionary()
+_loaded_with: "weakref.WeakKeyDictionary[LiveStore, tuple[Settings, Path | None, Margining]]" = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class _Defaults:
@@ -94,6 +102,14 @@ class _Defaults:
     @hookimpl(trylast=True)
     def btx_plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
         return one_leg(request, client_order_id)
+
+    @hookimpl(trylast=True)
+    def btx_calendar(self, instrument: Instrument) -> Calendar:  # noqa: ARG002
+        return ALWAYS
+
+    @hookimpl(trylast=True)
+    def btx_restrictions(self, instrument: Instrument) -> Restrictions:  # noqa: ARG002
+        return NO_RESTRICTIONS
 
     @hookimpl(trylast=True)
     def btx_commission(self, instrument: Instrument, account: AccountSnapshot | None) -> FeeSchedule:  # noqa: ARG002
@@ -127,7 +143,7 @@ def open_account(
     market: str | None = None,
     api_key: str | None = None,
     api_secret: str | None = None,
-    currency: str = "USDT",
+    currency: str | None = None,
     receive_window_ms: int = 5000,
     options: Mapping[str, str] | None = None,
     limits: Limits | None = DEFAULT_LIMITS,
@@ -156,7 +172,7 @@ def open_account(
     if limits is not None and not isinstance(limits, Limits):
         raise ConfigError(f"limits={limits!r} are none: write btx.limits(order='25%', ...), or None for no limit")
     settings = Settings(
-        currency=currency,
+        currency=currency if currency is not None else venue.info.capabilities[market].currency,
         receive_window_ms=receive_window_ms,
         options=dict(options or {}),
         limits=limits if limits is not None else NO_LIMITS,
@@ -186,7 +202,10 @@ def load(
     scenario: Scenario | None = None,
     api_key: str | None = None,
     api_secret: str | None = None,
-    currency: str = "USDT",
+    currency: str | None = None,
+    leverage: int | Mapping[str, int] | None = None,
+    margin_mode: str | None = None,
+    position_mode: str | None = None,
     receive_window_ms: int = 5000,
     confirm: bool = False,
     keep: str | None = None,
@@ -199,6 +218,7 @@ def load(
     timing: Timing = DEFAULT_TIMING,
     record: str | Path | None = None,
     proxy: str | None = None,
+    fills: str = "bars",  # noqa: ARG001 -- one script runs everywhere
 ) -> "LiveStore":
     """Return the store of one account at one venue. Nothing connects before ``cerebro.run()``.
 
@@ -211,7 +231,12 @@ def load(
         api_key: the key, or where it is: ``"env:NAME"``, ``"file:PATH"``. Default
             ``env:BTX_<VENUE>_API_KEY``; the simulator has its own.
         api_secret: likewise, default ``env:BTX_<VENUE>_API_SECRET``.
-        currency: what cash is counted in.
+        currency: what cash is counted in; USDT when not given, of a market whose margin is coins the first of them.
+        leverage: of positions on margin: ``5``, or by symbol ``{"BTC/USDT": 5}``. What is not given, of this
+            and of the next two, is as the account has it.
+        margin_mode: ``"cross"`` (all positions share one margin) or ``"isolated"``.
+        position_mode: ``"one_way"`` or ``"hedge"`` (a long and a short position of each instrument, each with
+            a data of its own, ``store.getdata(..., position_side="short")``).
         receive_window_ms: how many milliseconds late a signed request may arrive.
         confirm: say True, or set ``BTX_LIVE=1``, for ``env="live"``.
         keep: keep the journal of a simulated world under this name, for ``btx orders`` and
@@ -219,7 +244,8 @@ def load(
         balances: what a new account of ``env="paper"`` begins with, like ``{"USDT": "1000"}``; 100,000
             of ``currency`` when not given. The account outlives the run; ``keep`` names another one.
         options: settings of the adapter's own, the fields of ``VenueInfo.settings``.
-        limits: what an order must keep before it leaves, see ``btx.limits``; None switches all of them off.
+        limits: what an order must keep before it leaves, see ``btx.limits``; None switches all of them off. Those
+            on by default allow, with ``leverage=5``, a position of five times the equity, and to turn it over.
         webhook: where a halt, a naked position and an order without an answer are told: an
             address, or where it is: ``"env:NAME"``, ``"file:PATH"``. Default ``BTX_WEBHOOK``.
 
@@ -234,6 +260,7 @@ def load(
             for ``btx replay``. Default ``BTX_RECORD``; nothing is written when neither is given.
         proxy: what everything of the venue goes through, ``"http://user:password@host:port"``, or where that
             is: ``"env:NAME"``, ``"file:PATH"``. Default what the system says: ``HTTPS_PROXY``, ``NO_PROXY``.
+        fills: what fills the orders of ``env="backtest"``, see :func:`load_backtest`; it says nothing elsewhere.
 
     The same account loaded twice is the same store; different accounts share nothing.
 
@@ -258,28 +285,40 @@ def load(
         proxy=proxy,
     )
     venue, environment, settings = account.venue, account.environment, account.settings
-    market = account.market
+    market, currency = account.market, settings.currency
+    can = venue.info.capabilities[market]
+    margining = margining_of(
+        can, market=market, leverage=leverage, margin_mode=margin_mode, position_mode=position_mode
+    )
+    if limits is DEFAULT_LIMITS:
+        settings = attrs.evolve(settings, limits=margining.widened(limits) if can.margined else limits)
     world = (scenario or DEFAULT_SCENARIO) if environment is Environment.SIM else scenario
+    world = in_market(world, market, is_margined=can.margined) if world is not None else None
     _check_kept(environment, keep)
     folder = _record_folder(record)
     if balances is not None and environment is not Environment.PAPER:
         raise ConfigError("balances= are of env='paper'; those of env='sim' are in btx.scenario(balances=...)")
-    paper = account_of(balances or {currency: 100_000}) if environment is Environment.PAPER else None
+    paper = account_of(balances or {currency: usual_total(currency)}) if environment is Environment.PAPER else None
     key = (name, environment, market, settings.api_key, currency, repr(world), keep)
     with _lock:
         store = _stores.get(key)
         if store is None:
-            policies = {"sharing": _sharing(sharing), "resubmit": _resubmit(resubmit), "timing": timing}
+            policies = {
+                "sharing": _sharing(sharing),
+                "resubmit": _resubmit(resubmit),
+                "timing": _patience(timing),
+                "margining": margining,
+            }
             if paper is not None:
                 venue = _on_paper(venue, market, balances=paper.balances, scenario=world, keep=keep)
             store = _stores[key] = _store(
                 venue, environment, market, settings=settings, scenario=world, keep=keep, record=folder, **policies
             )
-            _loaded_with[store] = settings, folder
-        elif _loaded_with[store] != (settings, folder):
+            _loaded_with[store] = settings, folder, margining
+        elif _loaded_with[store] != (settings, folder, margining):
             raise ConfigError(
                 f"this account at {venue.info.title} is loaded already, with another secret, receive_window_ms, "
-                "options, limits, webhook, proxy or record: load it once, or the same way"
+                "options, limits, webhook, proxy, leverage, mode or record: load it once, or the same way"
             )
         return store
 
@@ -303,8 +342,12 @@ def load_backtest(
     *,
     market: str | None = None,
     scenario: Scenario | None = None,
-    currency: str = "USDT",
+    currency: str | None = None,
+    leverage: int | Mapping[str, int] | None = None,
+    margin_mode: str | None = None,
+    position_mode: str | None = None,
     balances: Mapping[str, str | int] | None = None,
+    fills: str = "bars",
     **live: Any,  # noqa: ARG001 -- one script runs everywhere
 ) -> "BacktestStore":
     """Return a store of history: the same words as :func:`load`, and nothing ever connects to an account.
@@ -314,8 +357,15 @@ def load_backtest(
         market: ``"spot"``, ...; the adapter's first market when not given.
         scenario: files of bars and the part of them to play, ``btx.scenario(data={...}, warmup=..., until=...)``;
             or a simulator whose history is fetched, ``btx.scenario(attach=...)``; the cache without.
-        currency: what cash is counted in.
+        currency: what cash is counted in; as :func:`load` has it.
+        leverage: of positions on margin; what is not given, of this and of the next two, is as the venue has
+            it for a new account.
+        margin_mode: ``"cross"`` or ``"isolated"``.
+        position_mode: ``"one_way"`` or ``"hedge"``.
         balances: what the run begins with, ``{"USDT": "1000"}``; 100,000 of ``currency`` when not given.
+        fills: ``"bars"``: orders meet bars under the venue's rules, fees and margin; ``"stock"``: backtrader's own
+            broker; or ``"venue"``: orders go to the simulator's exchange in this process, so they are filled
+            as in ``env="sim"`` in lockstep; of files only, and bar by bar.
         live: what else :func:`load` takes; keys, limits and the like say nothing here.
 
     Raises:
@@ -331,11 +381,28 @@ def load_backtest(
             f"{venue.info.title} has no market {market!r} here: choose one of {', '.join(venue.info.markets)}"
         )
     _check_played(scenario)
+    _check_fills(fills)
+    can = venue.info.capabilities[market]
+    margining = margining_of(
+        can, market=market, leverage=leverage, margin_mode=margin_mode, position_mode=position_mode
+    )
+    currency = currency if currency is not None else can.currency
+    if scenario is not None:
+        scenario = in_market(scenario, market, is_margined=can.margined)
+    if fills == "venue":
+        if scenario is None or not scenario.data:
+            raise ConfigError(
+                'fills="venue" plays files: name them, scenario=btx.scenario(data={"BTC/USDT": "btc.csv"})'
+            )
+        world = attrs.evolve(
+            scenario, market=market, accounts=(account_of(balances),) if balances is not None else scenario.accounts
+        )
+        return _venue_backtest(venue, market, world, currency=currency)
     if balances is not None:
         account: SimAccount | None = account_of(balances)
     else:
         account = scenario.accounts[0] if scenario is not None and scenario.accounts else None
-    owned = dict(account.balances) if account is not None else {currency: Decimal(100_000)}
+    owned = dict(account.balances) if account is not None else {currency: Decimal(usual_total(currency))}
     cash = owned.pop(currency, Decimal(0))
     if any(owned.values()):
         raise ConfigError(
@@ -352,7 +419,51 @@ def load_backtest(
             currency=currency,
             commission=venue.commission(_nominal(name, "BTC", currency), None).taker,
         ),
+        market=market,
+        rules=PlayedRules(venue=name, market=market, scenario=scenario, margining=margining, open_venue=_opened)
+        if fills == "bars"
+        else None,
+        position_mode=margining.position_mode,
     )
+
+
+def _venue_backtest(venue: Venue, market: str, scenario: Scenario, *, currency: str) -> "BacktestStore":
+    """Return a store whose orders the venue's own simulator fills, in this process."""
+    from btx.bt.backtest import Period, StartingAccount
+    from btx.bt.venue import VenueBacktestStore
+    from btx.runtime.inline import InlineSession
+
+    return VenueBacktestStore(
+        session=InlineSession(
+            venue=venue,
+            market=market,
+            settings=Settings(currency=currency, limits=NO_LIMITS),
+            open_matcher=lambda: venue.matcher(scenario),
+        ),
+        title=venue.info.title,
+        source=_bar_source(scenario, venue=venue.info.name, market=market),
+        intervals=venue.info.capabilities[market].intervals,
+        period=Period(warmup_ns=scenario.warmup_ns, until_ns=scenario.until_ns),
+        account=StartingAccount(cash=Decimal(0), currency=currency, commission=Decimal(0)),  # the venue has them
+    )
+
+
+def _check_fills(fills: Any) -> None:
+    """Refuse what ``fills=`` cannot be.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
+    if fills not in {"bars", "stock", "venue"}:
+        raise ConfigError(
+            f"fills={fills!r}: write 'bars' (orders meet bars under the venue's rules), 'stock' (backtrader's own "
+            "broker) or 'venue' (the simulator's exchange)"
+        )
+
+
+@functools.cache
+def _opened(name: str) -> Venue:
+    return open_venue(name)
 
 
 def _check_played(scenario: Any) -> None:
@@ -716,6 +827,12 @@ def _resubmit(times: Any) -> Resubmit:
     if not isinstance(times, int) or times < 0:
         raise ConfigError(f"resubmit={times!r}: write how often, 0 for never")
     return Resubmit(times=times)
+
+
+def _patience(timing: Any) -> Timing:
+    if not isinstance(timing, Timing):
+        raise ConfigError(f"timing={timing!r} is none: leave it out, or give a btx.runtime.link.Timing(...)")
+    return timing
 
 
 def _check_options(venue: Venue, options: Mapping[str, str]) -> None:

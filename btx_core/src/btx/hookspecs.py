@@ -14,6 +14,7 @@ Imports of heavy libraries stay inside the implementations: importing a plugin
 module must stay cheap.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -21,20 +22,27 @@ import pluggy
 
 from btx.config import Settings
 from btx.model.account import AccountSnapshot
+from btx.model.calendar import Calendar
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.order import Leg, OrderRequest, Veto
+from btx.model.restrictions import Restrictions
 from btx.model.venue import Endpoints, Scenario, VenueInfo
-from btx.ports import Broker, Context, Feed, Store, Stream
+from btx.ports import Broker, Context, Feed, Matcher, Store, Stream
+from btx.rules.account import Terms
 
 __all__ = (
     "API",
     "btx_broker",
+    "btx_calendar",
     "btx_check_order",
     "btx_commands",
     "btx_commission",
     "btx_feed",
+    "btx_listed",
+    "btx_matcher",
     "btx_plan",
+    "btx_restrictions",
     "btx_secret",
     "btx_simulator",
     "btx_store",
@@ -90,8 +98,31 @@ def btx_commission(instrument: Instrument, account: AccountSnapshot | None) -> F
 
 
 @hookspec(firstresult=True)
+def btx_calendar(instrument: Instrument) -> Calendar:
+    """Return when an instrument trades; the core's default is 24x7. Pure."""
+
+
+@hookspec(firstresult=True)
+def btx_restrictions(instrument: Instrument) -> Restrictions:
+    """Return what the venue restricts beside its filters; the core's default is nothing. Pure."""
+
+
+@hookspec(firstresult=True)
+def btx_listed(scenario: Scenario) -> Sequence[Terms]:
+    """Return the instruments a scenario plays, with their leverage tiers, from the adapter's own tables.
+
+    For backtests, which ask no venue: what ``btx_simulator`` would list for the same scenario.
+    """
+
+
+@hookspec(firstresult=True)
 def btx_simulator(scenario: Scenario) -> AbstractAsyncContextManager[Endpoints]:
     """Return a context in which the venue's wire protocol is served on loopback, in the running loop."""
+
+
+@hookspec(firstresult=True)
+def btx_matcher(scenario: Scenario) -> Matcher:
+    """Return the venue that ``btx_simulator`` serves, in this process and without its wire: for backtests."""
 
 
 # --- extension hooks: asked of every extension -------------------------------------------------------------

@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -13,11 +13,14 @@ from btx import hookspecs
 from btx.config import Settings
 from btx.errors import ConfigError, IncompatiblePluginError, PluginError, UnknownVenueError
 from btx.model.account import AccountSnapshot
+from btx.model.calendar import Calendar
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.order import Leg, OrderRequest, Veto
+from btx.model.restrictions import Restrictions
 from btx.model.venue import Endpoints, Environment, Scenario, VenueInfo
-from btx.ports import Broker, Context, Feed, Store, Stream
+from btx.ports import Broker, Context, Feed, Matcher, Store, Stream
+from btx.rules.account import Terms
 
 __all__ = (
     "EXTENSIONS_GROUP",
@@ -72,9 +75,35 @@ class Venue:
         """Return the rates in force."""
         return self._ask("btx_commission", instrument=instrument, account=account)  # type: ignore[no-any-return]
 
+    def calendar(self, instrument: Instrument) -> Calendar:
+        """Return when an instrument trades."""
+        return self._ask("btx_calendar", instrument=instrument)  # type: ignore[no-any-return]
+
+    def restrictions(self, instrument: Instrument) -> Restrictions:
+        """Return what the venue restricts beside its filters."""
+        return self._ask("btx_restrictions", instrument=instrument)  # type: ignore[no-any-return]
+
+    def listed(self, scenario: Scenario) -> Sequence[Terms]:
+        """Return the instruments a scenario plays, from the adapter's tables; nothing where it has none."""
+        if not self.manager.hook.btx_listed.get_hookimpls():
+            return ()
+        return self._ask("btx_listed", scenario=scenario)  # type: ignore[no-any-return]
+
     def simulator(self, scenario: Scenario) -> AbstractAsyncContextManager[Endpoints]:
         """Return the adapter's simulator, to be entered on a running loop."""
         return self._ask("btx_simulator", scenario=scenario)  # type: ignore[no-any-return]
+
+    def matcher(self, scenario: Scenario) -> Matcher:
+        """Return the adapter's simulated venue without its wire.
+
+        Raises:
+            PluginError: the adapter has none.
+        """
+        if not self.manager.hook.btx_matcher.get_hookimpls():
+            raise PluginError(
+                f"the adapter {self.info.name!r} has no venue for backtests (the hook btx_matcher): leave fills= out"
+            )
+        return self._ask("btx_matcher", scenario=scenario)  # type: ignore[no-any-return]
 
     def secret(self, reference: str, settings: Settings) -> str | None:
         """Ask the extensions for the secret a reference names; None when it is nobody's."""

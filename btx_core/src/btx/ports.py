@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import attrs
 
 from btx.config import Settings
-from btx.model.account import AccountSnapshot, BalanceUpdate
+from btx.model.account import AccountSnapshot, AccountUpdate, Booking, KeyRights, MarginCall
+from btx.model.derivatives import FundingRate, LeverageTier, MarginMode, MarkPrice, PositionMode
+from btx.model.fees import FeeSchedule
 from btx.model.frames import Frame
 from btx.model.history import Damage, Span, Stock
 from btx.model.instrument import Instrument
@@ -31,6 +33,9 @@ __all__ = (
     "Feed",
     "Journal",
     "JournalReader",
+    "MarginFeed",
+    "MarginStore",
+    "Matcher",
     "Recording",
     "Sink",
     "Store",
@@ -40,7 +45,19 @@ __all__ = (
     "Wanted",
 )
 
-StreamEvent = Bar | Trade | Quote | BookSnapshot | BookDelta | OrderReport | Fill | BalanceUpdate | StreamStatus
+StreamEvent = (
+    Bar
+    | Trade
+    | Quote
+    | BookSnapshot
+    | BookDelta
+    | MarkPrice
+    | OrderReport
+    | Fill
+    | AccountUpdate
+    | MarginCall
+    | StreamStatus
+)
 Sink = Callable[[StreamEvent], None]
 
 
@@ -107,6 +124,51 @@ class Store(Protocol):
     async def server_time_ns(self) -> int:
         """Return the venue's wire clock."""
 
+    async def fees(self, *, instruments: Collection[Instrument]) -> Mapping[str, FeeSchedule]:
+        """Return the rates of the account's own by symbol; what the venue does not tell is left out.
+
+        Raises:
+            AuthenticationError: the key is not accepted.
+        """
+
+    async def key_rights(self) -> KeyRights:
+        """Return what the key may do.
+
+        Raises:
+            AuthenticationError: the key is not accepted.
+        """
+
+
+class MarginStore(Store, Protocol):
+    """The store of a market whose positions are on margin; see ``Capabilities.margined``."""
+
+    async def leverage_tiers(self, *, instruments: Collection[Instrument]) -> Mapping[str, tuple[LeverageTier, ...]]:
+        """Return what the venue asks of positions by symbol, lowest tier first."""
+
+    async def set_leverage(self, *, instrument: Instrument, leverage: int) -> None:
+        """Set an instrument's leverage; it is so already: nothing happens.
+
+        Raises:
+            OrderRejectedError: the venue refuses, by its tiers or for want of margin.
+        """
+
+    async def set_margin_mode(self, *, instrument: Instrument, mode: MarginMode) -> None:
+        """Set how an instrument's position is margined; it is so already: nothing happens.
+
+        Raises:
+            OrderRejectedError: the venue refuses: there is a position, or an open order.
+        """
+
+    async def set_position_mode(self, *, mode: PositionMode) -> None:
+        """Set whether instruments have one position or two; it is so already: nothing happens.
+
+        Raises:
+            OrderRejectedError: the venue refuses: there is a position, or an open order.
+        """
+
+    async def bookings(self, *, start_ns: int) -> Sequence[Booking]:
+        """Return every movement of money from ``start_ns`` on (market time), oldest first."""
+
 
 class Broker(Protocol):
     """Orders out. States come back through the Stream, never from here."""
@@ -138,6 +200,18 @@ class Broker(Protocol):
             TransportError: it certainly never left.
         """
 
+    async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:
+        """Give the resting LIMIT order ``leg`` the price and the whole quantity of ``new``; see ``Capabilities.amend``.
+
+        The venue keeps the order and its ids, which ``new`` has too.
+
+        Raises:
+            OrderRejectedError: it was certainly not amended; ask what became of it: a venue may have ended it.
+            OrderNotFoundError: likewise, as it is not open (any more).
+            OutcomeUnknownError: it may be so; settle it by ``query``, which states price and quantity.
+            TransportError: it certainly never left.
+        """
+
     async def cancel_all(self, *, instrument: Instrument) -> None:
         """Ask the venue to cancel every open order of an instrument, whoever placed it; see ``Capabilities``.
 
@@ -164,6 +238,40 @@ class Broker(Protocol):
 
     async def fills(self, *, instrument: Instrument, start_ns: int) -> tuple[Fill, ...]:
         """Return every fill of the account in an instrument from ``start_ns`` on (market time), oldest first."""
+
+
+class Matcher(Protocol):
+    """A venue inside this process, without a wire: it answers at once, and its time stands until it is moved.
+
+    For one thread. A backtest trades on it where it should fill as the venue's simulator does.
+    """
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """What is traded, by symbol."""
+
+    @property
+    def tiers(self) -> Mapping[str, tuple[LeverageTier, ...]]:
+        """What is asked of positions by symbol, lowest tier first; empty where nothing is on margin."""
+
+    @property
+    def broker(self) -> Broker:
+        """What takes orders; nothing in it waits."""
+
+    def account(self) -> AccountSnapshot:
+        """Return the account as it is."""
+
+    def market_ns(self) -> int:
+        """Return the time that it is there, in UTC nanoseconds."""
+
+    def advance(self, until_ns: int) -> None:
+        """Let the market move up to a time; a time that has passed changes nothing."""
+
+    def take_events(self) -> tuple[OrderReport | Fill | AccountUpdate | Booking | MarkPrice, ...]:
+        """Return what happened to the account since the last time, in its order, and the mark prices of its market.
+
+        Bookings are those that no fill tells of.
+        """
 
 
 class Feed(Protocol):
@@ -208,6 +316,20 @@ class Feed(Protocol):
 
         An empty page means there are none; after any other the caller asks again
         from the last one's id, or its time where ids are not dense numbers.
+        """
+
+
+class MarginFeed(Feed, Protocol):
+    """History of a market whose positions are on margin; see ``Capabilities.margined``."""
+
+    async def mark_price(self, *, instrument: Instrument) -> MarkPrice:
+        """Return mark price and funding as they stand now."""
+
+    async def funding_rates(self, *, instrument: Instrument, start_ns: int, end_ns: int) -> Sequence[FundingRate]:
+        """Return one page of rates that were settled in ``[start_ns, end_ns)``, oldest first; empty: there are none.
+
+        A page may be shorter than the range, then the caller asks again from
+        the last one's time on.
         """
 
 

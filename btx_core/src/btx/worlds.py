@@ -7,9 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from btx.errors import ConfigError
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, parse_duration
 from btx.model.venue import Endpoints, Environment, Scenario, SimAccount
+from btx.rules.symbols import perpetual_of
 from btx.runtime.control import Control
 
 if TYPE_CHECKING:
@@ -21,9 +24,11 @@ __all__ = (
     "account_of",
     "attached",
     "check_world",
+    "in_market",
     "scenario",
     "simulated",
     "the_venues_own",
+    "usual_total",
     "world_words",
 )
 
@@ -32,6 +37,8 @@ DEFAULT_SCENARIO = Scenario(warmup_ns=3 * NS_PER_DAY, until_ns=12 * NS_PER_HOUR)
 
 BOXED = (Environment.SIM, Environment.PAPER)
 """Their accounts are not the venue's."""
+
+_COINS = frozenset({"BTC", "ETH", "BNB"})
 
 _PAPER_PACE = (
     "env='paper' hears a market that goes on by itself: give its simulated one a pace, btx.scenario(pace=60, ...)"
@@ -42,7 +49,8 @@ def scenario(
     *,
     seed: int = 1,
     data: Mapping[str, str | Path] | None = None,
-    symbols: Sequence[str] = ("BTC/USDT", "ETH/USDT"),
+    funding: Mapping[str, str | Path] | None = None,
+    symbols: Sequence[str] = (),
     pace: float | str = "lockstep",
     until: str | None = None,
     warmup: str | None = None,
@@ -55,11 +63,13 @@ def scenario(
     Args:
         seed: of everything synthetic; the same seed plays the same world.
         data: files of 1m klines by symbol, ``{"BTC/USDT": "btc.csv.gz"}``; a synthetic market without.
-        symbols: what the synthetic market trades.
+        funding: files of funding rates by symbol, of markets on margin; made up without.
+        symbols: what the synthetic market trades; the venue's usual two when not given.
         pace: ``"lockstep"`` (the market waits for the strategy) or market seconds per second.
         until: how much is played, like ``"12h"``; all the data, or half a day of the synthetic market, when not given.
         warmup: how much history lies before the start; three days of the synthetic market, none of a file.
-        balances: what the account owns, like ``{"USDT": "1000", "BTC": "0.5"}``; 100,000 USDT when not given.
+        balances: what the account owns, like ``{"USDT": "1000", "BTC": "0.5"}``; 100,000 USDT when not given,
+            10 of each coin that is the margin of a market.
         faults: what goes wrong at the venue: a ``btx.sim.faults`` script, its JSON text, or its faults,
             like ``[{"kind": "lose", "where": "place", "at": 2}]`` (the second order is done, its answer lost).
         attach: go on in a world that runs already, ``"ws://127.0.0.1:PORT/"``, the control address that
@@ -70,21 +80,19 @@ def scenario(
         ConfigError: one of them cannot be read; the message says which.
     """
     if attach is not None:
-        if (seed, data, tuple(symbols), pace, until, warmup, balances, faults) != _WORDS_LEFT_OUT:
+        if (seed, data, funding, tuple(symbols), pace, until, warmup, balances, faults) != _WORDS_LEFT_OUT:
             raise ConfigError("attach= goes on in a world that is there already: leave everything else out")
         if not attach.startswith("ws://"):
             raise ConfigError(
                 f"attach={attach!r}: write the control address of a simulator, like 'ws://127.0.0.1:4711/'"
             )
         return Scenario(attach=attach)
-    _check_types(seed, data, symbols)
-    files = {symbol: Path(file).expanduser() for symbol, file in (data or {}).items()}
-    for file in files.values():
-        if not file.is_file():
-            raise ConfigError(f"there is no file {file}: data= takes files of 1m klines by symbol")
+    _check_types(seed, symbols)
+    files = _files("data", "1m klines", data)
     return Scenario(
         seed=seed,
         data=files,
+        funding=_files("funding", "funding rates", funding),
         symbols=tuple(files) or tuple(symbols),
         speed=_speed(pace),
         until_ns=_span("until", until, None if files else DEFAULT_SCENARIO.until_ns),
@@ -94,7 +102,7 @@ def scenario(
     )
 
 
-_WORDS_LEFT_OUT = (1, None, ("BTC/USDT", "ETH/USDT"), "lockstep", None, None, None, None)
+_WORDS_LEFT_OUT = (1, None, None, (), "lockstep", None, None, None, None)
 
 
 def check_world(environment: Environment, scenario: Any) -> None:
@@ -112,6 +120,27 @@ def check_world(environment: Environment, scenario: Any) -> None:
             raise ConfigError(_PAPER_PACE)
         if scenario.accounts:
             raise ConfigError("the paper account is not the simulator's: btx.load(..., env='paper', balances=...)")
+
+
+def in_market(scenario: Scenario, market: str, *, is_margined: bool) -> Scenario:
+    """Return a world as one market plays it: a plain symbol means the perpetual in one on margin.
+
+    Raises:
+        ConfigError: it is a world of another market, or has what only a market on margin has.
+    """
+    if scenario.market not in {"", market}:
+        raise ConfigError(f"the scenario is of market {scenario.market!r}: load it with market={scenario.market!r}")
+    if not is_margined:
+        if scenario.funding:
+            raise ConfigError(f"funding= is of positions on margin, and those of market {market!r} are not")
+        return attrs.evolve(scenario, market=market)
+    return attrs.evolve(
+        scenario,
+        market=market,
+        data={perpetual_of(symbol): file for symbol, file in scenario.data.items()},
+        funding={perpetual_of(symbol): file for symbol, file in scenario.funding.items()},
+        symbols=tuple(map(perpetual_of, scenario.symbols)),
+    )
 
 
 def world_words(environment: Environment, scenario: Scenario | None) -> str:
@@ -161,13 +190,21 @@ async def attached(control: str) -> Endpoints:
         await channel.close()
 
 
-def _check_types(seed: Any, data: Any, symbols: Any) -> None:
+def _check_types(seed: Any, symbols: Any) -> None:
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"seed={seed!r}: write a whole number")
-    if data is not None and not isinstance(data, Mapping):
-        raise ConfigError(f"data={data!r}: say which symbol the file is of, like {{'BTC/USDT': 'btc-1m.csv.gz'}}")
     if isinstance(symbols, str):
         raise ConfigError(f"symbols={symbols!r}: write a list, like [{symbols!r}]")
+
+
+def _files(name: str, of_what: str, files: Any) -> dict[str, Path]:
+    if files is not None and not isinstance(files, Mapping):
+        raise ConfigError(f"{name}={files!r}: say which symbol the file is of, like {{'BTC/USDT': 'btc-1m.csv.gz'}}")
+    found = {symbol: Path(file).expanduser() for symbol, file in (files or {}).items()}
+    for file in found.values():
+        if not file.is_file():
+            raise ConfigError(f"there is no file {file}: {name}= takes files of {of_what} by symbol")
+    return found
 
 
 def _faults(script: "FaultScript | str | Sequence[Mapping[str, Any]] | None") -> str:
@@ -198,6 +235,11 @@ def _span(name: str, text: str | None, otherwise: int | None) -> int | None:
         return parse_duration(text)
     except ValueError as error:
         raise ConfigError(f"{name}={text!r}: {error}") from None
+
+
+def usual_total(currency: str) -> int:
+    """Return what an account begins with where nobody says: money, or about as much of a coin."""
+    return 10 if currency in _COINS else 100_000
 
 
 def account_of(balances: Mapping[str, str | int]) -> SimAccount:

@@ -20,7 +20,7 @@ from btx.model.instrument import InstrumentKind
 from btx.model.time import NS_PER_MINUTE, Interval, iso
 from btx.rules.history import examined
 from btx_binance.archive import bars_of, file_path
-from btx_binance.rest import BinanceFeed
+from btx_binance.spot.feed import SpotFeed
 from tests.unit.binance.loopback import Handler, connected, instrument, serve
 
 MINUTE = Interval.parse("1m")
@@ -57,6 +57,16 @@ def read(data: bytes) -> Any:
 )
 def test_a_file_lies_where_binance_says(kind: InstrumentKind, interval: str, path: str) -> None:
     assert file_path(attrs.evolve(instrument(), kind=kind), Interval.parse(interval), 2025, 6) == path
+
+
+def test_the_second_volume_of_an_inverse_contract_is_of_coins_and_left_out() -> None:
+    row = "1751328000000,1,2,0.5,1.5,206,1751328059999,2.13,48,119,1.2,0\n"
+
+    (linear,) = bars_of(zipped(row), "x.zip", symbol="a", interval=MINUTE, kind=InstrumentKind.LINEAR)
+    (inverse,) = bars_of(zipped(row), "x.zip", symbol="a", interval=MINUTE, kind=InstrumentKind.INVERSE)
+
+    assert (linear.volume, linear.quote_volume) == (Decimal(206), Decimal("2.13"))
+    assert (inverse.volume, inverse.quote_volume) == (Decimal(206), None)
 
 
 def test_times_are_milliseconds_before_2025_and_microseconds_since() -> None:
@@ -125,7 +135,7 @@ async def archive_of(file: Handler | None, checksum: Handler | None) -> Any:
     async with serve({route: handler for route, handler in handlers.items() if handler is not None}) as where:
         there = attrs.evolve(where, extra={"archive": where.rest})
         async with connected(there, key="", secret="") as context:
-            feed = BinanceFeed(context)
+            feed = SpotFeed(context)
 
             async def fetch(month: int = 1) -> Any:
                 return await feed.archive(instrument=instrument(), interval=MINUTE, year=2025, month=month)
@@ -156,7 +166,7 @@ def test_a_month_that_is_not_there_is_none(handlers: tuple[Handler | None, Handl
     assert run(*handlers) is None
 
 
-@pytest.mark.parametrize("told", [b"", b"0" * 64, TOLD[1:]])
+@pytest.mark.parametrize("told", [b"", b"0" * 64, TOLD[1:]], ids=["empty", "no name", "cut"])
 def test_a_file_that_is_not_what_its_checksum_says_is_refused(told: bytes) -> None:
     with pytest.raises(DataError, match=f"{PLACE[1:]} is not what its checksum says"):
         run(body(DATA), body(told))

@@ -15,7 +15,8 @@ from btx.model.account import Balance
 from btx.model.order import Fill, Leg, Liquidity, OrderReport, OrderRequest, OrderType, Side, Status
 from btx.model.time import Interval
 from btx.rules.orders import apply, new_order
-from btx_binance import codec
+from btx_binance import codec, symbols
+from btx_binance.spot import codec as spot_codec
 from tests.unit.binance.loopback import instrument
 
 _REPORT: dict[str, Any] = {
@@ -53,7 +54,7 @@ def _row(**changes: Any) -> dict[str, Any]:
 
 
 def test_an_instrument_has_the_venues_grids_and_no_made_up_limit() -> None:
-    read = codec.instrument(_row())
+    read = spot_codec.instrument(_row())
 
     assert (read.symbol, read.venue_symbol, read.base, read.quote) == ("BTC/USDT", "BTCUSDT", "BTC", "USDT")
     assert (read.tick_size, read.step_size) == (Decimal("0.01"), Decimal("0.00001"))
@@ -67,7 +68,9 @@ def test_an_instrument_has_the_venues_grids_and_no_made_up_limit() -> None:
 def test_a_rule_that_is_switched_off_or_absent_is_none() -> None:
     off = {"minPrice": "0.00", "maxPrice": "0.00", "tickSize": "0.00"}
 
-    read = codec.instrument(_row(status="BREAK", filters={"PRICE_FILTER": off, "MARKET_LOT_SIZE": {}, "NOTIONAL": {}}))
+    read = spot_codec.instrument(
+        _row(status="BREAK", filters={"PRICE_FILTER": off, "MARKET_LOT_SIZE": {}, "NOTIONAL": {}})
+    )
 
     assert (read.min_price, read.max_price, read.min_notional, read.market_max_quantity) == (None,) * 4
     assert read.tick_size == Decimal("0.00000001")
@@ -77,7 +80,7 @@ def test_a_rule_that_is_switched_off_or_absent_is_none() -> None:
 def test_the_old_notional_filter_is_read_too() -> None:
     old = {"minNotional": "10.0", "applyToMarket": True, "avgPriceMins": 5}
 
-    read = codec.instrument(_row(filters={"NOTIONAL": {}, "MIN_NOTIONAL": old}))
+    read = spot_codec.instrument(_row(filters={"NOTIONAL": {}, "MIN_NOTIONAL": old}))
 
     assert (read.min_notional, read.min_notional_for_market) == (Decimal(10), True)
 
@@ -88,19 +91,19 @@ def test_a_recorded_exchange_info_is_read_whole(btx_data: Path, name: str, count
     text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     rows = json.loads(text)["symbols"]
 
-    read = [codec.instrument(row) for row in rows]
+    read = [spot_codec.instrument(row) for row in rows]
 
     assert len(read) == count
     assert {each.venue_symbol for each in read} == {row["symbol"] for row in rows}
     usdt = [each for each in read if each.quote == "USDT"]
-    assert [codec.split_symbol(each.venue_symbol) for each in usdt] == [each.symbol for each in usdt]
+    assert [symbols.split_symbol(each.venue_symbol) for each in usdt] == [each.symbol for each in usdt]
 
 
 def test_an_unknown_symbol_is_split_at_the_longest_quote_asset() -> None:
-    assert codec.split_symbol("PHAUSDT") == "PHA/USDT"
-    assert codec.split_symbol("BTCFDUSD") == "BTC/FDUSD"
+    assert symbols.split_symbol("PHAUSDT") == "PHA/USDT"
+    assert symbols.split_symbol("BTCFDUSD") == "BTC/FDUSD"
     with pytest.raises(DataError, match="USDT"):
-        codec.split_symbol("USDT")
+        symbols.split_symbol("USDT")
 
 
 def test_an_account_leaves_out_what_is_not_owned() -> None:
@@ -113,7 +116,7 @@ def test_an_account_leaves_out_what_is_not_owned() -> None:
         ],
     }
 
-    read = codec.account(row)
+    read = spot_codec.account(row)
 
     assert read.balances == {"BTC": Balance(free=Decimal("0.1"), locked=Decimal("0.02"))}
     assert (read.time_ns, read.can_trade) == (1684804350068000000, False)
@@ -122,7 +125,7 @@ def test_an_account_leaves_out_what_is_not_owned() -> None:
 def test_a_position_update_keeps_a_balance_that_became_zero() -> None:
     event = {"e": "outboundAccountPosition", "E": 2, "u": 1, "B": [{"a": "ETH", "f": "0.00", "l": "0.00"}]}
 
-    read = codec.balance_update(event)
+    read = spot_codec.balance_update(event)
 
     assert read.balances["ETH"].total == 0
     assert read.time_ns == 1_000_000
@@ -155,7 +158,7 @@ def test_a_price_band_is_of_each_side_or_the_same_for_both() -> None:
     both = {"multiplierUp": "1.3", "multiplierDown": "0.7", "avgPriceMins": 0}
 
     read = [
-        codec.instrument(_row(filters=filters)).price_band
+        spot_codec.instrument(_row(filters=filters)).price_band
         for filters in ({"PERCENT_PRICE_BY_SIDE": by_side}, {"PERCENT_PRICE": both}, {})
     ]
 
@@ -172,7 +175,7 @@ def test_how_many_orders_may_rest_is_known_where_the_venue_says_so() -> None:
         "ICEBERG_PARTS": {"limit": 10},
         "MAX_POSITION": {"maxPosition": "10.00000000"},
     }
-    read, without = codec.instrument(_row(filters=filters)), codec.instrument(_row())
+    read, without = spot_codec.instrument(_row(filters=filters)), spot_codec.instrument(_row())
 
     assert (read.max_orders, read.max_conditional_orders, read.max_iceberg_orders) == (200, 5, 3)
     assert (read.max_iceberg_parts, read.max_position) == (10, Decimal(10))
@@ -187,7 +190,7 @@ def test_a_trade_whose_buyer_rested_was_a_sale() -> None:
 
 
 def test_a_report_without_a_trade_has_no_fill() -> None:
-    (report,) = codec.execution_report(_REPORT, symbol="ETH/BTC")
+    (report,) = spot_codec.execution_report(_REPORT, symbol="ETH/BTC")
 
     assert isinstance(report, OrderReport)
     assert (report.client_order_id, report.venue_order_id, report.sequence) == ("mine", "4293153", 8641984)
@@ -216,9 +219,9 @@ def test_an_order_that_trails_is_told_from_one_that_waits(name: str, trails: boo
     }  # fmt: skip
     event = {**_REPORT, "o": name, **({"d": 10} if trails else {})}
 
-    (pushed,) = codec.execution_report(event, symbol="ETH/BTC")
+    (pushed,) = spot_codec.execution_report(event, symbol="ETH/BTC")
 
-    assert codec.order_report(row, symbol="A/B").order_type is expected
+    assert spot_codec.order_report(row, symbol="A/B").order_type is expected
     assert isinstance(pushed, OrderReport)
     assert pushed.order_type is expected
 
@@ -228,7 +231,7 @@ def test_a_dormant_exit_is_pending_until_its_entry_wakes_it() -> None:
     seen = []
 
     for status in ("PENDING_NEW", "NEW", "PENDING_NEW", "CANCELED"):
-        (report,) = codec.execution_report({**_REPORT, "X": status}, symbol="ETH/USDT")
+        (report,) = spot_codec.execution_report({**_REPORT, "X": status}, symbol="ETH/USDT")
         order = apply(order, report)
         seen.append(order.status)
 
@@ -236,7 +239,7 @@ def test_a_dormant_exit_is_pending_until_its_entry_wakes_it() -> None:
 
 
 def test_a_cancel_is_of_the_original_order_not_of_the_request() -> None:
-    (report,) = codec.execution_report(
+    (report,) = spot_codec.execution_report(
         {**_REPORT, "x": "CANCELED", "X": "CANCELED", "c": "the-cancel", "C": "mine"}, symbol="ETH/BTC"
     )
 
@@ -246,7 +249,7 @@ def test_a_cancel_is_of_the_original_order_not_of_the_request() -> None:
 def test_a_fill_comes_before_the_state_it_leads_to() -> None:
     event = {**_REPORT, "x": "TRADE", "X": "PARTIALLY_FILLED", "l": "0.4", "z": "0.4", "L": "0.1", "t": 77}
 
-    fill, report = codec.execution_report({**event, "n": "0.0004", "N": "ETH", "m": True}, symbol="ETH/BTC")
+    fill, report = spot_codec.execution_report({**event, "n": "0.0004", "N": "ETH", "m": True}, symbol="ETH/BTC")
 
     assert isinstance(fill, Fill)
     assert (fill.fill_id, fill.price, fill.quantity, fill.liquidity) == (
@@ -269,7 +272,7 @@ def test_a_fill_comes_before_the_state_it_leads_to() -> None:
     ],
 )
 def test_every_documented_status_has_one_meaning(status: str, reject: str, expected: Status, reason: str) -> None:
-    (report,) = codec.execution_report({**_REPORT, "x": "EXPIRED", "X": status, "r": reject}, symbol="ETH/BTC")
+    (report,) = spot_codec.execution_report({**_REPORT, "x": "EXPIRED", "X": status, "r": reject}, symbol="ETH/BTC")
 
     assert isinstance(report, OrderReport)
     assert (report.status, report.reason) == (expected, reason)
@@ -290,7 +293,7 @@ def test_recorded_order_lives_fold_to_filled_in_any_order(btx_data: Path, name: 
         for entry in json.loads((btx_data / "userdata" / "binance_expected_states.json").read_text())
     }
     frames = [json.loads(line)["event"] for line in (btx_data / key).read_text().splitlines()]
-    events = [codec.execution_report(frame, symbol=codec.split_symbol(frame["s"])) for frame in frames]
+    events = [spot_codec.execution_report(frame, symbol=symbols.split_symbol(frame["s"])) for frame in frames]
     order = new_order(_leg_of(frames[0]))
     seen = []
 
@@ -316,7 +319,7 @@ _LEAN = {Status.NEW: "Submitted", Status.PARTIALLY_FILLED: "PartiallyFilled", St
 def _leg_of(frame: dict[str, Any]) -> Leg:
     quantity = Decimal(frame["q"])
     request = OrderRequest(
-        instrument=instrument(codec.split_symbol(frame["s"]).partition("/")[0]),
+        instrument=instrument(symbols.split_symbol(frame["s"]).partition("/")[0]),
         side=Side(frame["S"]),
         order_type=OrderType.MARKET,
         quantity=quantity,

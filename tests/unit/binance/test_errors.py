@@ -24,7 +24,9 @@ from btx.errors import (
     UnknownSymbolError,
     VenueError,
 )
-from btx_binance.rest import BinanceBroker, BinanceStore, api
+from btx_binance.api import api
+from btx_binance.spot.broker import SpotBroker
+from btx_binance.spot.store import SpotStore
 from tests.unit.binance.loopback import KEY, SECRET, ManualClock, answer, connected, endpoints, leg, serve
 
 _ENDPOINTS = {
@@ -157,7 +159,7 @@ def test_a_replacement_that_failed_is_judged_by_its_parts(
         routes = {"POST /api/v3/order/cancelReplace": answer(body, status=status)}
         async with serve(routes) as where, connected(where) as context:
             with pytest.raises(BtxError) as caught:
-                await BinanceBroker(context).replace(leg=leg(), venue_order_id=None, new=leg())
+                await SpotBroker(context).replace(leg=leg(), venue_order_id=None, new=leg())
         return caught.value
 
     error = asyncio.run(replace())
@@ -175,7 +177,7 @@ def test_an_answer_that_does_not_say_what_was_taken_leaves_an_order_unknown(body
     async def place() -> list[BtxError]:
         errors = []
         async with serve({"* /{path:.*}": answer(body)}) as where, connected(where) as context:
-            broker = BinanceBroker(context)
+            broker = SpotBroker(context)
             for request in (broker.place(leg=leg()), broker.replace(leg=leg(), venue_order_id="9", new=leg())):
                 with pytest.raises(BtxError) as caught:
                     await request
@@ -260,7 +262,7 @@ def test_an_order_that_never_left_may_be_sent_again() -> None:
             gone = where
         async with connected(gone) as context:
             with pytest.raises(TransportError) as caught:
-                await BinanceBroker(context).place(leg=leg())
+                await SpotBroker(context).place(leg=leg())
         return caught.value
 
     assert type(asyncio.run(refused())) is TransportError
@@ -270,7 +272,7 @@ def test_a_missing_key_is_one_sentence_before_anything_is_sent() -> None:
     async def ask() -> str:
         async with connected(endpoints(9), key="", secret="") as context:
             with pytest.raises(MissingSecretError) as caught:
-                await BinanceStore(context).account()
+                await SpotStore(context).account()
         return str(caught.value)
 
     assert "needs an API key and secret" in asyncio.run(ask())

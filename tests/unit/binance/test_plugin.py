@@ -44,37 +44,38 @@ def test_the_visiting_card_says_what_works() -> None:
     info = plugin.btx_venue()
 
     spot = info.capabilities["spot"]
-    assert (info.api, info.markets) == (API, ("spot",))
+    assert (info.api, info.markets) == (API, ("spot", "usdm", "coinm"))
     assert info.environments == {Environment.SIM, Environment.PAPER, Environment.TESTNET, Environment.LIVE}
     assert spot.order_types == set(OrderType)
     assert spot.times_in_force == {TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK}
     assert (spot.post_only, spot.iceberg, spot.replace, spot.cancel_all) == (True, True, True, True)
     assert (spot.trailing_bps, spot.order_lists) == ((10, 2000), set(ListKind))
     assert [str(interval) for interval in spot.intervals][::14] == ["1m", "1M"]
-    assert spot.channels == set(Channel)
+    assert spot.channels == set(Channel) - {Channel.MARK}
     assert info.client_id.max_len == 36
     assert set("aZ09.:/_-") <= set(info.client_id.alphabet)
     assert not set(" #é") & set(info.client_id.alphabet)
 
 
-def test_every_cost_counts_against_a_limit_there_is() -> None:
-    names = {limit.name for limit in LIMITS}
+@pytest.mark.parametrize("market", ["spot", "usdm", "coinm"])
+def test_every_cost_counts_against_a_limit_there_is(market: str) -> None:
+    names = {limit.name for limit in LIMITS[market]}
 
-    assert {name for cost in COSTS.values() for name in cost} == names
+    assert {name for cost in COSTS[market].values() for name in cost} == names
 
 
 @pytest.mark.parametrize(
     ("operation", "orders"), [("place", 1), ("place_oco", 2), ("place_oto", 2), ("place_otoco", 3)]
 )
 def test_a_list_counts_as_many_orders_as_it_has(operation: str, orders: int) -> None:
-    assert COSTS[operation] == {"weight": 1, "orders_10s": orders, "orders_day": orders}
+    assert COSTS["spot"][operation] == {"weight": 1, "orders_10s": orders, "orders_day": orders}
 
 
 def test_fees_are_the_regular_tiers_with_their_source() -> None:
     fees = plugin.btx_commission(instrument(), None)
 
     assert (fees.maker, fees.taker, fees.discount_asset) == (Decimal("0.001"), Decimal("0.001"), "BNB")
-    assert "2018" in fees.source
+    assert "2022-05-31" in fees.source
 
 
 def test_a_receive_window_the_venue_refuses_is_told_before_anything_is_sent() -> None:
@@ -88,13 +89,25 @@ def test_a_receive_window_the_venue_refuses_is_told_before_anything_is_sent() ->
         asyncio.run(ask(60_001))
 
 
-def test_each_port_is_made_by_its_hook() -> None:
+@pytest.mark.parametrize(("market", "kind"), [("spot", "Spot"), ("usdm", "Futures"), ("coinm", "Futures")])
+def test_each_port_is_made_by_its_hook(market: str, kind: str) -> None:
     async def make() -> list[str]:
-        async with connected(endpoints(9)) as context:
+        async with connected(endpoints(9)) as spot:
+            context = attrs.evolve(spot, market=market)
             hooks = (plugin.btx_store, plugin.btx_broker, plugin.btx_feed, plugin.btx_websocket)
             return [type(hook(context)).__name__ for hook in hooks]
 
-    assert asyncio.run(make()) == ["BinanceStore", "BinanceBroker", "BinanceFeed", "BinanceStream"]
+    assert asyncio.run(make()) == [f"{kind}{port}" for port in ("Store", "Broker", "Feed", "Stream")]
+
+
+def test_a_market_on_margin_says_what_is_special_there() -> None:
+    usdm, coinm = (plugin.btx_venue().capabilities[market] for market in ("usdm", "coinm"))
+
+    assert usdm.times_in_force - coinm.times_in_force == {TimeInForce.GTD}
+    assert (usdm.good_till_min_s, usdm.trailing_bps, usdm.order_lists) == (660.0, (10, 1000), frozenset())
+    assert (usdm.margined, usdm.reduce_only, usdm.replace, usdm.iceberg) == (True, True, False, False)
+    assert usdm.channels == set(Channel)
+    assert (len(usdm.position_modes), len(usdm.margin_modes)) == (2, 2)
 
 
 def test_the_options_are_seconds_and_what_is_none_is_told() -> None:

@@ -19,8 +19,8 @@ from btx.ports import StreamEvent
 from btx.rules import bars as bar_rules
 from btx.rules import book as book_rules
 from btx.runtime.wishes import Wishes
-from btx_binance.rest import BinanceFeed
-from btx_binance.stream import BinanceStream
+from btx_binance.spot.feed import SpotFeed
+from btx_binance.spot.stream import SpotStream
 from tests.unit.binance.loopback import answer, connected, instrument, serve, socket
 
 _NAME = "binance_spot_btcusdt_2024-08-08T2354_0809T0005"
@@ -65,8 +65,8 @@ def played(btx_data: Path) -> Played:
         subscriptions = [Subscription(channel=channel, instrument=instrument()) for channel in _CHANNELS]
         async with serve(routes) as where, connected(where) as context:
             with pytest.raises(TransportError, match="1000"):
-                await BinanceStream(context).run(wanted=Wishes(subscriptions), sink=events.append)
-            snapshot = await BinanceFeed(context).book(instrument=instrument(), depth=1000)
+                await SpotStream(context).run(wanted=Wishes(subscriptions), sink=events.append)
+            snapshot = await SpotFeed(context).book(instrument=instrument(), depth=1000)
         return Played(events=events, snapshot=snapshot)
 
     return asyncio.run(run())

@@ -12,11 +12,15 @@ import pytest
 from aiohttp import web
 
 from btx.errors import BtxError, ConfigError, DataError, NotSupportedError, UnknownSymbolError
+from btx.model.account import KeyRights
 from btx.model.order import Fill, ListKind, OrderList, OrderReport, OrderType, Side, Status, TimeInForce
 from btx.model.time import Interval
 from btx.model.venue import Environment
 from btx.ports import Context
-from btx_binance.rest import BinanceBroker, BinanceFeed, BinanceStore, api
+from btx_binance.api import api
+from btx_binance.spot.broker import SpotBroker
+from btx_binance.spot.feed import SpotFeed
+from btx_binance.spot.store import SpotStore
 from tests.unit.binance.loopback import (
     KEY,
     SECRET,
@@ -81,7 +85,7 @@ def _raises(venue: Venue, use: Callable[[Context], Awaitable[Any]]) -> BtxError:
 def test_a_limit_order_leaves_with_exact_decimals_our_id_and_an_acknowledgement_only() -> None:
     venue = Venue({"POST /api/v3/order": {"symbol": "BTCUSDT", "orderId": 28, "transactTime": 1507725176595}})
 
-    receipt = _run(venue, lambda context: BinanceBroker(context).place(leg=leg(quantity=Decimal("1.2E-4"))))
+    receipt = _run(venue, lambda context: SpotBroker(context).place(leg=leg(quantity=Decimal("1.2E-4"))))
 
     assert receipt.venue_order_id == "28"
     assert venue.fields() == {
@@ -134,7 +138,7 @@ def test_a_limit_order_leaves_with_exact_decimals_our_id_and_an_acknowledgement_
 def test_each_kind_of_order_has_its_documented_parameters(changes: Any, expected: dict[str, str]) -> None:
     venue = Venue({"POST /api/v3/order": {"orderId": 1}})
 
-    _run(venue, lambda context: BinanceBroker(context).place(leg=leg(**changes)))
+    _run(venue, lambda context: SpotBroker(context).place(leg=leg(**changes)))
 
     sent = venue.fields()
     assert expected.items() <= sent.items()
@@ -148,7 +152,7 @@ def test_a_trailing_stop_follows_from_the_next_trade_on_wherever_it_stands_now()
     venue = Venue({"POST /api/v3/order": {"orderId": 1}})
     stop = leg(order_type=OrderType.TRAILING_STOP, price=None, trail_bps=150, trigger_price=Decimal(60000))
 
-    _run(venue, lambda context: BinanceBroker(context).place(leg=stop))
+    _run(venue, lambda context: SpotBroker(context).place(leg=stop))
 
     # With a stopPrice the venue would begin to follow there, a whole trail too late.
     assert "stopPrice" not in venue.fields()
@@ -178,7 +182,7 @@ def test_a_trailing_stop_follows_from_the_next_trade_on_wherever_it_stands_now()
 def test_what_is_not_supported_is_said_before_anything_is_sent(changes: Any) -> None:
     venue = Venue({})
 
-    error = _raises(venue, lambda context: BinanceBroker(context).place(leg=leg(**changes)))
+    error = _raises(venue, lambda context: SpotBroker(context).place(leg=leg(**changes)))
 
     assert isinstance(error, NotSupportedError)
     assert venue.requests == []
@@ -189,7 +193,7 @@ def test_a_signed_call_carries_the_corrected_wire_time_the_key_and_a_right_signa
 
     _run(
         venue,
-        lambda context: BinanceBroker(context).place(leg=leg()),
+        lambda context: SpotBroker(context).place(leg=leg()),
         clock=ManualClock(wire=1_723_161_253_937_085_768),
     )
 
@@ -216,7 +220,7 @@ def _listed(kind: ListKind, *legs: dict[str, Any]) -> OrderList:
 
 
 def _place_list(venue: Venue, order_list: OrderList) -> dict[str, str]:
-    receipt = _run(venue, lambda context: BinanceBroker(context).place_list(order_list=order_list))
+    receipt = _run(venue, lambda context: SpotBroker(context).place_list(order_list=order_list))
     assert receipt.venue_order_id == "7"
     return venue.fields()
 
@@ -355,7 +359,7 @@ def test_an_entry_triggers_a_pair_of_exits() -> None:
 def test_a_list_the_venue_does_not_know_is_said_before_anything_is_sent(order_list: OrderList) -> None:
     venue = Venue({})
 
-    error = _raises(venue, lambda context: BinanceBroker(context).place_list(order_list=order_list))
+    error = _raises(venue, lambda context: SpotBroker(context).place_list(order_list=order_list))
 
     assert isinstance(error, NotSupportedError)
     assert venue.requests == []
@@ -373,7 +377,7 @@ def test_a_replacement_is_placed_only_for_an_untouched_order(venue_order_id: str
     new = attrs.evolve(leg(price=Decimal(61000), quantity=Decimal("0.00012")), client_order_id="run1-2")
 
     receipt = _run(
-        venue, lambda context: BinanceBroker(context).replace(leg=leg(), venue_order_id=venue_order_id, new=new)
+        venue, lambda context: SpotBroker(context).replace(leg=leg(), venue_order_id=venue_order_id, new=new)
     )
 
     assert receipt.venue_order_id == "10"
@@ -394,7 +398,7 @@ def test_a_replacement_is_placed_only_for_an_untouched_order(venue_order_id: str
 def test_all_orders_of_an_instrument_are_cancelled_by_its_name() -> None:
     venue = Venue({"DELETE /api/v3/openOrders": [{"symbol": "BTCUSDT", "status": "CANCELED"}]})
 
-    _run(venue, lambda context: BinanceBroker(context).cancel_all(instrument=instrument()))
+    _run(venue, lambda context: SpotBroker(context).cancel_all(instrument=instrument()))
 
     assert venue.fields() == {"symbol": "BTCUSDT"}
 
@@ -403,8 +407,8 @@ def test_a_cancel_names_the_venues_id_when_it_is_known() -> None:
     venue = Venue({"DELETE /api/v3/order": {}})
 
     async def cancel(context: Context) -> None:
-        await BinanceBroker(context).cancel(leg=leg(), venue_order_id="28")
-        await BinanceBroker(context).cancel(leg=leg(), venue_order_id=None)
+        await SpotBroker(context).cancel(leg=leg(), venue_order_id="28")
+        await SpotBroker(context).cancel(leg=leg(), venue_order_id=None)
 
     _run(venue, cancel)
 
@@ -430,7 +434,7 @@ def test_a_query_returns_the_state_and_every_page_of_its_fills() -> None:
         }
     )
 
-    *fills, report = _run(venue, lambda context: BinanceBroker(context).query(leg=leg()))
+    *fills, report = _run(venue, lambda context: SpotBroker(context).query(leg=leg()))
 
     assert isinstance(report, OrderReport)
     assert (report.status, report.filled, report.sequence) == (Status.PARTIALLY_FILLED, Decimal("0.75"), None)
@@ -483,7 +487,7 @@ def test_fills_since_a_time_are_mostly_the_newest_page(
 ) -> None:
     venue = Venue({"GET /api/v3/myTrades": Fills(count).page})
 
-    fills = _run(venue, lambda context: BinanceBroker(context).fills(instrument=instrument(), start_ns=start_s * 10**9))
+    fills = _run(venue, lambda context: SpotBroker(context).fills(instrument=instrument(), start_ns=start_s * 10**9))
 
     assert [int(fill.fill_id) for fill in fills] == list(expected)
     assert {(fill.client_order_id, fill.venue_order_id) for fill in fills} <= {("", "28")}
@@ -508,7 +512,7 @@ def test_no_fill_is_missed_whichever_end_of_a_long_range_the_venue_leaves_out(
 ) -> None:
     venue = Venue({"GET /api/v3/myTrades": Fills(2500, cuts=cuts, pace_s=pace_s).page})
 
-    fills = _run(venue, lambda context: BinanceBroker(context).fills(instrument=instrument(), start_ns=start_s * 10**9))
+    fills = _run(venue, lambda context: SpotBroker(context).fills(instrument=instrument(), start_ns=start_s * 10**9))
 
     assert [int(fill.fill_id) for fill in fills] == list(range(first, 2501))
     assert len(venue.requests) < 12
@@ -517,7 +521,7 @@ def test_no_fill_is_missed_whichever_end_of_a_long_range_the_venue_leaves_out(
 def test_fills_the_venue_has_and_does_not_list_are_an_error_and_never_none() -> None:
     venue = Venue({"GET /api/v3/myTrades": Fills(1200, first=100, hides=True).page})
 
-    error = _raises(venue, lambda context: BinanceBroker(context).fills(instrument=instrument(), start_ns=10**9))
+    error = _raises(venue, lambda context: SpotBroker(context).fills(instrument=instrument(), start_ns=10**9))
 
     assert isinstance(error, DataError)
 
@@ -530,7 +534,7 @@ def test_a_row_that_cannot_be_read_is_a_data_error(path: str, row: dict[str, Any
     venue = Venue({path: [row], "GET /api/v3/order": {**_ORDER, "executedQty": "0.75"}})
 
     async def ask(context: Context) -> Any:
-        broker = BinanceBroker(context)
+        broker = SpotBroker(context)
         if path.endswith("myTrades"):
             return await broker.query(leg=leg())
         return await broker.open_orders(instruments=[instrument()])
@@ -557,8 +561,8 @@ def test_what_the_venue_counts_of_its_limits_is_told_with_every_answer() -> None
         async with serve(handlers) as where, connected(where) as context:
             listening = attrs.evolve(context, observe=lambda limit, units: told.append((limit, units)))
             with pytest.raises(BtxError):
-                await BinanceBroker(listening).place(leg=leg())
-            await BinanceStore(listening).server_time_ns()
+                await SpotBroker(listening).place(leg=leg())
+            await SpotStore(listening).server_time_ns()
 
     asyncio.run(run())
 
@@ -568,7 +572,7 @@ def test_what_the_venue_counts_of_its_limits_is_told_with_every_answer() -> None
 def test_a_query_of_an_order_without_a_fill_asks_for_none() -> None:
     venue = Venue({"GET /api/v3/order": _ORDER})
 
-    (report,) = _run(venue, lambda context: BinanceBroker(context).query(leg=leg()))
+    (report,) = _run(venue, lambda context: SpotBroker(context).query(leg=leg()))
 
     assert isinstance(report, OrderReport)
     assert (report.status, report.side, report.price) == (Status.NEW, Side.BUY, Decimal("0.10"))
@@ -584,7 +588,7 @@ def test_open_orders_are_asked_for_the_cheaper_way() -> None:
     many = [*few, *(instrument(f"C{index}") for index in range(12))]
 
     for asked in (few, many):
-        found = _run(venue, lambda context, asked=asked: BinanceBroker(context).open_orders(instruments=asked))
+        found = _run(venue, lambda context, asked=asked: SpotBroker(context).open_orders(instruments=asked))
         assert [report.symbol for report in found] == ["BTC/USDT", "ETH/USDT"]
 
     assert len(venue.requests) == 3
@@ -600,7 +604,7 @@ def test_bars_are_closed_by_the_market_clock_and_open_inside_the_range() -> None
 
     bars = _run(
         venue,
-        lambda context: BinanceFeed(context).bars(
+        lambda context: SpotFeed(context).bars(
             instrument=instrument(),
             interval=Interval.parse("1m"),
             start_ns=minute * 10**6 + 1,
@@ -625,7 +629,7 @@ def test_an_empty_range_of_bars_asks_nothing() -> None:
 
     bars = _run(
         venue,
-        lambda context: BinanceFeed(context).bars(instrument=instrument(), interval=minute, start_ns=5, end_ns=5),
+        lambda context: SpotFeed(context).bars(instrument=instrument(), interval=minute, start_ns=5, end_ns=5),
     )
 
     assert (bars, venue.requests) == ((), [])
@@ -636,7 +640,7 @@ def test_a_page_of_trades_begins_with_an_id_or_at_a_time_and_is_the_newest_witho
     venue = Venue({"GET /api/v3/aggTrades": [row]})
 
     async def collect(context: Context) -> list[Any]:
-        feed = BinanceFeed(context)
+        feed = SpotFeed(context)
         pages = (
             await feed.trades(instrument=instrument(), start_id=7),
             await feed.trades(instrument=instrument(), start_ns=499_000_001),
@@ -656,7 +660,7 @@ def test_the_last_price_is_the_latest_trade_or_none() -> None:
     venue = Venue({"GET /api/v3/aggTrades": lambda fields: [row] if fields["symbol"] == "BTCUSDT" else []})
 
     async def last(context: Context) -> tuple[Any, Any]:
-        feed = BinanceFeed(context)
+        feed = SpotFeed(context)
         return await feed.last_price(symbol="BTC/USDT"), await feed.last_price(symbol="NEW/USDT")
 
     traded, untraded = _run(venue, last)
@@ -668,8 +672,8 @@ def test_a_book_has_the_depth_asked_for() -> None:
     row = {"lastUpdateId": 160, "bids": [["0.0024", "10"]], "asks": [["0.0026", "100"]]}
     venue = Venue({"GET /api/v3/depth": row})
 
-    book = _run(venue, lambda context: BinanceFeed(context).book(instrument=instrument(), depth=100))
-    error = _raises(venue, lambda context: BinanceFeed(context).book(instrument=instrument(), depth=5000))
+    book = _run(venue, lambda context: SpotFeed(context).book(instrument=instrument(), depth=100))
+    error = _raises(venue, lambda context: SpotFeed(context).book(instrument=instrument(), depth=5000))
 
     assert (book.bids, book.sequence) == (((Decimal("0.0024"), Decimal(10)),), 160)
     assert venue.fields(0)["limit"] == "100"
@@ -679,7 +683,7 @@ def test_a_book_has_the_depth_asked_for() -> None:
 def test_named_instruments_cost_one_request_of_their_own() -> None:
     venue = Venue({"GET /api/v3/exchangeInfo": {"symbols": [_row()]}})
 
-    found = _run(venue, lambda context: BinanceStore(context).instruments(symbols=["BTC/USDT"]))
+    found = _run(venue, lambda context: SpotStore(context).instruments(symbols=["BTC/USDT"]))
 
     assert list(found) == ["BTC/USDT"]
     assert venue.fields() == {"symbols": '["BTCUSDT"]'}
@@ -693,7 +697,7 @@ def test_unknown_names_are_left_out() -> None:
 
     async def run() -> tuple[list[str], str]:
         async with serve({"GET /api/v3/exchangeInfo": exchange_info}) as where, connected(where) as context:
-            found = await BinanceStore(context).instruments(symbols=["NO/SUCH", "BTC/USDT"])
+            found = await SpotStore(context).instruments(symbols=["NO/SUCH", "BTC/USDT"])
             return list(found), api(context).symbol("BTCUSDT")
 
     assert asyncio.run(run()) == (["BTC/USDT"], "BTC/USDT")
@@ -702,7 +706,7 @@ def test_unknown_names_are_left_out() -> None:
 def test_public_data_need_no_key() -> None:
     venue = Venue({"GET /api/v3/time": {"serverTime": 1499827319559}})
 
-    assert _run(venue, lambda context: BinanceStore(context).server_time_ns(), key="", secret="") == (
+    assert _run(venue, lambda context: SpotStore(context).server_time_ns(), key="", secret="") == (
         1499827319559 * 10**6
     )
 
@@ -710,7 +714,7 @@ def test_public_data_need_no_key() -> None:
 def test_an_answer_of_another_shape_is_a_data_error_that_shows_it() -> None:
     venue = Venue({"GET /api/v3/time": {"now": 1}})
 
-    error = _raises(venue, lambda context: BinanceStore(context).server_time_ns())
+    error = _raises(venue, lambda context: SpotStore(context).server_time_ns())
 
     assert isinstance(error, DataError)
     assert "{'now': 1}" in str(error)
@@ -721,7 +725,7 @@ def test_an_unknown_symbol_is_named_as_such() -> None:
         handler = answer({"code": -1121, "msg": "Invalid symbol."}, status=400)
         async with serve({"GET /api/v3/aggTrades": handler}) as where, connected(where) as context:
             with pytest.raises(UnknownSymbolError) as caught:
-                await BinanceFeed(context).last_price(symbol="NO/SUCH")
+                await SpotFeed(context).last_price(symbol="NO/SUCH")
         return str(caught.value)
 
     assert "Invalid symbol" in asyncio.run(run())
@@ -735,8 +739,8 @@ def test_all_ports_of_a_session_share_one_connection_and_the_throttle_sees_each_
         costs.append(cost)
 
     async def use(context: Context) -> bool:
-        await BinanceStore(context).server_time_ns()
-        BinanceBroker(context)
+        await SpotStore(context).server_time_ns()
+        SpotBroker(context)
         return api(context) is api(context)
 
     assert _run(venue, use, shared={"throttle": throttle})
@@ -776,3 +780,49 @@ def test_testnet_and_live_are_the_venues_own_addresses(environment: Environment,
             return str(api(context).client.exchange.urls["api"]["private"])
 
     assert asyncio.run(run()) == f"https://{host}/api/v3"
+
+
+_COMMISSION = {
+    "symbol": "BTCUSDT",
+    "standardCommission": {"maker": "0.00010000", "taker": "0.00020000", "buyer": "0.00001", "seller": "0.00003"},
+    "specialCommission": {"maker": "0.00000000", "taker": "0.00000000", "buyer": "0", "seller": "0"},
+    "taxCommission": {"maker": "0.00000112", "taker": "0.00000114", "buyer": "0.00000118", "seller": "0.00000116"},
+    "discount": {
+        "enabledForAccount": True, "enabledForSymbol": True, "discountAsset": "BNB", "discount": "0.75000000",
+    },
+}  # fmt: skip
+
+
+def test_the_accounts_own_rates_are_all_parts_together_and_its_discount_is_what_is_taken_off() -> None:
+    venue = Venue({"GET /api/v3/account/commission": _COMMISSION})
+
+    rates = _run(venue, lambda context: SpotStore(context).fees(instruments=[instrument()]))
+
+    assert venue.fields() == {"symbol": "BTCUSDT"}
+    found = rates["BTC/USDT"]
+    assert (found.maker, found.taker) == (Decimal("0.00013230"), Decimal("0.00023232"))
+    assert (found.discount_asset, found.discount) == ("BNB", Decimal("0.25"))
+
+
+def test_a_discount_that_the_account_did_not_switch_on_is_none() -> None:
+    off = {**_COMMISSION["discount"], "enabledForAccount": False}  # type: ignore[dict-item]
+    venue = Venue({"GET /api/v3/account/commission": {**_COMMISSION, "discount": off}})
+
+    rates = _run(venue, lambda context: SpotStore(context).fees(instruments=[instrument()]))
+
+    assert (rates["BTC/USDT"].discount_asset, rates["BTC/USDT"].discount) == (None, Decimal(0))
+
+
+def test_a_keys_rights_are_those_the_venue_tells_and_nothing_is_asked_where_it_does_not() -> None:
+    answer = {
+        "ipRestrict": False, "enableReading": True, "enableWithdrawals": False,
+        "enableSpotAndMarginTrading": True, "enableFutures": False,
+    }  # fmt: skip
+    venue = Venue({"GET /sapi/v1/account/apiRestrictions": answer})
+
+    rights = _run(venue, lambda context: SpotStore(context).key_rights())
+    on_testnet = _run(venue, lambda context: SpotStore(context).key_rights(), environment=Environment.TESTNET)
+
+    assert rights == KeyRights(may_read=True, may_trade=True, may_withdraw=False, is_ip_restricted=False)
+    assert on_testnet == KeyRights()
+    assert len(venue.requests) == 1

@@ -5,7 +5,7 @@ import gc
 import hashlib
 import hmac
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from decimal import Decimal
 from typing import Any
 
@@ -22,7 +22,7 @@ from btx.errors import (
     SubscriptionRefusedError,
     TransportError,
 )
-from btx.model.account import BalanceUpdate
+from btx.model.account import AccountUpdate
 from btx.model.market import Bar, BookDelta, Quote, Trade
 from btx.model.order import Fill, OrderReport, Side, Status
 from btx.model.time import Interval
@@ -30,7 +30,8 @@ from btx.model.venue import Channel, Environment, StreamState, StreamStatus, Sub
 from btx.ports import StreamEvent
 from btx.runtime.wishes import Wishes
 from btx_binance.config import book_stream
-from btx_binance.stream import BinanceStream, stream_names
+from btx_binance.market_stream import stream_name, stream_names
+from btx_binance.spot.stream import SpotStream
 from tests.unit.binance.loopback import (
     KEY,
     SECRET,
@@ -82,7 +83,7 @@ async def _lost(script: Script, wanted: Wishes, heard: Heard, **kwargs: Any) -> 
     routes = dict.fromkeys(_ROUTES, socket(script))
     async with serve(routes) as where, connected(where, **kwargs) as context:
         with pytest.raises(BtxError) as caught:
-            await asyncio.wait_for(BinanceStream(context).run(wanted=wanted, sink=heard), 10)
+            await asyncio.wait_for(SpotStream(context).run(wanted=wanted, sink=heard), 10)
     assert not await others()
     return caught.value
 
@@ -111,7 +112,7 @@ async def _cancelled(
     heard = Heard()
     loop = asyncio.get_running_loop()
     async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
-        task = asyncio.ensure_future(BinanceStream(context).run(wanted=Wishes(subscriptions), sink=heard))
+        task = asyncio.ensure_future(SpotStream(context).run(wanted=Wishes(subscriptions), sink=heard))
         await asyncio.wait_for(ready(heard), 10)
         started = loop.time()
         task.cancel()
@@ -172,7 +173,7 @@ def test_what_a_socket_says_of_the_limits_is_told() -> None:
         async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
             listening = attrs.evolve(context, observe=lambda limit, units: told.append((limit, units)))
             with pytest.raises(TransportError):
-                await BinanceStream(listening).run(wanted=Wishes(_ACCOUNT), sink=Heard())
+                await SpotStream(listening).run(wanted=Wishes(_ACCOUNT), sink=Heard())
 
     asyncio.run(run())
 
@@ -199,7 +200,7 @@ def test_every_event_of_a_burst_is_heard_in_order_even_right_behind_the_acknowle
     assert isinstance(heard.events[0], StreamStatus)
     assert fills == ["1", "2", "3", "4", "5"]
     assert reports == [Status.NEW, *[Status.PARTIALLY_FILLED] * 4, Status.FILLED]
-    assert isinstance(heard.events[-1], BalanceUpdate)
+    assert isinstance(heard.events[-1], AccountUpdate)
     assert {event.symbol for event in heard.events if isinstance(event, OrderReport)} == {"ETH/BTC"}
 
 
@@ -278,7 +279,7 @@ def test_a_refused_dial_is_a_transport_error_and_the_next_one_is_not_delayed() -
             started = loop.time()
             for _ in range(8):  # ccxt's own back-off would be at 25 s by now
                 with pytest.raises(TransportError):
-                    await BinanceStream(context).run(wanted=Wishes(_ACCOUNT), sink=Heard())
+                    await SpotStream(context).run(wanted=Wishes(_ACCOUNT), sink=Heard())
             took = loop.time() - started
         assert not await others()
         return took
@@ -309,7 +310,7 @@ def test_a_connection_can_be_made_again_on_the_same_session() -> None:
     async def run() -> Heard:
         heard = Heard()
         async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
-            stream = BinanceStream(context)
+            stream = SpotStream(context)
             for _ in range(3):
                 with pytest.raises(TransportError):
                     await asyncio.wait_for(stream.run(wanted=Wishes(_ACCOUNT), sink=heard), 5)
@@ -362,7 +363,7 @@ def test_an_account_has_one_stream() -> None:
             await hold(connection)
 
         async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
-            stream = BinanceStream(context)
+            stream = SpotStream(context)
             task = asyncio.ensure_future(stream.run(wanted=Wishes(_ACCOUNT), sink=heard))
             await asyncio.wait_for(heard.until(1), 10)
             with pytest.raises(RuntimeError, match="one private connection"):
@@ -493,7 +494,7 @@ def test_more_streams_than_fit_into_the_address_are_subscribed_one_batch_after_t
 async def _heard(script: Script, wishes: Wishes, heard: Heard, act: Callable[[], Awaitable[None]]) -> None:
     """Run the market stream until ``act`` is done."""
     async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
-        task = asyncio.ensure_future(BinanceStream(context).run(wanted=wishes, sink=heard))
+        task = asyncio.ensure_future(SpotStream(context).run(wanted=wishes, sink=heard))
         try:
             async with asyncio.timeout(10):
                 await act()
@@ -551,7 +552,7 @@ def test_a_change_that_the_venue_refuses_ends_the_connection() -> None:
 
 
 def test_a_change_that_the_venue_does_not_answer_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("btx_binance.stream._ANSWER_S", 0.05)
+    monkeypatch.setattr("btx_binance.market_stream._ANSWER_S", 0.05)
     one, two = _trades(2)
     wishes = Wishes([one])
 
@@ -616,30 +617,33 @@ def test_cancelling_the_market_stream_ends_it_within_a_second() -> None:
     assert took < 1.0
 
 
+def named(subscriptions: Collection[Subscription], book: str = "depth@100ms") -> tuple[str, ...]:
+    return stream_names(subscriptions, name_of=lambda each: stream_name(each, book))
+
+
 def test_what_cannot_be_one_connection_is_refused_before_dialling() -> None:
     mixed, _ = _until_lost(hold, (*_ACCOUNT, *_MARKET))
     nameless, _ = _until_lost(hold, (Subscription(channel=Channel.TRADE),))
     with pytest.raises(NotSupportedError, match="1024"):
-        stream_names([Subscription(channel=Channel.TRADE, instrument=instrument(f"C{index}")) for index in range(1025)])
+        named([Subscription(channel=Channel.TRADE, instrument=instrument(f"C{index}")) for index in range(1025)])
 
     assert isinstance(mixed, NotSupportedError)
     assert isinstance(nameless, NotSupportedError)
 
 
 def test_a_stream_asked_for_twice_is_subscribed_once() -> None:
-    assert stream_names([*_MARKET, *_MARKET]) == stream_names(_MARKET)
+    assert named([*_MARKET, *_MARKET]) == named(_MARKET)
 
 
 def test_books_come_at_the_speed_that_was_asked_for() -> None:
-    async def named(**chosen: str) -> str:
+    async def speed(**chosen: str) -> str:
         async with connected(None, environment=Environment.LIVE) as context:
             settings = attrs.evolve(context.settings, options=chosen)
             return book_stream(attrs.evolve(context, settings=settings))
 
     book = Subscription(channel=Channel.BOOK, instrument=instrument())
 
-    assert stream_names([book]) == ("btcusdt@depth@100ms",)
-    assert stream_names([book], book=asyncio.run(named(book_update_s="1"))) == ("btcusdt@depth",)
-    assert asyncio.run(named()) == "depth@100ms"
-    with pytest.raises(ConfigError, match=r"book_update_s=0\.5: Binance updates books every 0\.1 s, or every 1 s"):
-        asyncio.run(named(book_update_s="0.5"))
+    assert named([book], asyncio.run(speed(book_update_s="1"))) == ("btcusdt@depth",)
+    assert asyncio.run(speed()) == "depth@100ms"
+    with pytest.raises(ConfigError, match=r"book_update_s=0\.5: Binance updates books of this market every 0\.1, 1 s"):
+        asyncio.run(speed(book_update_s="0.5"))

@@ -15,8 +15,8 @@ from btx.model.time import Interval
 from btx.model.venue import Channel, StreamStatus, Subscription
 from btx.ports import Context
 from btx_binance.archive import Archive
-from btx_binance.rest import BinanceStore
-from btx_binance.stream import BinanceStream
+from btx_binance.spot.store import SpotStore
+from btx_binance.spot.stream import SpotStream
 from tests.e2e.forward_proxy import forward_proxy
 from tests.unit.binance.loopback import acknowledge, answer, connected, instrument, serve, socket
 
@@ -62,7 +62,7 @@ def test_a_market_connection_is_told_from_its_dial_to_its_closing_code() -> None
         async with serve({"GET /stream": socket(script)}) as where, connected(where) as context:
             wanted = _Fixed(Subscription(channel=Channel.TRADE, instrument=instrument()))
             with pytest.raises(TransportError):
-                await BinanceStream(_taped(context, tape)).run(wanted=wanted, sink=lambda _: None)
+                await SpotStream(_taped(context, tape)).run(wanted=wanted, sink=lambda _: None)
         return tape
 
     tape = asyncio.run(run())
@@ -91,7 +91,7 @@ def test_an_account_connection_is_told_with_what_was_sent_over_it(ending: str) -
         async with serve({"GET /ws-api/v3": socket(script)}) as where, connected(where) as context:
             wanted = _Fixed(Subscription(channel=Channel.ACCOUNT))
             with pytest.raises(TransportError):
-                await BinanceStream(_taped(context, tape)).run(wanted=wanted, sink=lambda _: None)
+                await SpotStream(_taped(context, tape)).run(wanted=wanted, sink=lambda _: None)
         return tape
 
     tape = asyncio.run(run())
@@ -117,7 +117,7 @@ def test_a_connection_that_is_hung_up_is_told_closed_once() -> None:
                 if isinstance(event, StreamStatus):
                     up.set()
 
-            running = asyncio.ensure_future(BinanceStream(_taped(context, tape)).run(wanted=wanted, sink=sink))
+            running = asyncio.ensure_future(SpotStream(_taped(context, tape)).run(wanted=wanted, sink=sink))
             await asyncio.wait_for(up.wait(), 10)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -134,7 +134,7 @@ def test_requests_and_their_answers_carry_one_number_also_side_by_side() -> None
     async def run() -> _Tape:
         tape = _Tape()
         async with serve({"GET /api/v3/time": slow}) as where, connected(where) as context:
-            store = BinanceStore(_taped(context, tape))
+            store = SpotStore(_taped(context, tape))
             await asyncio.gather(*(store.server_time_ns() for _ in range(3)))
         return tape
 
@@ -162,7 +162,7 @@ def test_a_request_that_was_refused_and_one_nobody_answered_are_told_too() -> No
             "GET /api/v3/exchangeInfo": answer({"code": -1003, "msg": "no"}, status=429),
         }
         async with serve(handlers) as where, connected(where) as context:
-            store = BinanceStore(_taped(context, tape))
+            store = SpotStore(_taped(context, tape))
             with pytest.raises(BtxError):
                 await store.server_time_ns()
             with pytest.raises(BtxError):

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import attrs
+import yarl
 
 from btx.model.venue import Scenario, SimAccount
 from btx.sim.world import World
@@ -59,7 +60,9 @@ class Client:
     ) -> Any:
         """One request as it stands; the answer is (status, JSON, headers)."""
         query = urlencode(params or {})
-        url = f"{self.endpoints.rest}{path}" + (f"?{query}" if query else "")
+        url = yarl.URL(
+            f"{self.endpoints.rest}{path}" + (f"?{query}" if query else ""), encoded=True
+        )  # as it was signed
         async with self.http.request(method, url, headers=headers, data=body) as response:
             return response.status, await response.json(content_type=None), response.headers
 

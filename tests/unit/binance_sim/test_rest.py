@@ -439,6 +439,7 @@ def test_what_clients_ask_before_they_trade_is_answered_truthfully() -> None:
                 "/sapi/v1/margin/allPairs",
                 "/sapi/v1/margin/isolated/allPairs",
                 "/sapi/v1/asset/tradeFee",
+                "/sapi/v1/account/apiRestrictions",
                 "/api/v3/openOrderList",
                 "/api/v3/allOrderList",
             )
@@ -453,6 +454,12 @@ def test_what_clients_ask_before_they_trade_is_answered_truthfully() -> None:
     assert [coin["coin"] for coin in answers["/sapi/v1/capital/config/getall"]] == ["BNB", "BTC", "ETH", "USDT"]
     assert answers["/sapi/v1/margin/allPairs"] == answers["/api/v3/openOrderList"] == []
     assert answers["/sapi/v1/asset/tradeFee"][0]["takerCommission"] == "0.00100000"
+    rights = answers["/sapi/v1/account/apiRestrictions"]
+    assert (rights["enableSpotAndMarginTrading"], rights["enableFutures"], rights["enableWithdrawals"]) == (
+        True,
+        False,
+        False,
+    )
     assert answers["commission"]["standardCommission"]["maker"] == "0.00100000"
 
 

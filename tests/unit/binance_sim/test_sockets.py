@@ -63,7 +63,8 @@ def test_a_client_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch:
     )
 
     async def main() -> Any:
-        opening = connections.Connections(Mishaps(toy_world()), Meters())
+        meters = Meters()
+        opening = connections.Connections(Mishaps(toy_world(), meters), meters)
         opened: asyncio.Future[sockets.Connection] = asyncio.get_running_loop().create_future()
         ended = asyncio.Event()
 

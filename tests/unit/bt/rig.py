@@ -36,7 +36,7 @@ from btx.plugins import Venue, new_manager
 from btx.ports import Sink, Wanted
 from btx.rules.backoff import Backoff
 from btx.runtime.bars import BarTimes
-from btx.runtime.link import Timing
+from btx.runtime.facts import Timing
 from btx.runtime.mailbox import GroupWritten, MemberEnded, OrderUpdate, Recovered
 from btx.runtime.session import Session
 from tests.toy_venue import FEES, INFO, ToyPlugin, ToyVenue
@@ -328,10 +328,13 @@ class Script(bt.Strategy):
 class Rig:
     """One store on one toy venue, in one cerebro."""
 
-    def __init__(self, toy: Toy | None = None, *extensions: object, **settings: Any) -> None:
+    def __init__(
+        self, toy: Toy | None = None, *extensions: object, store: LiveStore | None = None, **settings: Any
+    ) -> None:
         self.toy = toy or Toy()
         of_store = ("currency", "session", "info")
-        self.store = store_on(self.toy, *extensions, **{k: v for k, v in settings.items() if k in of_store})
+        made = {k: v for k, v in settings.items() if k in of_store}
+        self.store = store or store_on(self.toy, *extensions, **made)
         cerebro = {k: v for k, v in settings.items() if k not in of_store}
         self.cerebro = bt.Cerebro(stdstats=False, **cerebro)
         self.broker: LiveBroker = self.store.getbroker()

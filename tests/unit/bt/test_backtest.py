@@ -141,7 +141,7 @@ def test_the_store_answers_what_a_live_one_is_asked(caplog: pytest.LogCaptureFix
     assert not store.is_connected()
     assert store.would_accept(side="buy", dataname="BTC/USDT", size=1)
     assert repr(store) == "<btx store toy/backtest/spot>"
-    with pytest.raises(UnknownSymbolError, match="does not ask the venue"):
+    with pytest.raises(UnknownSymbolError, match="knows no venue"):
         _ = store.getdata("BTC/USDT").instrument
     store.put_notification("hello")
     assert store.get_notifications() == [("hello", (), {})]

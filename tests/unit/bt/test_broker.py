@@ -13,7 +13,7 @@ from btx.bt.broker import broker as join
 from btx.bt.orders import EXECTYPES, ORDER_TYPES, STATUSES
 from btx.errors import BtxError, ConfigError
 from btx.hookspecs import hookimpl
-from btx.model.account import Balance, BalanceUpdate
+from btx.model.account import AccountUpdate, Balance
 from btx.model.order import Leg, OrderRequest, OrderType, Side, Status, TimeInForce, Veto
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from tests.toy_venue import Fault
@@ -724,10 +724,44 @@ def test_a_fill_that_is_told_after_a_total_with_it_is_not_counted_twice() -> Non
     agree(rig, strategy)
 
 
+def test_a_total_between_two_fills_of_one_moment_waits_for_the_next_however_far_the_market_jumps() -> None:
+    """In lockstep the market is a minute on when the strategy hears of it; the total after the second is on its way."""
+    rig = fresh()
+    toy = rig.toy
+    seen: list[Any] = []
+
+    def fill_twice(order: Any) -> None:
+        toy.execute(order.leg.client_order_id, 1)
+        toy.execute(order.leg.client_order_id, 1)
+
+    def enter(strategy: Script) -> None:
+        toy.rests_market_orders = True
+        strategy.buy(size=2)
+
+    def between(strategy: Script) -> None:
+        toy.rests_market_orders = False
+        (order,) = toy.orders.values()
+        toy.soon(fill_twice, order)
+
+    def early(strategy: Script) -> None:
+        book = next(iter(strategy.broker._accounts.values()))
+        moved_ns = book._moved_ns["BTC"]
+        book._told["BTC"] = (Decimal(1), moved_ns, rig.store.session.clock.wire_ns())
+        seen.extend(book.differences(rig.store.session.clock.wire_ns()))
+        late_ns = rig.store.session.clock.wire_ns() + 2 * NS_PER_S
+        assert len(list(book.differences(late_ns))) == 1  # nothing came: it is the venue's word after all
+        seen.append(strategy.position.size)
+
+    strategy = play(rig, enter, between, early, lambda s: None)
+
+    assert seen == [1.0]
+    assert strategy.position.size in {1.0, 2.0}
+
+
 def test_a_balance_that_is_older_than_a_counted_fill_changes_nothing() -> None:
     rig = fresh()
     toy = rig.toy
-    old = BalanceUpdate(balances={"BTC": Balance(free=Decimal(0), locked=Decimal(0))}, time_ns=0)
+    old = AccountUpdate(balances={"BTC": Balance(free=Decimal(0), locked=Decimal(0))}, time_ns=0)
 
     strategy = play(rig, lambda s: s.buy(size=1), lambda s: toy.soon(toy.tell, old), lambda s: None)
 

@@ -27,6 +27,11 @@ def move(rig: Rig, minutes: int) -> None:
     rig.toy.now_ns += minutes * NS_PER_MINUTE
 
 
+def cut_for_good(toy: Toy) -> None:
+    toy.gates["dial"] = asyncio.Event()
+    toy.cut(Channel.BAR)
+
+
 def test_callbacks_hear_of_each_loss_and_each_return_once_on_the_strategys_thread() -> None:
     toy = Toy()
     rig = Rig(toy)
@@ -165,11 +170,7 @@ def test_bars_that_come_late_are_delayed_and_do_not_wait_for_slower_datas() -> N
 
     def on_status(data: Any, status: int, *_: Any, **__: Any) -> None:
         if status == data.LIVE and data._name == "five":
-            toy.soon(blocked)
-
-    def blocked() -> None:
-        toy.gates["dial"] = asyncio.Event()
-        toy.cut(Channel.BAR)
+            toy.soon(cut_for_good, toy)
 
     def on_delayed(data: Any, status: int, *_: Any, **__: Any) -> None:
         if status == data.DELAYED and data._name == "BTC/USDT" and minute == [100]:
@@ -190,6 +191,39 @@ def test_bars_that_come_late_are_delayed_and_do_not_wait_for_slower_datas() -> N
     assert phases == [(100, False, True)]
     assert strategy.statuses["BTC/USDT"] == ["CONNECTED", "LIVE", "CONNBROKEN", "DELAYED"]
     assert any(text.startswith("DEGRADED: BTC/USDT 1m") for text in strategy.store_texts)
+
+
+def test_while_bars_are_asked_for_a_position_may_be_reduced_and_not_enlarged() -> None:
+    toy = Toy()
+    rig = Rig(toy)
+    timed(rig, POLLED)
+    data = rig.add()
+    left: list[Any] = []
+
+    def on_status(data: Any, status: int, *_: Any, **__: Any) -> None:
+        if status == data.LIVE:
+            toy.close(100)
+        elif status == data.DELAYED:
+            move(rig, 2)
+            toy.close(101)
+
+    def on_next(strategy: Script) -> None:
+        if not data.is_polled:
+            strategy.buy(size=2)
+        elif not left:
+            left.extend((strategy.buy(size=1), strategy.sell(size=3), strategy.close()))
+
+    def on_order(strategy: Script, order: Any) -> None:
+        if order.status == order.Completed and order.isbuy():
+            toy.soon(cut_for_good, toy)
+        elif order.status == order.Completed:
+            strategy.env.runstop()
+
+    rig.cerebro.adddatacb(on_status)
+    rig.play(on_next=on_next, on_order=on_order)
+
+    assert [order.getstatusname() for order in left] == ["Rejected", "Rejected", "Completed"]
+    assert [order.info.get("reason", "")[:7] for order in left] == ["history", "history", ""]
 
 
 def test_a_data_says_how_many_bars_wait_for_the_strategy() -> None:

@@ -178,6 +178,9 @@ def test_bars_of_the_past_are_not_told_their_future() -> None:
     [
         ({"quotes": 1}, "quotes=1: write True or False"),
         ({"trades": "yes"}, "trades='yes': write True or False"),
+        ({"book": 0}, "a book of 0 levels: ask for 1 to"),
+        ({"from_trades": "yes"}, "from_trades='yes': write True or False"),
+        ({"historical": 1}, "historical=1: write True or False"),
         ({"book": "20"}, "book='20': write a number of levels, like book=20"),
         ({"book": 501}, "a book of 501 levels: ask for 1 to 500"),
         ({"book": -1}, "a book of -1 levels: ask for 1 to 500"),

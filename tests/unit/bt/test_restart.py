@@ -23,6 +23,7 @@ from btx.model.order import (
 from btx.model.time import NS_PER_HOUR, NS_PER_MINUTE
 from btx.rules.orders import apply, new_order
 from btx.rules.positions import Position
+from btx.rules.wallet import Key
 from btx.runtime.mailbox import MemberEnded, OrderUpdate, Recovered
 from tests.unit.bt.rig import ETH, ByHand, Rig, Script, Toy, acts, agree, fresh, open_market, play, run
 from tests.values import fill, report, request
@@ -123,7 +124,7 @@ def test_an_exit_that_filled_while_nobody_was_there_closes_its_trade() -> None:
         Recovered(
             orders=(order,),
             undelivered={"old": order.fills},
-            cost={"BTC/USDT": Position(quantity=D(1), cost=D(100))},
+            positions={Key("BTC/USDT"): Position(quantity=D(1), cost=D(100))},
         )
     )
     rig.toy.balances["USDT"] = D(10_120)
@@ -137,7 +138,7 @@ def test_an_exit_that_filled_while_nobody_was_there_closes_its_trade() -> None:
 
 
 def test_a_position_is_taken_over_at_what_it_cost_where_the_journal_knows() -> None:
-    rig = again(Recovered(cost={"BTC/USDT": Position(quantity=D(2), cost=D(180))}), held="2")
+    rig = again(Recovered(positions={Key("BTC/USDT"): Position(quantity=D(2), cost=D(180))}), held="2")
 
     strategy = play(rig, lambda s: None, lambda s: s.close(), lambda s: None)
 

@@ -1,11 +1,16 @@
 """What a strategy can have at a venue, line by line, made of what the adapter says."""
 
+from decimal import Decimal
+
 import attrs
 import pytest
 
-from btx.model.order import ListKind, OrderType, TimeInForce
+from btx.model.derivatives import MarginMode, PositionMode
+from btx.model.order import ListKind, OrderRequest, OrderType, Side, TimeInForce
+from btx.model.time import NS_PER_S
 from btx.model.venue import Capabilities
-from btx.rules.capabilities import Support, capability_rows, support_of, trails_natively
+from btx.rules.capabilities import Support, capability_rows, expires_natively, support_of, trails_natively
+from tests.values import BTC
 
 BARE = Capabilities(
     order_types=frozenset({OrderType.MARKET, OrderType.LIMIT}),
@@ -78,3 +83,57 @@ def test_the_remarks_say_where_the_native_ends() -> None:
     assert remarks["trailing stop"] == "10 to 2000 basis points; emulated beyond them, and for an amount"
     assert endless["trailing stop"] == ""
     assert "OCO lists" in remarks["bracket"]
+
+
+@pytest.mark.parametrize(
+    ("order_type", "life_s", "natively"),
+    [
+        (OrderType.LIMIT, 601, True),
+        (OrderType.LIMIT, 600, False),
+        (OrderType.LIMIT, None, False),
+        (OrderType.STOP_LIMIT, 601, True),
+        (OrderType.STOP_MARKET, 601, False),
+    ],
+)
+def test_the_venue_ends_orders_with_a_limit_that_live_long_enough(
+    order_type: OrderType, life_s: int | None, natively: bool
+) -> None:
+    able = attrs.evolve(WHOLE, good_till_min_s=600.0)
+    request = OrderRequest(
+        instrument=BTC,
+        side=Side.BUY,
+        order_type=order_type,
+        quantity=Decimal(1),
+        expires_ns=5 + life_s * NS_PER_S if life_s is not None else None,
+        signal_ns=5,
+    )
+
+    assert expires_natively(request, able) is natively
+    assert not expires_natively(request, attrs.evolve(able, times_in_force=frozenset()))
+    remarks = {row.feature: row.remark for row in capability_rows(able)}
+    assert remarks["valid until a time (GTD)"].startswith("orders with a limit of more than 600 s; others are")
+
+
+def test_a_market_on_margin_says_its_modes() -> None:
+    able = attrs.evolve(WHOLE, margined=True, reduce_only=True, position_modes=frozenset({PositionMode.ONE_WAY}))
+    modes = attrs.evolve(able, margin_modes=frozenset({MarginMode.CROSS, MarginMode.ISOLATED}))
+
+    assert list(table(modes).items())[-5:] == [
+        ("reduce-only order", "native"),
+        ("one position of an instrument (one-way mode)", "native"),
+        ("a long and a short one at once (hedge mode)", "no"),
+        ("one margin for all positions (cross)", "native"),
+        ("a margin of each position's own (isolated)", "native"),
+    ]
+    assert "reduce-only order" not in table(WHOLE)
+
+
+def test_the_exits_of_a_bracket_rest_as_lists_or_side_by_side_or_are_kept_here() -> None:
+    def exits(capabilities: Capabilities) -> str:
+        return next(row.remark for row in capability_rows(capabilities) if row.feature == "bracket")
+
+    on_margin = attrs.evolve(BARE, margined=True, reduce_only=True)
+
+    assert "as OCO lists" in exits(WHOLE)
+    assert "side by side and only close" in exits(on_margin)
+    assert "kept by the core" in exits(BARE)

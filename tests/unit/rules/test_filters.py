@@ -4,8 +4,8 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.model.instrument import PriceBand
-from btx.model.order import OrderType, Side
+from btx.model.instrument import InstrumentKind, PriceBand
+from btx.model.order import OrderType, PositionSide, Side
 from btx.rules.filters import (
     MarketView,
     broken_rules,
@@ -16,6 +16,7 @@ from btx.rules.filters import (
     to_grid_price,
     to_grid_quantity,
 )
+from tests.perpetuals import INVERSE
 from tests.values import BTC, d, request
 
 LOTS = attrs.evolve(
@@ -138,6 +139,16 @@ def test_a_venue_may_set_no_minimum_for_market_orders() -> None:
     order = request(instrument=lenient, quantity=d("0.01"), price=None, order_type=OrderType.MARKET)
 
     assert check(order, reference_price=d(100)) is None
+
+
+def test_the_value_of_inverse_contracts_does_not_depend_on_the_price() -> None:
+    limited = attrs.evolve(INVERSE, min_notional=d(500))
+
+    for price in (d(10), d(100_000)):
+        violation = check(request(instrument=limited, quantity=d(4), price=price), reference_price=price)
+
+        assert violation is not None
+        assert (violation.rule, violation.nearest) == ("min_notional", 5)
 
 
 def test_a_venue_may_set_no_limits_at_all() -> None:
@@ -268,6 +279,19 @@ def test_a_band_of_no_minutes_is_around_the_last_price() -> None:
     assert "too far from the last price, 10, for a BUY: order at 12 or below" in violation.text
 
 
+def test_the_limit_of_a_conditional_order_on_margin_is_near_its_own_trigger() -> None:
+    far = {"order_type": OrderType.STOP_LIMIT, "price": d(10), "trigger_price": d(10)}
+    view = MarketView(reference_price=d(100), average_price=d(100))
+    contract = attrs.evolve(BTC, kind=InstrumentKind.LINEAR, price_band=BAND)
+
+    wide = check(request(instrument=contract, **far | {"trigger_price": d(5)}), view=view)
+
+    assert check(request(instrument=contract, **far), view=view) is None
+    assert wide is not None
+    assert "too far from its trigger price, 5, for a BUY" in wide.text
+    assert check(request(instrument=attrs.evolve(BTC, price_band=BAND), **far), view=view) is not None  # of spot
+
+
 def test_every_broken_rule_is_told_once() -> None:
     asked = request(instrument=attrs.evolve(STRICT, is_trading=False), quantity=d("0.000001"), price=d("0.001"))
 
@@ -281,3 +305,25 @@ def test_rules_that_contradict_each_other_have_no_nearest_order() -> None:
     asked = request(instrument=attrs.evolve(BTC, max_quantity=d("0.01")), quantity=d("0.01"))
 
     assert nearest_order(asked) is None
+
+
+def test_contracts_are_called_contracts() -> None:
+    broken = check_quantity(attrs.evolve(INVERSE, min_quantity=d(2)), d(1), order_type=OrderType.LIMIT)
+
+    assert broken is not None
+    assert "minimum quantity of 2 contracts" in broken.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_refused"),
+    [
+        ({}, True),
+        ({"reduce_only": True}, False),
+        ({"position_side": PositionSide.SHORT}, False),
+        ({"position_side": PositionSide.LONG}, True),
+    ],
+)
+def test_what_only_makes_a_position_smaller_may_be_worth_little(changes: dict[str, Any], is_refused: bool) -> None:
+    order = request(quantity=Decimal("0.04"), **changes)  # a purchase worth 4, below the minimum of 5
+
+    assert (check(order, reference_price=Decimal(100)) is not None) is is_refused

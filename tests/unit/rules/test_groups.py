@@ -22,8 +22,10 @@ from btx.rules.groups import (
 from tests.groups import ABLE, COIN, asked, facts, leg, limit, stop, trail
 from tests.values import fill
 
+INVERSE = {"multiplier": Decimal(100), "kind": InstrumentKind.INVERSE}
 
-def test_a_time_the_venue_does_not_keep_is_not_sent() -> None:
+
+def test_the_time_of_an_order_that_is_looked_after_is_kept_here_also_where_the_venue_could() -> None:
     member = limit(time_in_force=TimeInForce.GTD, expires_ns=5)
     native = attrs.evolve(ABLE, times_in_force=frozenset({TimeInForce.GTD}))
 
@@ -31,7 +33,7 @@ def test_a_time_the_venue_does_not_keep_is_not_sent() -> None:
 
     assert kept_here is not None
     assert (kept_here.request.time_in_force, kept_here.request.expires_ns) == (TimeInForce.GTC, None)
-    assert at_venue(member, facts(able=native)) == member
+    assert at_venue(member, facts(able=native)) == kept_here
 
 
 @pytest.mark.parametrize(("price", "order_type"), [(None, OrderType.STOP_MARKET), (Decimal(89), OrderType.STOP_LIMIT)])
@@ -99,6 +101,12 @@ def test_a_pair_needs_a_stop_and_a_limit_and_a_venue_that_takes_them() -> None:
     [
         ({}, [asked()], None, 1),
         ({"min_notional": Decimal(250)}, [asked()], None, 3),  # at 100
+        (
+            {"min_notional": Decimal(250), "multiplier": Decimal(100), "kind": InstrumentKind.INVERSE},
+            [asked()],
+            None,
+            3,
+        ),
         ({"min_notional": Decimal(250)}, [asked(price=Decimal(125))], None, 2),
         ({"min_notional": Decimal(250)}, [limit().request, stop(trigger=50).request], None, 5),
         ({"min_notional": Decimal(250)}, [asked(order_type=OrderType.MARKET, price=None)], 50, 5),

@@ -1,20 +1,26 @@
 from decimal import Decimal
+from typing import Any
 
+import attrs
 import pytest
 
 from btx.errors import OrderTransitionError
 from btx.model.order import (
+    AmendRequested,
+    AmendResult,
     CancelOutcome,
     CancelRequested,
     CancelResult,
     Liquidity,
     Order,
     OrderEvent,
+    OrderReport,
     OutcomeUnknown,
     Pending,
     PlaceRefused,
     Side,
     Status,
+    Terms,
 )
 from btx.rules.orders import apply, is_news, new_fills, new_order
 from tests.values import fill, leg, report
@@ -132,6 +138,14 @@ def test_of_two_venue_ids_the_later_one_stays() -> None:
     assert folded(triggered, fill(venue_order_id="999")).venue_order_id == "1000"
     assert folded(fill(venue_order_id="999"), triggered).venue_order_id == "1000"
     assert folded(NEW, triggered).venue_order_id == "1000"
+
+
+def test_the_order_a_conditional_one_became_names_it_from_then_on() -> None:
+    waiting, child = report(Status.NEW, venue_order_id="algo:2000000547400625"), fill(venue_order_id="4904025190")
+
+    assert folded(waiting).venue_order_id == "algo:2000000547400625"
+    assert folded(waiting, child).venue_order_id == "4904025190"
+    assert folded(child, waiting).venue_order_id == "4904025190"
 
 
 def test_the_higher_sequence_wins_among_open_states() -> None:
@@ -276,3 +290,93 @@ def test_an_exit_that_its_entry_has_woken_is_never_pending_again() -> None:
 
     assert woken.status is Status.NEW
     assert apply(woken, report(Status.PENDING_NEW, sequence=8)).status is Status.NEW
+
+
+# --- amendments in place ----------------------------------------------------------------------------
+
+LARGER = AmendRequested(client_order_id="a1", price=Decimal(101), quantity=Decimal(8), time_ns=3)
+BACK = AmendRequested(client_order_id="a1", price=Decimal(100), quantity=Decimal(6), time_ns=5)
+AMENDED = AmendResult(client_order_id="a1", outcome=CancelOutcome.TAKEN, time_ns=4)
+LEFT = AmendResult(client_order_id="a1", outcome=CancelOutcome.REFUSED, reason="no", time_ns=4)
+LOST_AMENDMENT = OutcomeUnknown(client_order_id="a1", reason="no answer", pending=Pending.AMEND, time_ns=4)
+
+
+def stated(price: int, quantity: int, **changes: Any) -> OrderReport:
+    return report(
+        **({"status": Status.NEW, "price": Decimal(price), "quantity": Decimal(quantity), "sequence": 2} | changes)
+    )
+
+
+def test_an_amendment_is_pending_until_it_is_answered_and_then_the_same_order_goes_on() -> None:
+    asked = folded(NEW, LARGER)
+    taken = apply(asked, AMENDED)
+
+    assert (asked.status, asked.pending, asked.outcome_unknown) == (Status.NEW, Pending.AMEND, False)
+    assert (asked.terms, asked.quantity) == (Terms(price=Decimal(100), quantity=Decimal(6)), 8)
+    assert (taken.pending, taken.wanted, taken.quantity) == (None, None, 8)
+    assert (taken.terms, taken.leg.request.quantity) == (Terms(price=Decimal(101), quantity=Decimal(8)), 8)
+    assert is_news(asked, taken)
+    assert apply(taken, AMENDED) is taken
+
+
+def test_a_refused_amendment_leaves_the_order_as_it_was() -> None:
+    assert folded(NEW, LARGER, LEFT) == folded(NEW)
+
+
+@pytest.mark.parametrize("answer", [AMENDED, LOST_AMENDMENT, LEFT])
+def test_a_statement_that_names_what_was_wanted_is_the_answer(answer: OrderEvent) -> None:
+    order = folded(NEW, LARGER, stated(101, 8), answer)
+
+    assert (order.terms.price, order.quantity, order.wanted) == (101, 8, None)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        stated(101, 7),
+        stated(100, 8),
+        attrs.evolve(stated(101, 8), price=None),
+        stated(101, 8, inferred=True),
+        stated(100, 6),
+    ],
+)
+def test_no_other_statement_is(told: OrderReport) -> None:
+    order = folded(NEW, LARGER, LOST_AMENDMENT, told)
+
+    assert order.wanted is not None
+    assert (order.terms.price, order.quantity, order.outcome_unknown) == (100, 8, True)
+
+
+def test_fills_of_what_was_wanted_do_not_end_the_order_before_the_answer() -> None:
+    order = folded(stated(100, 6), LARGER, fill("f1", 7))
+
+    assert order.status is Status.PARTIALLY_FILLED
+    assert apply(order, AMENDED).remaining == 1
+    assert apply(order, fill("f2", 1)).status is Status.FILLED
+    assert apply(apply(order, fill("f2", 1)), AMENDED).overfilled == 0
+
+
+def test_what_an_order_was_before_its_amendment_makes_it_no_smaller_however_late_it_is_told() -> None:
+    late = stated(100, 6, filled=Decimal(1), status=Status.PARTIALLY_FILLED)
+
+    order = folded(stated(100, 6), LARGER, AMENDED, late)
+
+    assert (order.quantity, order.missing) == (8, 1)
+    assert apply(order, stated(101, 7)).quantity == 7  # what the venue cuts off now, it does
+    assert folded(stated(100, 5), LARGER, AMENDED, stated(100, 5)).quantity == 8
+
+
+def test_a_way_back_is_shown_by_the_answer_alone_as_an_old_statement_says_the_same() -> None:
+    asked = folded(NEW, LARGER, AMENDED, BACK)
+
+    assert apply(asked, stated(100, 6)).terms.price == 101
+    assert apply(asked, AMENDED).terms == Terms(price=Decimal(100), quantity=Decimal(6))
+    assert apply(apply(asked, AMENDED), stated(101, 8, sequence=1)).quantity == 6
+
+
+def test_a_cancel_goes_on_beside_an_amendment() -> None:
+    order = folded(NEW, LARGER, CANCEL)
+
+    assert apply(order, LOST_AMENDMENT) == order
+    assert apply(order, LEFT).status is Status.PENDING_CANCEL
+    assert folded(NEW, CANCEL, LARGER).pending is Pending.CANCEL

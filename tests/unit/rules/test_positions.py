@@ -60,8 +60,8 @@ def test_the_cost_of_a_third_is_rounded_and_the_rest_keeps_what_was_rounded() ->
 
     booked = apply_fill(thirds, signed_quantity=d(-1), price=d(0))
 
-    assert booked.realised == d("-33.333333333333333333")
-    assert booked.position.cost == d("66.666666666666666667")
+    assert booked.realised == d("-33.33333333333333333333")
+    assert booked.position.cost == d("66.66666666666666666667")
 
 
 def test_a_position_that_is_flat_cost_nothing_however_fine_its_prices_were() -> None:

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from btx.model.account import AccountSnapshot, Balance
-from btx.model.order import Order, OrderType, Side, Status
+from btx.model.order import Order, OrderType, Origin, Side, Status
 from btx.rules.orders import apply, new_order
 from btx.rules.reconcile import (
     Difference,
@@ -16,6 +16,7 @@ from btx.rules.reconcile import (
     foreign_orders,
     lost_orders,
     match_fills,
+    named_by_place,
     nearest,
 )
 from tests.values import BTC, d, fill, leg, report
@@ -46,16 +47,17 @@ def test_sharing_is_one_word(word: str) -> None:
 
 
 def test_a_difference_names_the_asset_and_both_sides_locked_parts_included() -> None:
-    (one,) = differences({"USDT": [d(100)]}, account(USDT=89), assets={"USDT"})
+    (one,) = differences({"USDT": [d(100)]}, account(USDT=89), holdings={"USDT"})
 
-    assert one == Difference(field="balance USDT", ours=d(100), theirs=d(90))
+    assert one == Difference(holding="USDT", ours=d(100), theirs=d(90))
+    assert one.field == "balance USDT"
     assert str(one) == "balance USDT: the venue has 90, the journal 100 (-10)"
 
 
 def test_assets_are_compared_by_name_and_what_is_missing_is_zero() -> None:
     counted = {"USDT": [d(6)], "BTC": [d(1)], "ETH": [d(3)]}
 
-    found = differences(counted, account(USDT=5, TOY=2), assets={"USDT", "BTC", "TOY", "XYZ"})
+    found = differences(counted, account(USDT=5, TOY=2), holdings={"USDT", "BTC", "TOY", "XYZ"})
 
     assert [str(each) for each in found] == [
         "balance BTC: the venue has 0, the journal 1 (-1)",
@@ -66,16 +68,16 @@ def test_assets_are_compared_by_name_and_what_is_missing_is_zero() -> None:
 def test_a_total_we_went_through_while_the_venue_was_asked_is_no_difference() -> None:
     counted = {"USDT": [d(100), d(90), d(80)]}
 
-    assert differences(counted, account(USDT=89), assets={"USDT"}) == ()
-    (one,) = differences(counted, account(USDT=93), assets={"USDT"})
+    assert differences(counted, account(USDT=89), holdings={"USDT"}) == ()
+    (one,) = differences(counted, account(USDT=93), holdings={"USDT"})
     assert (one.ours, one.theirs) == (90, 94)
 
 
 def test_what_a_venue_rounds_away_is_no_difference() -> None:
     counted = {"USDT": [d("100.000000009")]}
 
-    assert differences(counted, account(USDT=99), assets={"USDT"}, tolerance=d("1e-8")) == ()
-    assert differences(counted, account(USDT=99), assets={"USDT"}) != ()
+    assert differences(counted, account(USDT=99), holdings={"USDT"}, tolerance=d("1e-8")) == ()
+    assert differences(counted, account(USDT=99), holdings={"USDT"}) != ()
 
 
 def test_the_nearest_total_of_none_is_zero() -> None:
@@ -141,6 +143,17 @@ def test_foreign_is_what_has_neither_an_id_of_ours_nor_one_the_venue_gave_us() -
 
     assert foreign_orders(orders, reports) == reports[2:]
     assert foreign_orders(ours(), reports[-1:]) == reports[-1:]
+
+
+def test_what_the_exchange_made_is_named_by_its_place_since_its_own_names_repeat() -> None:
+    made = {"client_order_id": "adl_autoclose", "origin": Origin.DELEVERAGING}
+    seven = fill("f1", venue_order_id="7", **made)
+    nameless = report(Status.NEW, **made)
+
+    assert named_by_place(seven).client_order_id == "venue-BTC/USDT-7"
+    assert named_by_place(report(Status.NEW, venue_order_id="8", **made)).client_order_id == "venue-BTC/USDT-8"
+    assert named_by_place(nameless) is nameless
+    assert named_by_place(mine := fill(venue_order_id="7")) is mine
 
 
 @pytest.mark.parametrize(

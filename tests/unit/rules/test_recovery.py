@@ -47,6 +47,7 @@ from btx.rules.recovery import (
     undelivered,
     unfinished,
 )
+from btx.rules.wallet import Key
 from tests.values import d, fill, leg, report, request
 
 SENT = Sent(client_order_id="a1", time_ns=7)
@@ -203,9 +204,9 @@ def test_positions_are_what_the_delivered_fills_add_up_to_less_fees_in_the_coin(
     delivered = {("a1", "f1"), ("b1", "f2")}
     (held,) = positions(History(orders=orders, delivered=delivered)).items()
 
-    assert held[0] == "BTC/USDT"
+    assert held[0] == Key("BTC/USDT")
     assert held[1].quantity == 2
-    assert positions(History(orders=orders, delivered={("a1", "f1")}))["BTC/USDT"].quantity == 3
+    assert positions(History(orders=orders, delivered={("a1", "f1")}))[Key("BTC/USDT")].quantity == 3
     assert positions(History(orders=orders)) == {}
 
 
@@ -217,7 +218,7 @@ def test_positions_count_the_fills_of_one_moment_in_the_order_of_their_numbers()
     }
 
     delivered = {("b1", "10"), ("a1", "9"), ("a1", "11")}
-    assert positions(History(orders=orders, delivered=delivered))["BTC/USDT"].price == 120
+    assert positions(History(orders=orders, delivered=delivered))[Key("BTC/USDT")].price == 120
 
 
 # --- runs, halts, states ------------------------------------------------------------------------------

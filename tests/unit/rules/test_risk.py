@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from btx.model.order import OrderType, Side
 from btx.model.time import NS_PER_MINUTE
-from btx.rules.risk import NO_LIMITS, Exposure, Limits, check_daily_loss, check_risk
+from btx.rules.risk import NO_LIMITS, Exposure, Limits, check_daily_loss, check_risk, lacking_margin
+from btx.rules.wallet import MarginAccount, apply_fill
+from tests.perpetuals import INVERSE, LINEAR, USDT_TERMS, account, traded
 from tests.values import d, request
 
 LIMITS = Limits()
@@ -50,6 +52,13 @@ def breach(
 )
 def test_an_order_has_a_size_and_a_price(changes: dict[str, Any], rule: str | None) -> None:
     assert breach(**changes) == rule
+
+
+def test_inverse_contracts_are_counted_in_quote_units() -> None:
+    rich = {"equity": d(1000), "last_price": d(60_000)}
+
+    assert breach(known=rich, instrument=INVERSE, quantity=d(10), price=d(60_000)) is None
+    assert breach(known=rich, instrument=INVERSE, quantity=d(11), price=d(60_000)) == "order_share"
 
 
 @pytest.mark.parametrize(
@@ -174,3 +183,53 @@ def test_no_order_that_passes_makes_a_larger_position_than_allowed(
 def test_a_limit_is_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}=0: a limit is positive"):
         Limits(**{name: 0})
+
+
+# --- margin --------------------------------------------------------------------------------------------------
+
+
+def lacking(quantity: str | int, *, owned: MarginAccount | None = None, leverage: int = 10, **changes: Any) -> str:
+    """Return what is missing for an order at 100, where the mark price is."""
+    orders = changes.pop("open_orders", ())
+    asked = request(instrument=LINEAR, quantity=d(quantity), **changes)
+    known = owned if owned is not None else account(1000, USDT_TERMS)
+    price = mark_price = d(100)
+    found = lacking_margin(
+        known, asked, leverage=leverage, price=price, mark_price=mark_price, open_orders=orders, fee_rate=d("0.0005")
+    )
+    return found or ""
+
+
+def test_an_order_needs_its_initial_margin_and_its_fee() -> None:
+    assert lacking(99) == ""
+    assert lacking("99.6") == ("insufficient margin: 1000 USDT are available, which opens 99.5025 at a leverage of 10")
+    assert lacking("99.6", leverage=11) == ""
+
+
+def test_what_rests_and_opens_reserves_its_part() -> None:
+    resting = request(instrument=LINEAR, quantity=d(60))
+
+    assert lacking(39, open_orders=[resting]) == ""
+    assert "400 USDT are available" in lacking(41, open_orders=[resting])
+
+
+def test_what_closes_asks_for_nothing_and_only_what_turns_the_position_does() -> None:
+    long = apply_fill(account(1000, USDT_TERMS), traded(USDT_TERMS, 90, 100)).account
+
+    assert lacking(90, owned=long, **SELL) == ""
+    assert lacking(95, owned=long, **SELL) == ""
+    assert "insufficient margin" in lacking(20, owned=long)
+
+
+def test_a_leverage_has_a_largest_position() -> None:
+    rich = account(10_000_000, USDT_TERMS)
+
+    assert lacking(400, owned=rich, leverage=125) == ""
+    assert lacking(501, owned=rich, leverage=125) == (
+        "at a leverage of 125 the venue takes positions of 50000 USDT at most: lower the leverage, or order less"
+    )
+
+
+def test_without_the_venues_tiers_nothing_is_said() -> None:
+    assert lacking(10_000, owned=account(1, attrs.evolve(USDT_TERMS, tiers=()))) == ""
+    assert lacking(10_000, owned=MarginAccount()) == ""

@@ -11,9 +11,9 @@ from btx.rules.backoff import Backoff
 from btx.rules.breaker import Breaker
 from btx.runtime.bars import BarDesk, BarTimes
 from btx.runtime.channel import BarChannel
+from btx.runtime.facts import Timing
 from btx.runtime.guard import Guard
 from btx.runtime.lines import MarketLines
-from btx.runtime.link import Timing
 from btx.runtime.mailbox import Mailbox, Note, OrderUpdate, Wakeup
 from btx.runtime.orders import OrderDesk
 from btx.runtime.wishes import Wishes

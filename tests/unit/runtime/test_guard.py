@@ -15,19 +15,23 @@ from btx.errors import (
     TransportError,
     VenueError,
 )
-from btx.model.venue import RateLimit
+from btx.model.venue import RateLimit, VenueInfo
 from btx.rules.backoff import Backoff
 from btx.runtime.guard import Guard
 from tests.toy_venue import INFO
 from tests.unit.runtime.rig import run
 
-LIMITED = attrs.evolve(
-    INFO,
-    limits=(
+
+def having(limits: tuple[RateLimit, ...], costs: dict[str, dict[str, int]]) -> VenueInfo:
+    return attrs.evolve(INFO, limits={"spot": limits}, costs={"spot": costs})
+
+
+LIMITED = having(
+    (
         RateLimit(name="orders", limit=2, window_s=10.0, scope="account"),
         RateLimit(name="weight", limit=5, window_s=60.0),
     ),
-    costs={"place": {"orders": 1, "weight": 1}, "cancel": {"weight": 1}, "bars": {"weight": 2}},
+    {"place": {"orders": 1, "weight": 1}, "cancel": {"weight": 1}, "bars": {"weight": 2}},
 )
 
 
@@ -177,14 +181,13 @@ def test_every_try_counts_against_the_limits() -> None:
 
 # --- who goes first ----------------------------------------------------------------------------------------
 
-HUNDRED = attrs.evolve(
-    INFO,
-    limits=(
+HUNDRED = having(
+    (
         RateLimit(name="weight", limit=100, window_s=60.0),
         RateLimit(name="orders", limit=50, window_s=60.0, scope="account"),
         RateLimit(name="unused", limit=1, window_s=1.0),
     ),
-    costs={
+    {
         "place": {"weight": 1, "orders": 1},
         "cancel": {"weight": 1},
         "query": {"weight": 1},
@@ -318,7 +321,7 @@ def test_a_cancel_that_comes_last_goes_first() -> None:
 
 def test_a_read_is_not_starved_by_orders_for_ever_nor_does_it_hold_back_a_cancel() -> None:
     async def use(crowd: Crowd) -> None:
-        flood = attrs.evolve(HUNDRED, costs={**HUNDRED.costs, "place": {"weight": 1}})
+        flood = having(HUNDRED.limits["spot"], {**HUNDRED.costs["spot"], "place": {"weight": 1}})
         crowd.guard = Guard(info=flood, now_ns=crowd.clock.now_ns, sleep=crowd.clock.sleep)
         await crowd.ask("place", 90)  # all there is for orders
         await crowd.clock.pass_s(1)
@@ -634,4 +637,16 @@ def test_a_time_stamp_that_is_refused_is_doubted_at_once_and_the_read_is_tried_a
 @pytest.mark.parametrize("costs", [{"place": {"wieght": 1}}, {"place": {"orders": 3}}, {"place": {"orders": -1}}])
 def test_a_table_that_cannot_be_right_is_the_adapters_fault_and_told_at_once(costs: dict[str, dict[str, int]]) -> None:
     with pytest.raises(PluginError, match=r"the adapter 'toy' says 'place' costs"):
-        Guard(info=attrs.evolve(LIMITED, costs=costs))
+        Guard(info=having(LIMITED.limits["spot"], costs))
+
+
+def test_each_market_has_tables_of_its_own_and_one_without_any_has_no_limits() -> None:
+    async def scene() -> None:
+        clock = ManualClock()
+        for market, asked in (("spot", 2), ("elsewhere", 9)):
+            guard = Guard(info=LIMITED, market=market, now_ns=clock.now_ns, sleep=clock.sleep)
+            for _ in range(asked):
+                await guard.acquire("place")
+        assert clock.now_s == 0
+
+    run(scene())

@@ -127,7 +127,7 @@ def rigged(tmp_path: Path) -> Callable[..., Rig]:
         store = BarStore(tmp_path, note=told.append)
         desk = HistoryDesk(
             feed=venue,  # type: ignore[arg-type]
-            guard=Guard(info=attrs.evolve(INFO, limits=(), costs={}), sleep=sleep, now_ns=monotonic_ns),
+            guard=Guard(info=attrs.evolve(INFO, limits={}, costs={}), sleep=sleep, now_ns=monotonic_ns),
             cache=store,
             clock=clock,
             archive=archive,

@@ -156,6 +156,32 @@ def test_every_partial_fill_of_the_entry_is_protected_by_a_pair_of_its_own() -> 
     run(whole())
 
 
+def test_in_lockstep_nothing_is_decided_before_the_step_is_complete_and_then_the_parts_are_one() -> None:
+    async def whole() -> None:
+        async with rigged() as rig:
+            rig.keeper.wait_for_steps()
+            rig.keeper.take(bracket())
+            await rig.until(lambda: rig.keeper.is_due)
+            assert not rig.legs("entry")
+
+            rig.keeper.decide_due()
+            await rig.until(lambda: bool(rig.open("entry")))
+            rig.keeper.decide_due()
+            rig.toy.execute("entry", 2)
+            rig.toy.execute("entry", 4)
+            await rig.until(lambda: rig.legs("entry")[0].filled == 6)
+            assert not rig.legs("stop")
+
+            rig.keeper.decide_due()
+            await rig.until(lambda: rig.resting("stop") == 6)
+            assert len(rig.legs("stop")) == 1
+            assert rig.keeper.is_due  # of the exits that rest now
+            rig.keeper.end_steps()
+            assert not rig.keeper.is_due
+
+    run(whole())
+
+
 def test_entry_and_exits_may_go_as_one_list_of_the_venue() -> None:
     async def whole() -> None:
         async with rigged(ALL_LISTS) as rig:

@@ -1,6 +1,8 @@
 """The order desk: at most once out, always settled."""
 
 import asyncio
+import contextlib
+import functools
 import itertools
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,8 @@ import pytest
 from btx.errors import BtxError, JournalError, OutcomeUnknownError, RateLimitedError, TransportError
 from btx.model.journal import Event, GroupState, Intent, Note, Record, Sent
 from btx.model.order import (
+    AmendRequested,
+    AmendResult,
     CancelOutcome,
     CancelRequested,
     CancelResult,
@@ -32,16 +36,18 @@ from btx.model.order import (
     PlaceRefused,
     Side,
     Status,
+    Terms,
 )
 from btx.model.venue import Channel, Environment
 from btx.ports import Journal
+from btx.rules.orders import apply, new_order
 from btx.rules.recovery import History, replay
 from btx.runtime.mailbox import OrderUpdate
 from btx.runtime.orders import Resubmit, one_leg
 from btx.storage.journal import open_journal
 from tests.toy_venue import Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig, listening, run
-from tests.values import leg, request
+from tests.values import leg, report, request
 
 
 def test_a_market_order_is_placed_once_and_its_fill_is_told() -> None:
@@ -1627,5 +1633,223 @@ def test_a_cancel_that_was_refused_is_answered() -> None:
             answers = [update.event for update in rig.log.items if isinstance(update.event, CancelResult)]
             assert [answer.outcome for answer in answers] == [CancelOutcome.REFUSED]
             assert rig.order().status is Status.NEW
+
+    run(scene())
+
+
+# --- amendments that keep the order -----------------------------------------------------------------------
+
+AMENDING = AmendRequested(client_order_id="a1", price=Decimal(101), quantity=Decimal(8), time_ns=1)
+BETTER = Terms(price=Decimal(101), quantity=Decimal(8))
+
+
+def better(**changes: Any) -> Any:
+    return request(**({"price": BETTER.price, "quantity": BETTER.quantity} | changes))
+
+
+def results(rig: OrderRig) -> list[tuple[CancelOutcome, str]]:
+    told = [update.event for update in rig.log.items]
+    return [(each.outcome, each.reason) for each in told if isinstance(each, AmendResult)]
+
+
+async def resting(rig: OrderRig) -> None:
+    rig.submit()
+    await rig.log.until(lambda: rig.order().status is Status.NEW)
+
+
+@pytest.mark.parametrize("is_muted", [False, True])
+def test_an_amended_order_goes_on_under_its_id_and_a_journal_tells_the_same(tmp_path: Path, *, is_muted: bool) -> None:
+    async def scene() -> None:
+        journal = open_journal(tmp_path / "orders.db")
+        rig = OrderRig(ToyVenue(), can_amend=True, journal=journal, intent=intended)
+        async with listening(rig):
+            await resting(rig)
+            rig.toy.is_muted = is_muted
+            assert rig.desk.amends("a1", better())
+            rig.desk.amend("a1", better())
+            await rig.log.until(lambda: rig.order().terms == BETTER)
+            rig.toy.is_muted = False
+            rig.toy.execute("a1", 7)
+            await rig.log.until(lambda: rig.order().filled == 7)
+            await rig.quiet()
+
+            assert (rig.order().status, rig.order().remaining) == (Status.PARTIALLY_FILLED, 1)
+            assert requests(rig) == ["place", "amend"]
+        journal.close()
+        with contextlib.closing(open_journal(tmp_path / "orders.db")) as again:
+            assert replay(record for _, _, record in again.records()).orders == {"a1": rig.order()}
+
+    run(scene())
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.NOT_SENT])
+def test_an_amendment_that_is_refused_is_told_and_leaves_the_order(fault: Fault) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True)
+        rig.toy.faults["amend"].append(fault)
+        async with listening(rig):
+            await resting(rig)
+            rig.desk.amend("a1", better())
+            await rig.quiet()
+
+            assert results(rig) == [(CancelOutcome.REFUSED, "refused" if fault is Fault.REFUSED else "not reached")]
+            assert (rig.order().status, rig.order().quantity, rig.order().pending) == (Status.NEW, 6, None)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "quantity"),
+    [
+        (Fault.LOST_ANSWER, CancelOutcome.TAKEN, 8),
+        (Fault.BROKEN_AFTER, CancelOutcome.TAKEN, 8),
+        (Fault.LOST_REQUEST, CancelOutcome.REFUSED, 6),
+    ],
+)
+@pytest.mark.parametrize("is_way_back", [False, True])
+def test_an_amendment_without_an_answer_is_settled_by_what_the_venue_says_of_price_and_quantity(
+    fault: Fault, outcome: CancelOutcome, quantity: int, *, is_way_back: bool
+) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True)
+        async with listening(rig):
+            await resting(rig)
+            if is_way_back:  # what it is to be, it was before: an old statement would say the same
+                for terms in (better(), request()):
+                    rig.desk.amend("a1", terms)
+                    await rig.quiet()
+            rig.toy.is_muted = True
+            rig.toy.faults["amend"].append(fault)
+            rig.desk.amend("a1", better())
+            await rig.log.until(lambda: rig.order().outcome_unknown)
+            assert rig.order().pending is Pending.AMEND
+            await rig.quiet()
+
+            assert (rig.order().quantity, rig.order().wanted, rig.order().pending) == (quantity, None, None)
+            assert rig.toy.count("amend") == (3 if is_way_back else 1)
+            if outcome is CancelOutcome.REFUSED:
+                assert results(rig)[-1] == (outcome, "the amendment got no answer, and the order is as it was")
+
+    run(scene())
+
+
+def test_an_order_that_fills_while_it_is_amended_ends_filled_and_the_amendment_is_refused() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True)
+        rig.toy.gates["amend"] = asyncio.Event()
+        async with listening(rig):
+            await resting(rig)
+            rig.desk.amend("a1", better())
+            await rig.toy.until(lambda: rig.toy.count("amend") == 1)
+            rig.toy.execute("a1", 6)
+            await rig.log.until(lambda: rig.order().filled == 6)
+            rig.toy.gates["amend"].set()
+            await rig.quiet()
+
+            assert (rig.order().status, rig.order().is_settled) == (Status.FILLED, True)
+            assert results(rig) == [(CancelOutcome.REFUSED, "unknown order")]
+
+    run(scene())
+
+
+def test_a_cancel_does_not_wait_for_an_amendment() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True)
+        rig.toy.gates["amend"] = asyncio.Event()
+        async with listening(rig):
+            await resting(rig)
+            rig.desk.amend("a1", better())
+            await rig.toy.until(lambda: rig.toy.count("amend") == 1)
+            rig.desk.cancel("a1")
+            await rig.log.until(lambda: rig.order().status is Status.CANCELED)
+            rig.toy.gates["amend"].set()
+            await rig.quiet()
+
+            assert results(rig) == [(CancelOutcome.REFUSED, "unknown order")]
+            assert rig.order().wanted is None
+
+    run(scene())
+
+
+def test_what_cannot_be_amended_is_told_before_anything_is_sent() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True)
+        rig.toy.gates["amend"] = asyncio.Event()
+        async with listening(rig):
+            await resting(rig)
+            rig.toy.execute("a1", 2)
+            await rig.log.until(lambda: rig.order().filled == 2)
+            rig.desk.amend("a1", better(quantity=Decimal(2)))
+            rig.desk.amend("a1", better())
+            rig.desk.amend("a1", better(quantity=Decimal(9)))
+            await rig.log.until(lambda: len(results(rig)) == 2)
+            rig.desk.cancel("a1")
+            await rig.log.until(lambda: rig.order().status is Status.CANCELED)
+            rig.desk.amend("a1", better())
+            await rig.log.until(lambda: len(results(rig)) == 3)
+            rig.toy.gates["amend"].set()
+            await rig.quiet()
+
+            assert [reason for _, reason in results(rig)] == [
+                "2 of it has filled: it cannot become smaller than that",
+                "the last amendment has not been answered yet",
+                "it has ended meanwhile",
+                "unknown order",
+            ]
+            assert rig.toy.count("amend") == 1
+        with pytest.raises(BtxError, match="there is no order b1 to amend"):
+            rig.desk.amend("b1", better())
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"post_only": True}, {"order_type": OrderType.STOP_LIMIT, "trigger_price": Decimal(110)}]
+)
+def test_nothing_but_price_and_quantity_of_a_limit_order_is_amended_in_place(changes: dict[str, Any]) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True)
+        async with listening(rig):
+            await resting(rig)
+
+            assert not rig.desk.amends("a1", better(**changes))
+            assert not rig.desk.amends("b1", better())
+            assert not OrderRig(rig.toy).desk.amends("a1", better())
+
+    run(scene())
+
+
+@pytest.mark.parametrize(("has_arrived", "quantity"), [(True, 8), (False, 6)])
+def test_an_amendment_that_was_on_its_way_when_the_process_died_is_found_out(
+    *, has_arrived: bool, quantity: int
+) -> None:
+    async def scene() -> None:
+        toy = ToyVenue()
+        first = OrderRig(toy, can_amend=True)
+        async with listening(first):
+            await resting(first)
+        history = History(orders={"a1": apply(first.order(), AMENDING)}, sent_ns={"a1": toy.now_ns})
+        if has_arrived:
+            await toy.amend(leg=first.order().leg, venue_order_id=None, new=leg(8, price=Decimal(101)))
+        second = OrderRig(toy, can_amend=True)
+        async with listening(second):
+            second.desk.recover(history)
+            assert second.order().outcome_unknown
+            second.desk.ask_about(["a1"])
+            await second.quiet()
+
+            assert (second.order().quantity, second.order().pending) == (quantity, None)
+
+    run(scene())
+
+
+def test_an_amendment_of_an_order_that_ended_before_the_process_died_is_over() -> None:
+    async def scene() -> None:
+        ended = [report(Status.CANCELED, filled=Decimal(1)), AMENDING]
+        history = History(orders={"a1": functools.reduce(apply, ended, new_order(leg()))})
+        rig = OrderRig(ToyVenue(), can_amend=True)
+        rig.desk.recover(history)
+
+        assert (rig.order().wanted, rig.order().quantity) == (None, 6)
 
     run(scene())

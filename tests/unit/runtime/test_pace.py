@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from btx.errors import ClockError, TransportError
-from btx.model.account import BalanceUpdate
+from btx.model.account import AccountUpdate
 from btx.model.market import Bar
 from btx.model.order import CancelResult, Fill, OrderType, PlaceRefused, Status
 from btx.model.time import NS_PER_MINUTE
@@ -61,7 +61,7 @@ UPDATES = {
     ),
     "new": (OrderUpdate(event=report(Status.NEW), order=apply(new_order(leg()), report(Status.NEW))), None),
     "fill": (OrderUpdate(event=fill(), order=apply(new_order(leg()), fill())), None),
-    "balance": (BalanceUpdate(balances={}, time_ns=1), None),
+    "balance": (AccountUpdate(balances={}, time_ns=1), None),
     "btc 1": (bar(1), (2, 0)),
     "eth 1": (bar(1, symbol="ETH/USDT"), (2, 1)),
     "btc 2": (bar(2), (3, 0)),
@@ -329,7 +329,7 @@ def test_fills_of_a_step_come_with_its_bar_and_before_it(outside: Outside) -> No
 
     (batch,) = [batch for batch in strategy.batches if ("BTC/USDT", 101) in bars_in(batch)]
     kinds = [type(item.event if isinstance(item, OrderUpdate) else item) for _, item in batch]
-    assert kinds == [Fill, BalanceUpdate, Bar]
+    assert kinds == [Fill, AccountUpdate, Bar]
     strategy.session.stop()
 
 

@@ -10,12 +10,13 @@ import attrs
 import pytest
 
 from btx.errors import TransportError
-from btx.model.account import AccountSnapshot, BalanceUpdate
+from btx.model.account import AccountSnapshot, AccountUpdate
 from btx.model.journal import Event, Intent, Record, Sent, Snapshot
 from btx.model.order import Fill, Leg, OrderReport, OrderType, Side, Status
 from btx.model.venue import Environment
 from btx.rules.reconcile import Sharing
 from btx.rules.recovery import expected_totals, replay
+from btx.runtime.ledger import Ledger
 from btx.runtime.reconciler import Reconciler
 from tests.toy_venue import ToyVenue
 from tests.unit.runtime.rig import OrderRig, ToyClock, listening, quick_guard, run
@@ -64,6 +65,7 @@ class Rig:
             "read_account": self._read_account,
             "note": lambda kind, text: self.orders.notes.append((kind, text)),
             "on_drift": self._on_drift,
+            "ledger": Ledger(margined=False, instruments=lambda: toy.listed),
             "grace_s": 0.001,
         }
         self.reconciler = Reconciler(**(settings | changes))
@@ -508,7 +510,7 @@ def test_only_assets_that_are_traded_here_are_heard_of(changed: dict[str, int], 
         async with trading(ToyVenue()) as rig:
             for asset, change in changed.items():
                 rig.toy.balances[asset] += change
-            update: BalanceUpdate = rig.toy.balance_update()
+            update: AccountUpdate = rig.toy.balance_update()
 
             assert rig.reconciler.hear(update) is differs
 

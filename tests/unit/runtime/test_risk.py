@@ -189,7 +189,7 @@ def test_a_position_of_no_spot_instrument_is_the_callers() -> None:
     world = World(USDT=1000, BTC=9)
 
     assert world.desk().vet(asked) is None
-    assert World(USDT=1000).desk(position=lambda _: d(5)).vet(asked) is not None
+    assert World(USDT=1000).desk(position=lambda _request: d(5)).vet(asked) is not None
 
 
 def test_the_days_loss_halts_until_the_user_has_looked_or_the_day_ends() -> None:

@@ -23,7 +23,7 @@ from btx.errors import (
     UnknownSymbolError,
 )
 from btx.hookspecs import hookimpl
-from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
+from btx.model.account import AccountSnapshot, AccountUpdate, Balance
 from btx.model.fees import FeeSchedule
 from btx.model.journal import Delivered, Event, Halted, Record, Resumed, Snapshot
 from btx.model.market import Bar, OnGap
@@ -33,7 +33,7 @@ from btx.model.venue import Channel, ConnectionState, StreamState, StreamStatus
 from btx.rules.reconcile import Sharing
 from btx.rules.risk import Limits
 from btx.runtime.bars import BarTimes
-from btx.runtime.link import Facts, OpenJournal
+from btx.runtime.facts import Facts, OpenJournal
 from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, GroupWritten, Mailbox, OrderUpdate, Wakeup
 from btx.runtime.prints import Making, TradeChannel
 from btx.storage.journal import open_journal, read_journal
@@ -359,14 +359,14 @@ def test_an_order_goes_out_and_its_life_comes_back(outside: Outside) -> None:
         client_order_id = strategy.session.submit(request())
         strategy.until(lambda: strategy.statuses(client_order_id) == ["PENDING_NEW", "NEW"])
         outside.do(toy.execute, client_order_id, 2)
-        strategy.until(lambda: len(strategy.of(BalanceUpdate)) == 1)
+        strategy.until(lambda: len(strategy.of(AccountUpdate)) == 1)
         strategy.session.cancel(client_order_id)
         strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "CANCELED")
 
         assert strategy.statuses(client_order_id)[:3] == ["PENDING_NEW", "NEW", "PARTIALLY_FILLED"]
         assert [order.filled for order in strategy.session.orders()] == [2]
         kinds = [type(item.event if isinstance(item, OrderUpdate) else item) for _, item in strategy.told]
-        assert kinds.index(Fill) < kinds.index(BalanceUpdate)
+        assert kinds.index(Fill) < kinds.index(AccountUpdate)
 
 
 def test_orders_are_refused_with_the_reason_of_the_environment(outside: Outside) -> None:
@@ -449,7 +449,7 @@ def test_extensions_are_asked_with_the_account_as_it_is_now(outside: Outside) ->
     with started(toy, Watcher()) as strategy:
         assert strategy.session.check_order(request()) is None
         strategy.session.submit(request(order_type=OrderType.MARKET, price=None))
-        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+        strategy.until(lambda: bool(strategy.of(AccountUpdate)))
         strategy.session.check_order(request())
 
         assert seen == [0, 6]
@@ -498,12 +498,12 @@ def test_what_the_account_stream_missed_comes_fills_first_then_the_balances_that
             toy.cut(Channel.ACCOUNT)
 
         outside.do(cut_and_fill)
-        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+        strategy.until(lambda: bool(strategy.of(AccountUpdate)))
 
         kinds = [type(item.event if isinstance(item, OrderUpdate) else item) for _, item in strategy.told]
         assert kinds.count(Fill) == 1
-        assert kinds.index(Fill) < kinds.index(BalanceUpdate)
-        assert strategy.of(BalanceUpdate)[0].balances["BTC"].total == 6
+        assert kinds.index(Fill) < kinds.index(AccountUpdate)
+        assert strategy.of(AccountUpdate)[0].balances["BTC"].total == 6
 
 
 def test_a_stream_that_says_it_lost_something_is_settled_like_a_cut(outside: Outside) -> None:
@@ -511,7 +511,7 @@ def test_a_stream_that_says_it_lost_something_is_settled_like_a_cut(outside: Out
     with started(toy) as strategy:
         outside.do(toy.tell, StreamStatus(state=StreamState.LOST, detail="events may be missing"))
         outside.do(toy.tell, StreamStatus(state=StreamState.LOST, detail="events may be missing"))
-        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+        strategy.until(lambda: bool(strategy.of(AccountUpdate)))
 
         assert strategy.notes("FAULT") == ["account stream: events may be missing"] * 2
 
@@ -520,7 +520,7 @@ def test_a_frame_that_could_not_be_read_is_told_and_what_it_may_have_said_is_ask
     toy = ToyVenue()
     with started(toy) as strategy:
         outside.do(toy.tell, StreamStatus(state=StreamState.FAULT, detail="a strange frame"))
-        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+        strategy.until(lambda: bool(strategy.of(AccountUpdate)))
 
         assert strategy.notes("FAULT") == ["account stream: a strange frame"]
         assert toy.count("account") == 2
@@ -535,9 +535,9 @@ def test_an_asset_that_is_gone_from_the_account_counts_as_zero(outside: Outside)
             toy.cut(Channel.ACCOUNT)
 
         outside.do(spend)
-        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+        strategy.until(lambda: bool(strategy.of(AccountUpdate)))
 
-        assert strategy.of(BalanceUpdate)[0].balances["TOY"] == Balance(free=Decimal(0), locked=Decimal(0))
+        assert strategy.of(AccountUpdate)[0].balances["TOY"] == Balance(free=Decimal(0), locked=Decimal(0))
 
 
 def test_balances_pushed_while_the_first_snapshot_is_read_make_it_be_read_again() -> None:
@@ -562,7 +562,7 @@ def test_balances_pushed_while_the_first_snapshot_is_read_make_it_be_read_again(
         strategy.take()
 
         assert strategy.session.account().balances["USDT"].total == 9_999
-        assert strategy.of(BalanceUpdate) == []
+        assert strategy.of(AccountUpdate) == []
         assert toy.count("account") == 2
 
 
@@ -588,7 +588,7 @@ def test_a_reconnection_during_the_settling_begins_it_anew(outside: Outside) -> 
             outside.do(toy.cut, Channel.ACCOUNT)
             outside.wait(toy.until(lambda dials=dials: toy.count("account") == dials))
         outside.do(toy.gates["account"].set)
-        strategy.until(lambda: bool(strategy.of(BalanceUpdate)))
+        strategy.until(lambda: bool(strategy.of(AccountUpdate)))
 
         assert len(strategy.notes("CONNECTED")) == 3
         assert strategy.notes("FAULT") == []
@@ -821,8 +821,8 @@ def test_orders_are_asked_for_while_the_account_stream_is_down(outside: Outside)
 async def until_no_poll(strategy: Strategy) -> None:
     link = strategy.session._link
     assert link is not None
-    await until_done(link._polling)
-    await until_done(link._resyncing)
+    await until_done(link.account_side._polling)
+    await until_done(link.account_side._resyncing)
 
 
 async def until_done(task: "asyncio.Task[None] | None") -> None:
@@ -962,7 +962,7 @@ def test_a_balance_whose_fill_was_lost_is_explained_by_asking(outside: Outside) 
 async def until_looked(strategy: Strategy) -> None:
     link = strategy.session._link
     assert link is not None
-    await until_done(link._looking)
+    await until_done(link.account_side._looking)
 
 
 def test_orders_of_others_in_an_instrument_are_told_when_it_is_opened(outside: Outside) -> None:
@@ -1286,7 +1286,7 @@ def test_events_of_the_account_are_never_dropped_and_many_that_wait_are_told(
         outside.do(toy.tell, *updates)
         outside.wait(toy.until(toy.of(Channel.ACCOUNT)[0].frames.empty))
 
-        strategy.until(lambda: len(strategy.of(BalanceUpdate)) >= 1500)
+        strategy.until(lambda: len(strategy.of(AccountUpdate)) >= 1500)
 
         (told,) = strategy.notes("SLOW")
         assert "events of the account wait for the strategy; none is dropped" in told
@@ -1309,7 +1309,7 @@ def test_trades_that_cannot_be_had_halt_unless_the_user_said_otherwise(on_gap: O
     with started(ToyVenue()) as strategy:
         link = strategy.session._link
         assert link is not None
-        assert link.prints is not None
+        assert link.market_side.prints is not None
         channel = TradeChannel(
             index=0,
             instrument=BTC,
@@ -1322,11 +1322,11 @@ def test_trades_that_cannot_be_had_halt_unless_the_user_said_otherwise(on_gap: O
             on_gap=on_gap,
         )
 
-        outside.do(link.prints.tell_gap, channel, 0, NS_PER_MINUTE, "old ones are nobody's loss")
+        outside.do(link.market_side.prints.tell_gap, channel, 0, NS_PER_MINUTE, "old ones are nobody's loss")
         strategy.until(lambda: len(strategy.notes("GAP")) == 1)
         assert strategy.session.halted() is None
         channel.was_live = True
-        outside.do(link.prints.tell_gap, channel, 0, NS_PER_MINUTE, "the venue has no trades 3 to 5")
+        outside.do(link.market_side.prints.tell_gap, channel, 0, NS_PER_MINUTE, "the venue has no trades 3 to 5")
         strategy.until(lambda: len(strategy.notes("GAP")) == 2)
 
         assert (strategy.session.halted() is not None) == (on_gap is OnGap.HALT)

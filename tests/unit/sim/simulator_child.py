@@ -5,8 +5,8 @@ others misbehave as their name says.
 """
 
 import contextlib
+import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def main() -> int:
     if venue == "mute":
         sys.stderr.write("still thinking\n")
         sys.stderr.flush()
-        time.sleep(60)
+        signal.pause()  # until it is killed
     if venue == "babble":
         sys.stdout.write("hello there\n")
         return 0
@@ -74,7 +74,7 @@ def run_deaf(scenario: Scenario) -> None:
             sys.stdout.flush()
 
     asyncio.run(say())
-    time.sleep(60)
+    signal.pause()
 
 
 if __name__ == "__main__":

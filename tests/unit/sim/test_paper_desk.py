@@ -17,7 +17,7 @@ from btx.model.order import Fill, Leg, ListKind, OrderList, OrderReport, OrderTy
 from btx.model.venue import Channel, Environment, StreamState, StreamStatus, Subscription
 from btx.ports import Context, Sink, StreamEvent, Wanted
 from btx.runtime.clock import MarketClock
-from btx.sim import paper_desk
+from btx.sim import paper_stream
 from btx.sim.paper import PaperVenue
 from btx.sim.paper_ledger import Ledger
 from btx.storage.lines import MemoryLines
@@ -282,7 +282,7 @@ async def cut(rig: Rig) -> None:
 
 
 def test_more_trades_than_can_be_fetched_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper_desk, "_MISSED_MOST", 2)
+    monkeypatch.setattr(paper_stream, "_MISSED_MOST", 2)
 
     async def scene(rig: Rig) -> None:
         await rig.broker.place(leg=leg("a"))
@@ -301,7 +301,7 @@ def test_more_trades_than_can_be_fetched_are_told(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_order_of_what_is_not_heard_is_not_placed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper_desk, "_HEARD_S", 0.02)
+    monkeypatch.setattr(paper_stream, "_HEARD_S", 0.02)
     toy = PublicToy()
     toy.is_deaf = True
 
@@ -323,7 +323,7 @@ def test_faults_of_the_public_stream_are_told_on_the_accounts() -> None:
 
 def test_market_subscriptions_are_the_adapters_own() -> None:
     async def scene(rig: Rig) -> None:
-        wanted = paper_desk._Wanted()
+        wanted = paper_stream._Wanted()
         await wanted.add(ETH)
         running = asyncio.ensure_future(rig.stream.run(wanted=wanted, sink=rig.told.append))
         await rig.until(lambda: rig.toy.sink is not None)
@@ -410,12 +410,13 @@ def test_pairs_replacements_and_cancels_answer_as_the_port_says() -> None:
 
 
 def test_orders_cost_the_book_they_are_placed_against() -> None:
-    info = attrs.evolve(INFO, costs={"place": {"weight": 1}, "book": {"weight": 50}, "cancel": {"weight": 1}})
+    info = attrs.evolve(INFO, costs={"spot": {"place": {"weight": 1}, "book": {"weight": 50}, "cancel": {"weight": 1}}})
     toy = PublicToy()
     toy.info = info
 
     async def scene(rig: Rig) -> None:
-        assert rig.venue.info.costs == {"place": {"weight": 51}, "book": {"weight": 50}, "cancel": {"weight": 1}}
+        expected = {"place": {"weight": 51}, "book": {"weight": 50}, "cancel": {"weight": 1}}
+        assert rig.venue.info.costs == {"spot": expected}
         assert rig.venue.feed(rig.toy.contexts[0]) is not None
 
     play(scene, toy=toy)

@@ -24,6 +24,7 @@ from btx.sim.faults import Where
 from btx.sim.server import run_server, serve_control, spawn
 from btx.sim.texts import endpoints_from_fields, endpoints_from_json, scenario_to_json
 from btx.sim.world import Want, World
+from tests.unit.sim.margin_toys import margin_world, stop
 from tests.unit.sim.simulator_child import port_taken, toy
 from tests.unit.sim.toys import KEY, START_NS, account, limit_order, market_order, world
 from tests.values import MINUTE, d
@@ -157,7 +158,32 @@ def test_the_ledger_has_every_digit() -> None:
         "fee_asset": "BTC",
         "time_ns": START_NS,
         "is_maker": False,
+        "position_side": "NET",
+        "realised": "0",
+        "origin": "CLIENT",
     }
+
+
+def test_the_ledger_of_a_margin_account_has_its_positions_and_the_house() -> None:
+    async def scenario() -> tuple[dict[str, Any], ...]:
+        played = margin_world()
+        async with controlled(played) as client:
+            played.margin.place(api_key=KEY, order=market_order(Side.BUY, "0.1"), now_ns=played.market_ns())
+            played.margin.place_conditional(api_key=KEY, order=stop(Side.SELL, 90_000, 1), now_ns=played.market_ns())
+            await client.ask("transfer", api_key=KEY, asset="USDT", amount="-1000")
+            await client.ask("tier", api_key=KEY, tier="VIP 1")
+            return await client.ask("ledger", api_key=KEY), await client.ask("mark", symbol="BTCUSDT")
+
+    ledger, mark = asyncio.run(scenario())
+
+    (position,) = ledger["positions"]
+    assert (position["quantity"], position["leverage"], position["position_side"]) == ("0.1", 20, "NET")
+    assert [each["kind"] for each in ledger["bookings"]] == ["FEE", "TRANSFER"]
+    wallet = d(ledger["wallets"]["USDT"]["wallet"])
+    assert wallet + sum(d(purse.get("USDT", "0")) for purse in ledger["house"].values()) == 0
+    assert d(mark["mark_price"]) > 0
+    (waiting,) = ledger["conditionals"]
+    assert (waiting["state"], waiting["trigger_price"], waiting["order_id"]) == ("NEW", "90000", None)
 
 
 def test_bars_are_counted() -> None:

@@ -88,7 +88,7 @@ def test_files_that_are_no_files_of_bars_are_told_so(tmp_path: Path) -> None:
         "head.csv": (b"open_time,open,high,low,close,volume\n", "has no bars"),
         "names.csv": (b"when,open,high,low,close,volume\n1,1,1,1,1,1\n", "'when' should be 'open_time'"),
         "short.csv": (b"1748736000000,1,1,1,1\n", "5 columns; a kline file has 6 or 12"),
-        "cut.csv.gz": (gzip.compress(b"1748736000000,1,1,1,1,1\n" * 99)[:30], "is damaged or cut off"),
+        "cut.csv.gz": (gzip.compress(b"1748736000000,1,1,1,1,1\n" * 99, mtime=0)[:30], "is damaged or cut off"),
         "bad.parquet": (b"PAR1 and no more", "cannot be read as Parquet"),
     }
     for name, (data, sentence) in cases.items():

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from btx.errors import ConfigError
+from btx.model.account import Booking, BookingKind
+from btx.model.journal import AccountState, Booked, Event, Intent
+from btx.model.venue import Environment
 from btx.storage.journal import open_journal, read_journal
+from btx.storage.records import encode
 from btx.storage.schema import RECORDS, STEPS, check, engine_for, explained, migrate
 from tests.unit.storage.samples import append, numbers, sent, written
+from tests.values import fill, leg
 
 Steps = Sequence[Callable[[sa.Connection], None]]
 
@@ -67,6 +73,40 @@ def test_an_old_database_keeps_its_records_through_the_steps(path: Path, connect
     assert schema_of(path) == str(len(STEPS) + 1)
 
 
+def test_a_journal_of_the_first_schema_opens_and_gets_views_of_what_it_holds(
+    path: Path, connection: sa.Connection
+) -> None:
+    migrate(connection, path, STEPS[:1])
+    for record in (
+        Intent(leg=leg(), environment=Environment.SIM, session="toy/sim/spot", run="r"),
+        Event(order_event=fill("f1", 2, fee=Decimal("0.10"), fee_asset="USDT")),
+    ):
+        row = encode(record)
+        values = {"written_ns": 1, "kind": row.kind, "client_order_id": row.client_order_id, "body": row.body}
+        connection.execute(sa.insert(RECORDS), values)
+    journal = open_journal(path)
+    booking = Booking(
+        booking_id="7",
+        kind=BookingKind.FUNDING,
+        asset="USDT",
+        amount=Decimal("-0.50"),
+        symbol="BTC/USDT:USDT",
+        time_ns=5,
+    )
+    state = AccountState(reason="HOUR", wallet={"USDT": Decimal("9.90")}, equity={"USDT": Decimal(11)}, time_ns=6)
+    append(journal, Booked(booking=booking), state)
+    journal.close()
+
+    assert execute(path, "SELECT client_order_id, side, quantity, price FROM orders") == [("a1", "BUY", "6", "100")]
+    assert execute(path, "SELECT fill_id, quantity, fee, origin FROM fills") == [("f1", "2", "0.10", "CLIENT")]
+    assert execute(path, "SELECT kind, booking_id, amount, symbol FROM bookings") == [
+        ("FUNDING", "7", "-0.50", "BTC/USDT:USDT")
+    ]
+    assert execute(path, "SELECT time_ns, reason, wallet, equity FROM account_snapshots") == [
+        (6, "HOUR", '{"USDT":"9.90"}', '{"USDT":"11"}')
+    ]
+
+
 def test_steps_that_were_taken_are_not_taken_again(path: Path, connection: sa.Connection) -> None:
     for _ in range(2):
         migrate(connection, path, (*STEPS, with_mood))
@@ -97,8 +137,8 @@ def test_a_newer_database_is_refused_with_the_cure(path: Path, open_: Callable[[
 def test_a_reader_says_how_an_old_database_becomes_a_new_one(path: Path, connection: sa.Connection) -> None:
     migrate(connection, path)
 
-    with pytest.raises(ConfigError, match="old schema 1: start the strategy once"):
-        check(connection, path, newest=2)
+    with pytest.raises(ConfigError, match=f"old schema {len(STEPS)}: start the strategy once"):
+        check(connection, path, newest=len(STEPS) + 1)
 
 
 @pytest.mark.parametrize("open_", [open_journal, read_journal])

@@ -7,14 +7,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from btx.model.instrument import InstrumentKind
 from btx.model.journal import Event, Halted, Intent, Sent
 from btx.model.order import Leg, OrderType, Status
 from btx.model.venue import Environment
+from btx.rules.orders import apply, new_order
 from btx.storage.journal import open_journal
-from btx.tools.chaos import _Books
-from tests.values import fill, leg, report
+from btx.tools.chaos import Job, _usual
+from btx.tools.chaos_books import Books, _moved
+from tests.values import BTC, d, fill, leg, report
 
 Rows = dict[str, Any]
 
@@ -69,7 +73,7 @@ def books(folder: Path, *, change: Callable[[Rows], object] = lambda _rows: None
         (folder / "result.json").write_text(json.dumps(rows.pop("result")), encoding="utf-8")
     lines = [json.dumps(each) for each in rows.pop("told")]
     (folder / "told.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    return list(_Books(folder=folder, ledger=rows).differences())
+    return list(Books(folder=folder, ledger=rows).differences())
 
 
 def test_books_that_agree_have_no_difference(tmp_path: Path) -> None:
@@ -106,3 +110,18 @@ def test_each_book_that_is_not_as_the_others_is_named(
 
 def test_a_halt_that_nobody_caused_is_a_difference(tmp_path: Path) -> None:
     assert any("halted" in each for each in books(tmp_path, halted=True))
+
+
+def test_an_account_begins_with_what_is_usual_in_its_market() -> None:
+    jobs = [Job(strategy="any.py", market=market) for market in (None, "usdm", "coinm")]
+
+    assert [_usual(job) for job in jobs] == [{"USDT": 100_000}, {"USDT": 100_000}, {"BTC": 10}]
+
+
+def test_a_fee_in_the_coin_takes_nothing_from_a_position_on_margin() -> None:
+    of_spot, of_margin = (
+        apply(new_order(leg(2, instrument=instrument)), fill(symbol=instrument.symbol, fee=d("0.1"), fee_asset="BTC"))
+        for instrument in (BTC, attrs.evolve(BTC, kind=InstrumentKind.INVERSE))
+    )
+
+    assert (_moved(of_spot), _moved(of_margin)) == (d("1.9"), d(2))

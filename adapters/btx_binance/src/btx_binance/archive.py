@@ -74,7 +74,7 @@ class Archive:
                 f"Binance's file {path} is not what its checksum says ({''.join(told)[:12]}..., it has "
                 f"{found[:12]}...): it came damaged, or was changed just now; try again"
             )
-        return bars_of(data, path, symbol=instrument.symbol, interval=interval)
+        return bars_of(data, path, symbol=instrument.symbol, interval=interval, kind=instrument.kind)
 
     async def _get(self, path: str) -> bytes | None:
         """Return a file, None when there is none.
@@ -108,7 +108,9 @@ class Archive:
         raise TransportError(f"Binance's archive was not reached: {because} for {path}")
 
 
-def bars_of(data: bytes, name: str, *, symbol: str, interval: Interval) -> tuple[Bar, ...]:
+def bars_of(
+    data: bytes, name: str, *, symbol: str, interval: Interval, kind: InstrumentKind = InstrumentKind.SPOT
+) -> tuple[Bar, ...]:
     """Return the bars of a zipped file as it is downloaded, in its order.
 
     Raises:
@@ -120,10 +122,10 @@ def bars_of(data: bytes, name: str, *, symbol: str, interval: Interval) -> tuple
             text = zipped.read(member).decode("ascii")
     except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{name} is no zip file of one table: {error}") from error
-    return tuple(_bars(text, name, symbol, interval))
+    return tuple(_bars(text, name, symbol, interval, kind))
 
 
-def _bars(text: str, name: str, symbol: str, interval: Interval) -> Iterator[Bar]:
+def _bars(text: str, name: str, symbol: str, interval: Interval, kind: InstrumentKind) -> Iterator[Bar]:
     for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
         if number == 1 and row[:1] == ["open_time"]:
             continue
@@ -140,7 +142,7 @@ def _bars(text: str, name: str, symbol: str, interval: Interval) -> Iterator[Bar
                 low=Decimal(row[3]),
                 close=Decimal(row[4]),
                 volume=Decimal(row[5]),
-                quote_volume=Decimal(row[7]),
+                quote_volume=Decimal(row[7]) if kind is not InstrumentKind.INVERSE else None,  # of those it is coins
                 trades=int(row[8]),
                 is_closed=True,
             )

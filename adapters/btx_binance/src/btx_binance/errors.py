@@ -1,15 +1,19 @@
 """Binance's error codes, and what each says about the request it answers.
 
-Source: https://developers.binance.com/docs/binance-spot-api-docs/errors, 2025-01-09.
-The codes that leave an order's outcome open are those whose text says so (-1006,
--1007) and those of an internal failure that does not say otherwise (-1000, -1001).
+Sources: https://developers.binance.com/docs/binance-spot-api-docs/errors, 2025-01-09, and
+https://developers.binance.com/docs/derivatives/usds-margined-futures/error-code, 2026-05-28;
+below -2013 a number means another thing in each. The codes that leave an order's
+outcome open are those whose text says so (-1006, -1007) and those of an internal
+failure that does not say otherwise (-1000, -1001).
 """
+
+from collections.abc import Iterable, Mapping
 
 from btx.bridges.ccxt import Verdict, Verdicts
 
-__all__ = ("VERDICTS",)
+__all__ = ("FUTURES_VERDICTS", "SPOT_VERDICTS")
 
-_CODES = {
+_GENERAL = {
     -1000: Verdict.UNKNOWN,
     -1001: Verdict.UNKNOWN,
     -1002: Verdict.UNAUTHORISED,
@@ -32,10 +36,39 @@ _CODES = {
     -2013: Verdict.NOT_FOUND,
     -2014: Verdict.UNAUTHORISED,
     -2015: Verdict.UNAUTHORISED,
+}
+
+_SPOT = _GENERAL | {
     -2021: Verdict.REJECTED,  # cancel-replace: the old order was cancelled, the new one refused
     -2022: Verdict.REJECTED,  # cancel-replace: neither was done
     -2026: Verdict.NOT_FOUND,  # cancelled without a fill over 90 days ago, and archived
 }
+
+_FILTERS = (
+    *(-4001, -4002, -4003, -4004, -4005, -4006, -4007, -4013, -4014, -4016, -4023, -4024),
+    *(-2025, -4045, -4164, -4183, -4184, -4210, -4211, -5029, -5040),
+)
+
+_FUTURES = (
+    _GENERAL
+    | dict.fromkeys(_FILTERS, Verdict.FILTER)
+    | {
+        -1099: Verdict.UNAUTHORISED,
+        -1109: Verdict.UNAUTHORISED,
+        -1125: Verdict.NOT_DONE,  # the listen key is gone: dialling again makes another
+        -2017: Verdict.UNAUTHORISED,
+        -2018: Verdict.INSUFFICIENT_FUNDS,
+        -2019: Verdict.INSUFFICIENT_FUNDS,
+        -2021: Verdict.REJECTED,  # it would trigger at once
+        -2022: Verdict.REJECTED,  # there is nothing it could reduce
+        -2028: Verdict.INSUFFICIENT_FUNDS,
+        -4050: Verdict.INSUFFICIENT_FUNDS,
+        -4051: Verdict.INSUFFICIENT_FUNDS,
+        -4116: Verdict.DUPLICATE,
+        -4120: Verdict.UNSUPPORTED,  # a conditional order at the endpoint of the others
+        -5028: Verdict.CLOCK,
+    }
+)
 
 # "Messages for -1010, -2010 and -2011"; a code alone says only that the matching engine refused.
 _TEXTS = (
@@ -56,8 +89,18 @@ _TEXTS = (
     (-2011, "may not place or cancel orders", Verdict.UNAUTHORISED),
 )
 
-VERDICTS = Verdicts(
-    codes={str(code): verdict for code, verdict in _CODES.items()},
-    texts=tuple((str(code), part, verdict) for code, part, verdict in _TEXTS),
-)
-"""What :func:`btx.bridges.ccxt.translate` is given for Binance."""
+_FUTURES_TEXTS = ((-2011, "Unknown order", Verdict.NOT_FOUND),)
+
+
+def _verdicts(codes: Mapping[int, Verdict], texts: Iterable[tuple[int, str, Verdict]]) -> Verdicts:
+    return Verdicts(
+        codes={str(code): verdict for code, verdict in codes.items()},
+        texts=tuple((str(code), part, verdict) for code, part, verdict in texts),
+    )
+
+
+SPOT_VERDICTS = _verdicts(_SPOT, _TEXTS)
+"""What :func:`btx.bridges.ccxt.translate` is given for Binance spot."""
+
+FUTURES_VERDICTS = _verdicts(_FUTURES, _FUTURES_TEXTS)
+"""The same for USD-M and COIN-M."""

@@ -1,24 +1,96 @@
-"""Binance's spot fees.
+"""Binance's fees by market: tables with their source and date, and what the venue says of an account.
 
-Only the regular tier is given: the VIP rates change with promotions, and no
-document of the venue with a date was at hand for them.  A live account's own
-rates come with each fill.
+Spot has its whole ladder, of the newest announcement with a date that was found; the
+venue has changed single steps since, without a whole table.  Of the futures no whole
+table of the venue with a date was found, so only the regular tier is given (sources
+disagree on COIN-M's maker: 0.01 % before 2023-09-26).  A live account's own rates are
+asked for, and each fill states its fee.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
-from btx.model.fees import FeeSchedule
+import attrs
 
-__all__ = ("BNB_DISCOUNT", "REGULAR")
+from btx.model.account import AccountSnapshot
+from btx.model.fees import FeeLevel, FeeSchedule
+from btx.model.instrument import Instrument, InstrumentKind
 
-BNB_DISCOUNT = Decimal("0.25")
-"""Taken off a fee that is paid in BNB; https://www.binance.com/en/support/announcement/360007480472, 2018-07-19."""
+__all__ = ("BNB", "account_rates", "schedule")
 
-REGULAR = FeeSchedule(
-    maker=Decimal("0.001"),
-    taker=Decimal("0.001"),
-    tier="regular",
-    discount_asset="BNB",
-    source="Binance announcement 360007480472 of 2018-07-19, general tier 0.1 % / 0.1 %",
+BNB = "BNB"
+"""The coin whose holder pays less."""
+
+_FUTURES_DISCOUNT = Decimal("0.10")
+
+# Tier, 30 days of volume in BUSD, BNB held ("and"), maker and taker in per cent.
+_SPOT_LADDER = (
+    ("regular", "0", "0", "0.1000", "0.1000"),
+    ("VIP 1", "1000000", "25", "0.0900", "0.1000"),
+    ("VIP 2", "5000000", "100", "0.0800", "0.1000"),
+    ("VIP 3", "20000000", "250", "0.0700", "0.1000"),
+    ("VIP 4", "120000000", "500", "0.0200", "0.0400"),
+    ("VIP 5", "200000000", "1000", "0.0200", "0.0400"),
+    ("VIP 6", "500000000", "1750", "0.0200", "0.0400"),
+    ("VIP 7", "1000000000", "3000", "0.0200", "0.0400"),
+    ("VIP 8", "2500000000", "4500", "0.0200", "0.0400"),
+    ("VIP 9", "5000000000", "5500", "0.0200", "0.0400"),
 )
-"""Rates of an account without a VIP level."""
+
+
+def _level(tier: str, volume: str, holding: str, maker: str, taker: str) -> FeeLevel:
+    return FeeLevel(
+        tier=tier,
+        maker=Decimal(maker) / 100,
+        taker=Decimal(taker) / 100,
+        volume=Decimal(volume),
+        holding=Decimal(holding),
+    )
+
+
+_SCHEDULES: Mapping[InstrumentKind, FeeSchedule] = {
+    InstrumentKind.SPOT: FeeSchedule(
+        maker=Decimal("0.001"),
+        taker=Decimal("0.001"),
+        discount_asset=BNB,
+        discount=Decimal("0.25"),
+        levels=tuple(_level(*row) for row in _SPOT_LADDER),
+        volume_currency="BUSD",
+        source="Binance announcement 40669f3da342426c87b083b659673316 of 2022-05-31, in force from 2022-06-01",
+    ),
+    InstrumentKind.LINEAR: FeeSchedule(
+        maker=Decimal("0.0002"),
+        taker=Decimal("0.0005"),
+        discount_asset=BNB,
+        discount=_FUTURES_DISCOUNT,
+        volume_currency="BUSD",
+        source="regular tier as ccxt 4.5.90 of 2026 has it; discount: Binance FAQ 360033544231 of 2020-06-11",
+    ),
+    InstrumentKind.INVERSE: FeeSchedule(
+        maker=Decimal("0.0002"),
+        taker=Decimal("0.0005"),
+        volume_currency="BUSD",
+        source="taken to be USD-M's since the change of 2023-09-26 (Binance, 2023-09-18), of which no table was found",
+    ),
+}
+
+
+def schedule(instrument: Instrument, account: AccountSnapshot | None) -> FeeSchedule:
+    """Return the rates of an instrument's market: of the account's tier where it names one of the ladder's."""
+    found = _SCHEDULES[instrument.kind]
+    tier = account.fee_tier if account is not None else None
+    level = next((each for each in found.levels if each.tier == tier), None)
+    return found if level is None else attrs.evolve(found, maker=level.maker, taker=level.taker, tier=level.tier)
+
+
+def account_rates(row: Mapping[str, Any], *, is_burning: bool) -> FeeSchedule:
+    """Return ``commissionRate``; ``is_burning`` says that the account pays in BNB, with the discount of that."""
+    return FeeSchedule(
+        maker=Decimal(row["makerCommissionRate"]),
+        taker=Decimal(row["takerCommissionRate"]),
+        tier="account",
+        discount_asset=BNB if is_burning else None,
+        discount=_FUTURES_DISCOUNT if is_burning else Decimal(0),
+        source="the account's own rates, GET commissionRate",
+    )

@@ -343,14 +343,14 @@ class _Hardened(BaseExchange):
             self.on_headers(headers)
         try:
             return super().handle_errors(status, reason, url, method, headers, body, reply, *rest)
-        except Exception as error:
+        except Exception as error:  # goes on: a bug of the parser's, too, must say which answer it choked on
             _attach(error, status, reason, reply, headers)
             raise
 
     def handle_http_status_code(self, status: Any, reason: Any, url: Any, method: Any, body: Any) -> None:
         try:
             super().handle_http_status_code(status, reason, url, method, body)
-        except Exception as error:
+        except Exception as error:  # likewise
             _attach(error, status, reason, None, self.answer_headers)
             raise
 
@@ -382,7 +382,7 @@ class _Hardened(BaseExchange):
             super().handle_message(client, message)
         except TransportError as error:
             self.listener.lose(str(error))
-        except Exception as error:  # noqa: BLE001 -- as above
+        except Exception as error:  # noqa: BLE001 -- a frame can break a parser in any way; the receive loop must not end
             self._fault(error, message)
 
     def _fault(self, error: Exception, frame: Any) -> None:

@@ -218,5 +218,5 @@ async def _read(handler: SocketHandler, frame: str | bytes) -> None:
         await handler.frame(frame)
     except TransportError:
         raise
-    except Exception as error:  # noqa: BLE001 -- one bad frame must not cost the connection; it is told
+    except Exception as error:  # noqa: BLE001 -- a frame can break a parser in any way, and must not cost the connection
         handler.fault(f"{type(error).__name__}: {error} in {frame!r}"[:_FAULT_LENGTH])

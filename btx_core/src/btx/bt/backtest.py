@@ -13,22 +13,38 @@ import attrs
 import backtrader as bt
 
 from btx.bt.backbroker import BacktestBroker
+from btx.bt.barbroker import BarBroker
+from btx.bt.barsession import BarSession, VenueRules
 from btx.bt.fastrun import install
+from btx.bt.feed import SHORTEST_AGE_NS
 from btx.bt.history import HistoryFeed, HistorySpec
-from btx.bt.market import asked
+from btx.bt.market import asked, check_flags
 from btx.bt.timeframes import to_backtrader
-from btx.bt.verdict import Verdict
-from btx.bt.words import Backfill, bar_length, check_fill, check_params, duration_ns, gap_policy, period_ns, symbol_of
+from btx.bt.verdict import Verdict, verdict_of
+from btx.bt.words import (
+    Backfill,
+    bar_length,
+    check_fill,
+    check_params,
+    duration_ns,
+    gap_policy,
+    leg_of,
+    period_ns,
+    symbol_of,
+)
 from btx.errors import ConfigError, UnknownSymbolError
 from btx.model.account import Balance
+from btx.model.derivatives import MarkPrice, PositionMode
 from btx.model.instrument import Instrument
 from btx.model.market import BarColumns
 from btx.model.order import Order, OrderRequest
 from btx.model.time import NS_PER_MINUTE, Interval
+from btx.rules.symbols import perpetual_of
 
 __all__ = ("BacktestStore", "BarSource", "Period", "StartingAccount")
 
 _log = logging.getLogger("btx")
+_REMARKS = 10_000  # a vectorised run asks for none of them
 _COLUMNS = ("open_ns", "close_ns", "open", "high", "low", "close", "volume")
 
 
@@ -90,9 +106,16 @@ class BacktestStore:
         intervals: tuple[Interval, ...],
         period: Period,
         account: StartingAccount,
+        market: str = "",
+        rules: VenueRules | None = None,
+        position_mode: PositionMode | None = None,
     ) -> None:
         self.name = name
         self._title = title
+        self._market = market
+        self._rules = rules
+        self._position_mode = position_mode
+        self._bars: BarSession | None = None  # of the present run
         self._source = source
         self._intervals = intervals
         self._period = period
@@ -100,7 +123,7 @@ class BacktestStore:
         self._begin_ns: int | None = None
         self._is_told = False
         self._own_broker: BacktestBroker | None = None
-        self._notifications: deque[Any] = deque()
+        self._notifications: deque[Any] = deque(maxlen=_REMARKS)
 
     def __repr__(self) -> str:
         return f"<btx store {self.name}>"
@@ -108,16 +131,42 @@ class BacktestStore:
     # --- what users ask -------------------------------------------------------------------------------------
 
     def getbroker(self, *, on_stop: str = "keep_protection") -> BacktestBroker:  # noqa: ARG002 -- nothing rests after a backtest
-        """Return backtrader's own broker, with the account's cash and the venue's taker rate.
+        """Return the broker: one that keeps the venue's rules, or of ``fills="stock"`` backtrader's own.
 
-        ``setcash``, ``setcommission`` and all else of ``bt.brokers.BackBroker`` work as ever.
+        ``setcash``, ``set_coc``, slippage and the like work as with ``bt.brokers.BackBroker``.
         """
         if self._own_broker is None:
-            broker: Any = BacktestBroker()
-            broker.setcash(float(self._account.cash))
-            broker.setcommission(commission=float(self._account.commission))
+            broker: Any = BacktestBroker() if self._rules is None else BarBroker(self)
+            if self._rules is None:
+                broker.setcash(float(self._account.cash))
+                broker.setcommission(commission=float(self._account.commission))
+            else:
+                broker.begin_with(self._account.cash)
             self._own_broker = broker
         return self._own_broker
+
+    @property
+    def is_margined(self) -> bool:
+        """Say whether positions are on margin here."""
+        return self._rules is not None and self._rules.info.capabilities[self._market].margined
+
+    @property
+    def currency(self) -> str:
+        """What cash is counted in."""
+        return self._account.currency
+
+    def open_session(self, *, open_orders: Any, cash: Decimal) -> BarSession:
+        """Return what a run's books ask of a session; the broker does it, once per run."""
+        assert self._rules is not None, "backtrader's own broker has no books"
+        session = self._bars = BarSession(
+            name=self.name,
+            market=self._market,
+            rules=self._rules,
+            currency=self._account.currency,
+            balances={self._account.currency: cash},
+            open_orders=open_orders,
+        )
+        return session
 
     def getdata(
         self,
@@ -129,14 +178,15 @@ class BacktestStore:
         backfill: str | int | None = None,
         fromdate: datetime.date | None = None,
         todate: datetime.date | None = None,
-        historical: bool = False,  # noqa: ARG002 -- here everything is
+        historical: bool = False,
         max_signal_age: str | None = None,
         quotes: bool = False,
         book: int | bool = False,
         trades: bool = False,
         on_gap: str = "halt",
-        from_trades: bool = False,  # noqa: ARG002 -- files and the cache hold bars
+        from_trades: bool = False,
         fill: str | None = None,
+        position_side: str | None = None,
         name: str | None = None,
         **params: Any,
     ) -> HistoryFeed:
@@ -158,6 +208,7 @@ class BacktestStore:
             on_gap: of live data alone, as are ``from_trades`` and ``fill``; checked, and they say nothing.
             from_trades: see ``on_gap``.
             fill: see ``on_gap``.
+            position_side: ``"long"`` or ``"short"`` of an account loaded with ``position_mode="hedge"``.
             name: the data's name in the strategy, the symbol when not given.
             params: what backtrader's own datas take: ``tz``, ``sessionstart``, ...
 
@@ -165,6 +216,7 @@ class BacktestStore:
             ConfigError: there are no such bars, or the settings contradict each other.
         """
         check_params(params)
+        check_flags(historical=historical, from_trades=from_trades)
         bar_interval = bar_length(interval, timeframe, compression)
         if bar_interval not in self._intervals:
             names = " ".join(map(str, self._intervals))
@@ -176,18 +228,21 @@ class BacktestStore:
             raise ConfigError(f"the history of {self._title} has no {bar_interval} bars{made}: choose one of {names}")
         history = Backfill.read(backfill, fromdate)
         begin_ns, finish_ns = period_ns(fromdate, todate)
-        if max_signal_age is not None:
-            duration_ns("max_signal_age", max_signal_age)
+        age_ns = max(bar_interval.nominal_ns, SHORTEST_AGE_NS)
         gap_policy(on_gap)
         check_fill(fill)
+        symbol = symbol_of(dataname)
+        leg = leg_of(position_side, self._position_mode, is_margined=self.is_margined)
         spec = HistorySpec(
             store=self,
-            symbol=symbol_of(dataname),
+            symbol=perpetual_of(symbol) if self.is_margined else symbol,
+            position_side=leg,
             interval=bar_interval,
             history_ns=history.span_ns,
             history_bars=history.bars,
             start_ns=begin_ns,
             end_ns=finish_ns,
+            max_signal_age_ns=duration_ns("max_signal_age", max_signal_age) if max_signal_age is not None else age_ns,
             beside=asked(None, quotes=quotes, book=book, trades=trades),
         )
         if not self._source.is_whole and not (spec.start_ns or spec.history_ns or spec.history_bars):
@@ -198,7 +253,12 @@ class BacktestStore:
         frame, factor = to_backtrader(bar_interval)
         make: Any = HistoryFeed  # its arguments are backtrader params, which no checker sees
         feed: HistoryFeed = make(
-            dataname=dataname, name=name or dataname, timeframe=frame, compression=factor, btx=spec, **params
+            dataname=dataname,
+            name=name or (dataname if position_side is None else f"{dataname} {leg.value.lower()}"),
+            timeframe=frame,
+            compression=factor,
+            btx=spec,
+            **params,
         )
         return feed
 
@@ -211,22 +271,40 @@ class BacktestStore:
         return {self._account.currency: Balance(free=self._account.cash, locked=Decimal(0))}
 
     def instruments(self) -> dict[str, Instrument]:
-        """Return nothing: the venue, which would say its rules, is not asked."""
-        return {}
+        """Return what the broker has a book of, by symbol; nothing before the run, and of ``fills="stock"``."""
+        if not isinstance(self._own_broker, BarBroker):
+            return {}
+        return {book.instrument.symbol: book.instrument for book in self._own_broker.books}
 
     def instrument(self, symbol: str) -> Instrument:
-        """Refuse.
+        """Return one instrument, with the venue's rules as the adapter's tables have them.
 
         Raises:
-            UnknownSymbolError: always.
+            UnknownSymbolError: it is not known.
         """
-        raise UnknownSymbolError(
-            f"env='backtest' does not ask the venue, so the rules of {symbol} are not known: env='sim' has them"
-        )
+        if self._rules is None:
+            raise UnknownSymbolError(
+                f'fills="stock" knows no venue, so the rules of {symbol} are not known: leave fills= out'
+            )
+        return self._rules.terms(perpetual_of(symbol) if self.is_margined else symbol).instrument
 
-    def would_accept(self, request: OrderRequest | None = None, **_words: Any) -> Verdict:
-        """Say yes: backtrader's own broker has no rules of a venue, and lets every order pass."""
-        return Verdict(text="backtrader's own broker has no rules of a venue", nearest=request)
+    def mark(self, feed: HistoryFeed) -> MarkPrice | None:  # noqa: ARG002 -- of no instrument
+        """Return None: nobody knows the mark prices of a past that is bars."""
+        return None
+
+    def would_accept(self, request: OrderRequest | None = None, **words: Any) -> Verdict:
+        """Say whether the venue's rules would let an order pass; see :meth:`LiveStore.would_accept`.
+
+        Raises:
+            ConfigError: a word of the order is unknown or missing.
+        """
+        if self._rules is None:
+            return Verdict(text="backtrader's own broker has no rules of a venue", nearest=request)
+        session = self._bars or self.open_session(open_orders=tuple, cash=self._account.cash)
+        if request is None:
+            symbol = words.pop("dataname", None) or getattr(words.get("data"), "_dataname", None)
+            words["dataname"] = perpetual_of(symbol_of(symbol)) if self.is_margined else symbol
+        return verdict_of(session, request, words)
 
     def orders(self) -> tuple[Order, ...]:
         """Return nothing: orders of a backtest are backtrader's own, in its broker."""

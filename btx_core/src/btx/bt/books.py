@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from backtrader.position import Position as BtPosition
 
-from btx.model.account import BalanceUpdate
+from btx.bt.commission import commission_of
+from btx.model.account import AccountSnapshot, AccountUpdate, Booking, BookingKind
 from btx.model.instrument import Instrument
-from btx.model.order import Fill, Group, Order, OrderRequest, Side, Status
+from btx.model.order import Fill, Group, Order, OrderRequest, PositionSide, Side, Status, Terms
 from btx.model.time import NS_PER_S
 from btx.rules.positions import FloatMirror, Position, apply_fill, balance_changes, base_change
+from btx.rules.wallet import Key
 from btx.runtime.mailbox import MemberEnded, OrderUpdate
 from btx.runtime.session import Session
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("Account", "Book", "Executed", "Ticket")
 
 _ZERO = Decimal(0)
-_LATE_S = 1.0  # how much later than a fill of the same stamp a balance that includes it may come
+_LATE_NS = NS_PER_S  # how much later than a fill of the same stamp a balance that includes it may come
 
 
 @attrs.frozen(kw_only=True)
@@ -34,9 +36,10 @@ class Executed:
     price: float
     shown_size: float
     shown_price: float
+    averaged_price: float | None = None  # what makes Trade's arithmetic mean the average entry, where that is another
 
     def parts(self, comminfo: Any, fee: float) -> tuple[float, ...]:
-        """Return the arguments of ``Order.execute`` after dt, size and price; the fee in quote units."""
+        """Return the arguments of ``Order.execute`` after dt, size and price; the fee in units of the book's cash."""
         moved = abs(self.closed) + abs(self.opened)
         closed_fee = fee * abs(self.closed) / moved if moved else 0.0
         pnl = comminfo.profitandloss(-self.closed, self.entry_price, self.price) if self.closed else 0.0
@@ -55,18 +58,31 @@ class Executed:
 
 
 class Book:
-    """One instrument of one account: the exact position, and the one backtrader shows."""
+    """One instrument of one account, or one leg of it: the exact position, and the one backtrader shows."""
 
-    def __init__(self, account: "Account", instrument: Instrument, comminfo: Any) -> None:
+    def __init__(
+        self, account: "Account", instrument: Instrument, comminfo: Any, leg: PositionSide = PositionSide.NET
+    ) -> None:
         self.account = account
         self.instrument = instrument
         self.comminfo = comminfo
+        self.leg = leg
         self.datas: list[Any] = []  # trades land on the first
         self.shown = BtPosition()
-        self.exact = Position()
+        self.exact = Position.of(instrument)
         self.mirror = FloatMirror(step_size=instrument.step_size)
         self.has_begun = False  # with its first bar
         self.pending_seed = _ZERO
+
+    @property
+    def key(self) -> Key:
+        """What it is found by."""
+        return Key(self.instrument.symbol, self.leg)
+
+    @property
+    def cash_asset(self) -> str:
+        """What profit, loss and fees are counted in."""
+        return self.instrument.quote
 
     @property
     def data(self) -> Any:
@@ -84,6 +100,10 @@ class Book:
         if begun:
             return Decimal(repr(max(begun, key=lambda data: data.datetime[0]).close[0]))
         return self.account.session.rate(self.instrument.base, self.instrument.quote)
+
+    def mark_price(self) -> Decimal | None:
+        """Return the price it is valued at."""
+        return self.last_close()
 
     def worth(self, currency: str) -> Decimal:
         """Return what is held, dust included, at the last close; nothing while no price is known."""
@@ -125,12 +145,19 @@ class Book:
         self.exact = apply_fill(self.exact, signed_quantity=change, price=price).position
         self._show()
 
+    def seed(self, held: Decimal, price: Decimal) -> Executed:
+        """Open what was held at the start, as if it had been bought at ``price``."""
+        return self.move(held, price)
+
     def move(self, change: Decimal, price: Decimal) -> Executed:
         """Open and close by ``change`` at ``price``."""
+        self.exact = apply_fill(self.exact, signed_quantity=change, price=price).position
+        return self._mirror(change, price)
+
+    def _mirror(self, change: Decimal, price: Decimal) -> Executed:
         entry_price = self.shown.price
         moved = self.mirror.add(change)
         self.mirror = moved.mirror
-        self.exact = apply_fill(self.exact, signed_quantity=change, price=price).position
         self._show()
         self.shown.upopened, self.shown.upclosed = moved.opened, moved.closed
         return Executed(
@@ -149,17 +176,20 @@ class Book:
 
 
 class Account:
-    """One account: its ledger by asset, its books by symbol."""
+    """One account: its ledger by asset, its books by symbol and leg."""
 
     def __init__(self, store: "LiveStore") -> None:
         self.store = store
         self.ledger: dict[str, Decimal] = {}
-        self.books: dict[str, Book] = {}
+        self.books: dict[Key, Book] = {}
         self.tickets: dict[str, Ticket] = {}  # by owner id
         self.unwritten: dict[str, Group] = {}  # handed over; its first leg says that it is on disk
         self.early: list[OrderUpdate | MemberEnded] = []  # came before the first bar
-        self._costs: Mapping[str, Position] = {}
-        self._told: dict[str, tuple[Decimal, int]] = {}  # the venue's totals that are not compared yet, with their time
+        self._booked: dict[tuple[BookingKind, str], Decimal] = {}
+        self.strange: set[str] = set()  # fills of orders the exchange made, that were told
+        self._costs: Mapping[Key, Position] = {}
+        # The venue's totals that are not compared yet, with their market time, and the wire time they were heard at.
+        self._told: dict[str, tuple[Decimal, int, int]] = {}
         self._moved_ns: dict[str, int] = {}  # when a fill last moved an asset
         self._compared_ns: dict[str, int] = {}  # when our total last was the venue's
         self._adopted_ns: dict[str, int] = {}  # the time of the last total that was adopted from the venue
@@ -170,37 +200,65 @@ class Account:
 
     def open(self) -> None:
         """Begin with what the account holds."""
-        snapshot = self.session.account()
-        self.ledger = {asset: balance.total for asset, balance in snapshot.balances.items()}
+        self._begin_with(self.session.account())
         self.books.clear()
         self.tickets.clear()
         self.unwritten.clear()
         self.early.clear()
-        self._costs = self.session.recovered().cost
+        self.strange.clear()
+        self._booked.clear()
+        self._costs = self.session.recovered().positions
         self._told.clear()
         self._moved_ns.clear()
         self._compared_ns.clear()
         self._adopted_ns.clear()
 
+    def _begin_with(self, snapshot: AccountSnapshot) -> None:
+        self.ledger = {asset: balance.total for asset, balance in snapshot.balances.items()}
+
     def total(self, asset: str) -> Decimal:
         """Return how much there is of an asset, reserved or not."""
         return self.ledger.get(asset, _ZERO)
 
-    def add_book(self, instrument: Instrument, comminfo: Any) -> Book:
+    def totals(self) -> dict[str, Decimal]:
+        """Return how much there is of each asset."""
+        return dict(self.ledger)
+
+    def booked(self) -> Mapping[tuple[BookingKind, str], Decimal]:
+        """Return what was booked in this run by kind and asset, fees negative."""
+        return dict(self._booked)
+
+    def cash(self, currency: str) -> Decimal:
+        """Return what can be spent, in ``currency``."""
+        return self.total(currency)
+
+    def commission(self, instrument: Instrument, currency: str) -> Any:
+        """Return backtrader's commission object of an instrument."""
+        return commission_of(
+            instrument,
+            self.session.fee_schedule(instrument),
+            quote_rate=lambda: self.rate(instrument.quote, currency),
+        )
+
+    def add_book(self, instrument: Instrument, comminfo: Any, leg: PositionSide) -> Book:
         """Open an instrument's book; the first one of a base asset takes over what is held of it."""
-        book = Book(self, instrument, comminfo)
+        book = Book(self, instrument, comminfo, leg)
         if self._book_of(instrument.base) is None:
             book.show_seed(self.total(instrument.base))
-        self.books[instrument.symbol] = book
+        self.books[book.key] = book
         return book
 
     def beginning(self) -> list[Book]:
         """Return the books whose first bar has just come."""
         return [book for book in self.books.values() if not book.has_begun and len(book.data)]
 
+    def liquidation_price(self, book: Book) -> Decimal | None:  # noqa: ARG002 -- of what is on margin
+        """Return nothing: what is owned is not liquidated."""
+        return None
+
     def cost_of(self, book: Book) -> Decimal | None:
         """Return the average price of what was held at the start, None when no journal knows it."""
-        position = self._costs.get(book.instrument.symbol)
+        position = self._costs.get(book.key)
         return position.price if position is not None and position.quantity > 0 else None
 
     def take_back(self, book: Book, fill: Fill) -> None:
@@ -211,6 +269,7 @@ class Account:
     def book_fill(self, book: Book, fill: Fill) -> Executed:
         """Take a fill over: into the ledger, its own book, and the books of what it was paid with."""
         base = book.instrument.base
+        self._count_fee(fill.fee_asset, fill.fee)
         for asset, change in balance_changes(fill, instrument=book.instrument).items():
             if fill.time_ns <= self._adopted_ns.get(asset, -1):
                 self._adopt(asset, -change)  # the total that was adopted has this fill in it, told only now
@@ -224,23 +283,32 @@ class Account:
         asset, fee = told.fee_asset, told.fee
         if known.fee is not None or asset is None or fee is None:
             return
+        self._count_fee(asset, fee)
         if self._compared_ns.get(asset, -1) < told.time_ns:
             self._add(asset, -fee, told.time_ns)
             self._follow(asset, -fee)
 
-    def take_totals(self, update: BalanceUpdate) -> None:
+    def _count_fee(self, asset: str | None, fee: Decimal | None) -> None:
+        if asset is not None and fee is not None:
+            self._booked[BookingKind.FEE, asset] = self._booked.get((BookingKind.FEE, asset), _ZERO) - fee
+
+    def take_totals(self, update: AccountUpdate) -> None:
         """Keep the venue's totals until every fill they include must have come."""
         for asset, balance in update.balances.items():
-            self._told[asset] = (balance.total, update.time_ns)
+            self._told[asset] = (balance.total, update.time_ns, self.session.clock.wire_ns())
 
-    def differences(self, now_ns: int) -> Iterator[str]:
+    def take_booking(self, booking: Booking, *, recovered: bool) -> None:
+        """Book a movement of money that no fill tells of; a ``recovered`` one is in the total of the start."""
+        if not recovered:
+            self._add(booking.asset, booking.amount, booking.time_ns)
+
+    def differences(self, wire_ns: int) -> Iterator[str]:
         """Adopt the venue's totals where they differ from ours, and say what something outside this run moved."""
-        late_ns = max(int(_LATE_S * NS_PER_S), self.session.clock.span_ns(_LATE_S))  # a fast market's second is short
-        for asset, (total, time_ns) in tuple(self._told.items()):
+        for asset, (total, time_ns, heard_ns) in tuple(self._told.items()):
             ours, moved_ns = self.total(asset), self._moved_ns.get(asset, -1)
             is_older = time_ns < moved_ns
-            if total != ours and time_ns == moved_ns and now_ns - time_ns < late_ns:
-                continue  # of two fills in one millisecond, the total after the second may be on its way
+            if total != ours and self._waits(asset, total, time_ns, heard_ns=heard_ns, wire_ns=wire_ns):
+                continue
             del self._told[asset]
             if is_older:
                 continue
@@ -253,21 +321,31 @@ class Account:
                     "(a transfer, or another program on this account?)"
                 )
 
+    def _waits(self, asset: str, total: Decimal, time_ns: int, *, heard_ns: int, wire_ns: int) -> bool:  # noqa: ARG002
+        """Of two fills in one millisecond, the total after the second may be on its way.
+
+        That is waited for in wire time: in lockstep the market may be minutes on by then.
+        """
+        return time_ns == self._moved_ns.get(asset, -1) and wire_ns - heard_ns < _LATE_NS
+
     def rate(self, asset: str, currency: str) -> Decimal | None:
-        """Return the last known price of an asset, over the session's own currency if need be."""
+        """Return the last known price of an asset, over what both have a price in if need be."""
         session = self.session
         direct = session.rate(asset, currency)
         if direct is not None:
             return direct
-        common = session.settings.currency
-        price, unit = session.rate(asset, common), session.rate(currency, common)
-        return price / unit if price is not None and unit else None
+        for common in (session.settings.currency, *{book.instrument.quote for book in self.books.values()}):
+            price, unit = session.rate(asset, common), session.rate(currency, common)
+            if price is not None and unit:
+                return price / unit
+        return None
 
     def can_price(self, asset: str, currency: str) -> bool:
-        """Say whether a price is known, or will be with the first bar of one of the books."""
+        """Say whether a price is known, or will be with the first bars of the books."""
         books = self.books.values()
         pairs = {(book.instrument.base, book.instrument.quote) for book in books}
-        return (asset, currency) in pairs or self.rate(asset, currency) is not None
+        both = {quote for base, quote in pairs if base == asset} & {quote for base, quote in pairs if base == currency}
+        return bool(both) or (asset, currency) in pairs or self.rate(asset, currency) is not None
 
     def worth(self, currency: str) -> Decimal:
         """Return what everything that is traded here is worth, and the cash in ``currency``."""
@@ -280,26 +358,30 @@ class Account:
         return worth
 
     def fee_of(self, book: Book, fill: Fill) -> float:
-        """Return a fill's fee in the instrument's quote units, at the fill's own price or the last known rate."""
+        """Return a fill's fee in units of the book's cash, at the fill's own price or the last known rate."""
         if fill.fee is None or fill.fee_asset is None:
             return 0.0
-        if fill.fee_asset == book.instrument.base:
+        unit = book.cash_asset
+        if fill.fee_asset == book.instrument.base and unit == book.instrument.quote:
             return float(fill.fee * fill.price)
-        rate = self.rate(fill.fee_asset, book.instrument.quote)
+        rate = self.rate(fill.fee_asset, unit)
         if rate is None:
             self.store.put_notification(
-                f"a fee of {fill.fee} {fill.fee_asset} has no known price in {book.instrument.quote}: "
+                f"a fee of {fill.fee} {fill.fee_asset} has no known price in {unit}: "
                 "backtrader shows none, the ledger has it"
             )
             return 0.0
         return float(fill.fee * rate)
 
-    def _add(self, asset: str, change: Decimal, time_ns: int) -> None:
+    def _change(self, asset: str, change: Decimal) -> None:
         self.ledger[asset] = self.total(asset) + change
+
+    def _add(self, asset: str, change: Decimal, time_ns: int) -> None:
+        self._change(asset, change)
         self._moved_ns[asset] = max(time_ns, self._moved_ns.get(asset, time_ns))
 
     def _adopt(self, asset: str, change: Decimal) -> None:
-        self.ledger[asset] = self.total(asset) + change
+        self._change(asset, change)
         self._follow(asset, change)
 
     def _follow(self, asset: str, change: Decimal) -> None:
@@ -324,7 +406,7 @@ class Ticket:
     legs: dict[str, Order] = attrs.field(factory=dict)  # by client order id
     fills: dict[str, Fill] = attrs.field(factory=dict)
     amending: OrderRequest | None = None  # what was asked for and not taken yet
-    replaced: frozenset[str] = frozenset()  # the legs there were when it was
+    replaced: Mapping[str, Terms] = attrs.field(factory=dict)  # the legs there were when it was, and as what
     moot: set[str] = attrs.field(factory=set)  # legs that were refused beside one that lives: no end of the order
     is_cancelled: bool = False  # the strategy asked for its end
     ended: tuple[Status, str] | None = None  # how, and why, says the session of an order in a group
@@ -342,8 +424,8 @@ class Ticket:
 
     @property
     def new_legs(self) -> list[Order]:
-        """The legs that came after an amendment was asked for."""
-        return [leg for client_order_id, leg in self.legs.items() if client_order_id not in self.replaced]
+        """The legs that came, or became what they are, after an amendment was asked for."""
+        return [leg for client_order_id, leg in self.legs.items() if self.replaced.get(client_order_id) != leg.terms]
 
     @property
     def is_settled(self) -> bool:

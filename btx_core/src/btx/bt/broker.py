@@ -12,9 +12,9 @@ from backtrader.order import BuyOrder, SellOrder
 from backtrader.position import Position as BtPosition
 
 from btx.bt.books import Account, Book, Ticket
-from btx.bt.commission import commission_of
 from btx.bt.feed import LiveFeed, feed_of
 from btx.bt.groups import Bundle, Bundles, tie_of
+from btx.bt.margin import MarginedAccount
 from btx.bt.news import News
 from btx.bt.orders import (
     OWN_ARGUMENTS,
@@ -28,11 +28,13 @@ from btx.bt.orders import (
 )
 from btx.bt.restart import StateKeeper, rebuild
 from btx.errors import BtxError, ConfigError
+from btx.model.account import BookingKind
 from btx.model.order import (
     OrderRequest,
     Side,
 )
 from btx.model.time import NS_PER_S, iso
+from btx.rules.wallet import Key
 
 if TYPE_CHECKING:
     from btx.bt.store import LiveStore
@@ -60,7 +62,9 @@ class LiveBroker(bt.BrokerBase):
         self._on_stop = _ON_STOP[0]
         self.currency = currency or stores[0].session.settings.currency
         self._cerebro: Any = None
-        self._accounts = {id(store): Account(store) for store in stores}
+        self._accounts = {
+            id(store): MarginedAccount(store) if store.is_margined else Account(store) for store in stores
+        }
         self._by_data: dict[Any, Book] = {}
         self.positions: dict[Any, BtPosition] = defaultdict(BtPosition)
         self._tickets: dict[int, Ticket] = {}  # by order.ref
@@ -137,14 +141,10 @@ class LiveBroker(bt.BrokerBase):
     def _register(self, data: Any, feed: LiveFeed) -> None:
         account = self._accounts[id(feed.store)]
         instrument = feed.instrument
-        book = account.books.get(instrument.symbol)
+        leg = feed.spec.position_side
+        book = account.books.get(Key(instrument.symbol, leg))
         if book is None:
-            comminfo = commission_of(
-                instrument,
-                account.session.fee_schedule(instrument),
-                quote_rate=lambda: account.rate(instrument.quote, self.currency),
-            )
-            book = account.add_book(instrument, comminfo)
+            book = account.add_book(instrument, account.commission(instrument, self.currency), leg)
         else:
             data.compensate(book.data)  # the trades of all its datas land on the first
         book.datas.append(data)
@@ -154,11 +154,11 @@ class LiveBroker(bt.BrokerBase):
     def _check_currencies(self) -> None:
         for account in self._accounts.values():
             for book in account.books.values():
-                quote = book.instrument.quote
-                if not account.can_price(quote, self.currency):
+                unit = book.cash_asset
+                if not account.can_price(unit, self.currency):
                     raise ConfigError(
-                        f"{book.instrument.symbol} is paid in {quote}, and cash is counted in {self.currency}: "
-                        f"add a data of {quote}/{self.currency}, or load the store with currency={quote!r}"
+                        f"{book.instrument.symbol} is paid in {unit}, and cash is counted in {self.currency}: "
+                        f"add a data of {unit}/{self.currency}, or load the store with currency={unit!r}"
                     )
 
     def stop(self) -> None:
@@ -170,7 +170,7 @@ class LiveBroker(bt.BrokerBase):
     def withdraw(self, store: "LiveStore") -> None:
         """End of a run: cancel the open orders that ``on_stop`` names, and wait a moment for the answers."""
         account = self._accounts[id(store)]
-        self._news.take(account)
+        self._news.take(account, is_ending=True)
         for ticket in (each for bundle in self._bundles for each in bundle if each.book.account is account):
             _log.warning("%s: never sent, transmit=True did not come: %s", account.session.name, ticket)
         live = [ticket for ticket in account.tickets.values() if ticket.order.alive()]
@@ -192,7 +192,7 @@ class LiveBroker(bt.BrokerBase):
     def settle(self, store: "LiveStore") -> None:
         """Take over the last words of a session that has hung up, and say which cancels were not answered."""
         account = self._accounts[id(store)]
-        self._news.take(account)
+        self._news.take(account, is_ending=True)
         for ticket in self._ending:
             if ticket.book.account is account and not ticket.is_settled:
                 _log.warning("%s: the cancel got no answer, look at the venue: %s", account.session.name, ticket)
@@ -200,14 +200,25 @@ class LiveBroker(bt.BrokerBase):
     # --- the account --------------------------------------------------------------------------------------------
 
     def getcash(self, data: Any = None) -> float:
-        """Return the total of ``currency``, reserved or not; with ``data`` of that data's account alone."""
+        """Return what can be spent, in ``currency``; with ``data`` of that data's account alone.
+
+        Of owned assets it is the total of ``currency``, reserved or not. Of an
+        account on margin it is what new positions can be opened with: the wallet
+        and what open positions would bring, less their initial margin.
+        """
         accounts = self._accounts.values() if data is None else (self._book(data).account,)
-        return float(sum((account.total(self.currency) for account in accounts), _ZERO))
+        return float(sum((account.cash(self.currency) for account in accounts), _ZERO))
 
     get_cash = getcash
 
     def getvalue(self, datas: Iterable[Any] | None = None) -> float:
-        """Return cash and holdings at their last close; of ``datas`` alone, without cash, when given."""
+        """Return cash and holdings at their last close; of ``datas`` alone, without cash, when given.
+
+        An account on margin is worth its wallet and what closing at the mark price
+        would bring. A position alone is worth the margin it takes at the last
+        close, a short one less than nothing, so that ``order_target_value`` and
+        ``order_target_percent`` count in margin, as with backtrader's own futures.
+        """
         if datas is None:
             return float(sum((account.worth(self.currency) for account in self._accounts.values()), _ZERO))
         books = {id(book): book for data in datas if (book := self._by_data.get(data)) is not None}
@@ -216,7 +227,7 @@ class LiveBroker(bt.BrokerBase):
     get_value = getvalue
 
     def getposition(self, data: Any, clone: bool = False) -> BtPosition:
-        """Return what is held of a data's instrument; all datas of one instrument share it."""
+        """Return what is held of a data's instrument, or of its leg; all datas of one leg share it."""
         shown = self.positions[data]
         return shown.clone() if clone else shown
 
@@ -233,10 +244,29 @@ class LiveBroker(bt.BrokerBase):
         """
         return self._book(data).dust
 
+    def liquidation_price(self, data: Any) -> Decimal | None:
+        """Return the mark price at which a data's position would be liquidated if no other price moved.
+
+        None when there is no such price, no position, or its margin is not known.
+
+        Raises:
+            ConfigError: the data is of no account of this broker.
+        """
+        book = self._book(data)
+        return book.account.liquidation_price(book)
+
     def ledger(self, store: "LiveStore | None" = None) -> Mapping[str, Decimal]:
         """Return the exact totals by asset of one account, the first when not said."""
         account = self._accounts[id(store if store is not None else self._stores[0])]
-        return dict(account.ledger)
+        return account.totals()
+
+    def booked(self) -> Mapping[tuple[BookingKind, str], Decimal]:
+        """Return what the venues booked in this run by kind and asset, of all accounts; see ``analyzers.Costs``."""
+        sums: dict[tuple[BookingKind, str], Decimal] = {}
+        for account in self._accounts.values():
+            for key, amount in account.booked().items():
+                sums[key] = sums.get(key, _ZERO) + amount
+        return sums
 
     def _book(self, data: Any) -> Book:
         book = self._by_data.get(data)
@@ -336,10 +366,15 @@ class LiveBroker(bt.BrokerBase):
             raise BtxError(refusal)
         if ticket.owner_id:
             ticket.book.account.session.amend(ticket.owner_id, request)
-            ticket.amending, ticket.replaced = request, frozenset(ticket.legs)
+            ticket.amending, ticket.replaced = request, {name: leg.terms for name, leg in ticket.legs.items()}
         else:
             ticket.request = request
             show_request(ticket.order, request)
+
+    def request_of(self, order: Any) -> OrderRequest | None:
+        """Return what an order is on the venue's grid; None of one that was never made."""
+        ticket = self._tickets.get(order.ref)
+        return ticket.request if ticket is not None else None
 
     def orderstatus(self, order: Any) -> Any:
         """Return backtrader's status of an order now."""
@@ -440,7 +475,8 @@ class LiveBroker(bt.BrokerBase):
             info=info,
             is_child=parent is not None,
         )
-        too_early = self._not_now(data)
+        reduces = parent is None and book.would_close(side, Decimal(repr(abs(size))))
+        too_early = self._not_now(data, reduces=reduces)
         refusal = too_early or misspelt(info, OWN_ARGUMENTS) or self._send(order, book, asked)
         if refusal is not None:
             name, symbol = book.account.session.name, book.instrument.symbol
@@ -508,11 +544,14 @@ class LiveBroker(bt.BrokerBase):
             for ticket in self._bundles.drop(bundle):
                 self._news.refuse(ticket.order, f"an order it is tied to was refused: {reason}")
 
-    def _not_now(self, data: Any) -> str | None:
-        """Return why an order on this data must not leave now: history is never traded."""
+    def _not_now(self, data: Any, *, reduces: bool) -> str | None:
+        """Return why an order on this data must not leave now: history is never traded.
+
+        While a cut is mended the data is not live; what only reduces a position needs no more than a fresh bar then.
+        """
         feed = feed_of(data)
         assert feed is not None, "only datas of ours have a book"
-        if not feed.is_live:
+        if not feed.is_live and (feed.is_starting or feed.is_over or not reduces):
             return self._once(feed, "history: this bar is not live, and history is not traded")
         age_ns = feed.store.session.clock.market_ns() - feed.last_close_ns
         if age_ns > feed.max_signal_age_ns:

@@ -17,6 +17,7 @@ from backtrader.linebuffer import LineActions, LineBuffer
 from backtrader.lineseries import LineSeries
 
 from btx.bt.backbroker import BacktestBroker
+from btx.bt.barbroker import BarBroker
 from btx.bt.history import HistoryFeed
 from btx.bt.vector import vectorised
 
@@ -136,7 +137,7 @@ class _Cursor:
 def _turn(cerebro: Any, strategies: Sequence[Any]) -> Callable[[float], bool]:
     """Return what happens at a moment once the datas are there; it says whether the run was asked to stop."""
     broker, params = cerebro._broker, cerebro.p
-    may_rest = type(broker) is BacktestBroker and _has_stock(broker, BacktestBroker, _BROKER)
+    may_rest = type(broker) in {BacktestBroker, BarBroker} and _has_stock(broker, type(broker), _BROKER)
     posts = [_post_of(strategy, is_quiet=may_rest) for strategy in strategies]
     timers, cheating = cerebro._timers, cerebro._timerscheat
 

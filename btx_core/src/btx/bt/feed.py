@@ -8,10 +8,12 @@ import backtrader as bt
 
 from btx.bt.clones import LiveClone, clone_of, named
 from btx.bt.folds import close_ns_of, has_own_bar, replay, resample, restart, write
+from btx.bt.history import HistoryFeed
 from btx.bt.market import Asked, Market
 from btx.errors import BtxError
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, FillerBar, OnGap
+from btx.model.order import PositionSide
 from btx.model.time import NS_PER_S, Interval, iso
 from btx.runtime.mailbox import BarItem, FeedDelayed, FeedEnd, FeedGap, FeedLive, FeedLost, Mailbox
 from btx.runtime.prints import Making
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
     from btx.bt.run import Loop
     from btx.bt.store import LiveStore
 
-__all__ = ("DataSpec", "LiveFeed", "feed_of")
+__all__ = ("SHORTEST_AGE_NS", "DataSpec", "LiveFeed", "feed_of")
 
-_SHORTEST_AGE_NS = 10 * NS_PER_S  # bars of seconds, or of trades, may be so old for an order at least
+SHORTEST_AGE_NS = 10 * NS_PER_S
+"""So old bars of seconds, or of trades, may be for an order at least."""
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +34,7 @@ class DataSpec:
 
     store: "LiveStore"
     symbol: str
+    position_side: PositionSide = PositionSide.NET  # which position orders on it are for
     interval: Interval  # of the bars the session delivers
     whole: Interval  # that are made of them here
     making: Making | None = None  # they are made of trades, and how
@@ -114,7 +118,7 @@ class LiveFeed(bt.feed.DataBase):
     def max_signal_age_ns(self) -> int:
         """How old the last bar may be when an order leaves."""
         age_ns = self.spec.max_signal_age_ns
-        return age_ns if age_ns is not None else max(self.interval.nominal_ns, _SHORTEST_AGE_NS)
+        return age_ns if age_ns is not None else max(self.interval.nominal_ns, SHORTEST_AGE_NS)
 
     @property
     def last_close_ns(self) -> int:
@@ -287,8 +291,11 @@ def _moment(time_ns: int) -> datetime.datetime:
     return datetime.datetime.fromisoformat(iso(time_ns)).replace(tzinfo=None)
 
 
-def feed_of(data: Any) -> LiveFeed | None:
-    """Return the live feed below a data: itself, or what its clones follow; None when it is not ours."""
-    while data is not None and not isinstance(data, LiveFeed):
+def feed_of(data: Any) -> Any:
+    """Return the feed below a data: itself, or what its clones follow; None when it is not ours.
+
+    It is a LiveFeed, or the HistoryFeed of a backtest whose fills are the venue's.
+    """
+    while data is not None and not isinstance(data, LiveFeed | HistoryFeed):
         data = data.p.dataname if isinstance(data, bt.feed.DataClone) else None
     return data

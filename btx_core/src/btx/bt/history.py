@@ -8,9 +8,12 @@ import attrs
 import backtrader as bt
 import numpy as np
 
+from btx.bt.folds import close_ns_of
 from btx.bt.market import Asked, PastMarket
+from btx.model.derivatives import MarkPrice
 from btx.model.instrument import Instrument
 from btx.model.market import BarColumns
+from btx.model.order import PositionSide
 from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ class HistorySpec:
     history_bars: int | None = None
     start_ns: int | None = None
     end_ns: int | None = None
+    max_signal_age_ns: int
+    position_side: PositionSide = PositionSide.NET  # which position orders on it are for
     beside: Asked = Asked()  # noqa: RUF009 -- frozen
 
 
@@ -91,7 +96,7 @@ class HistoryFeed(bt.feed.DataBase):
         self._rows: dict[str, array[float]] = {}
         self._next_row = 0
         self._live_from_ms = 0.0
-        self.market = PastMarket(self.symbol, self.spec.beside)
+        self.market = PastMarket(self.symbol, self.spec.beside, self._mark)
 
     # --- what users ask ------------------------------------------------------------------------------------
 
@@ -124,6 +129,29 @@ class HistoryFeed(bt.feed.DataBase):
     def is_live(self) -> bool:
         """Say whether the period has begun: what ``backfill=`` asked for comes before it."""
         return bool(len(self)) and self.lines.ts_ms[0] >= self._live_from_ms
+
+    def _mark(self) -> MarkPrice | None:
+        return self.store.mark(self)
+
+    # --- what a broker asks that trades as live -----------------------------------------------------------
+
+    is_over = False
+    phase = 0
+
+    @property
+    def is_starting(self) -> bool:
+        """Say whether its history is shown still."""
+        return not self.is_live
+
+    @property
+    def last_close_ns(self) -> int:
+        """Close time of the bar the strategy sees now."""
+        return close_ns_of(self.lines)
+
+    @property
+    def max_signal_age_ns(self) -> int:
+        """How old the last bar may be when an order leaves; as for live data."""
+        return self.spec.max_signal_age_ns
 
     # --- what backtrader asks ------------------------------------------------------------------------------
 

@@ -4,11 +4,13 @@ The strategy reads it when it likes, mostly in ``next()``.  Nothing of it wakes
 the strategy: what was not read is overwritten by what came later, and counted.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
 from btx.errors import ConfigError
+from btx.model.derivatives import MarkPrice
 from btx.model.market import BookSnapshot, Quote, Trade
 from btx.model.venue import Channel
 from btx.runtime.books import MOST_LEVELS
@@ -18,7 +20,7 @@ from btx.runtime.session import Session
 if TYPE_CHECKING:
     from btx.bt.feed import LiveFeed
 
-__all__ = ("Asked", "Conflated", "Market", "PastMarket", "asked")
+__all__ = ("Asked", "Conflated", "Market", "PastMarket", "asked", "check_flags")
 
 _BOOK_DEPTH = 20
 _PRINTS = 10_000
@@ -51,8 +53,9 @@ class PastMarket:
     What a strategy may ask of it is what it asks of :class:`Market`.
     """
 
-    def __init__(self, symbol: str, what: Asked) -> None:
+    def __init__(self, symbol: str, what: Asked, mark: Callable[[], MarkPrice | None] | None = None) -> None:
         self._symbol = symbol
+        self._mark = mark
         self._depths = {name: int(getattr(what, name)) for name in _CHANNELS if getattr(what, name)}
 
     def __repr__(self) -> str:
@@ -75,6 +78,13 @@ class PastMarket:
             ConfigError: the book was not asked for.
         """
         return cast("BookSnapshot | None", self._read("book"))
+
+    def mark(self) -> MarkPrice | None:
+        """Return mark price, index price and the next funding; None while they are not known, and of what is owned.
+
+        It need not be asked for: it is what a position on margin is valued at.
+        """
+        return self._mark() if self._mark is not None else None
 
     def trades(self) -> tuple[Trade, ...]:
         """Return the public trades since the last call, oldest first; of very many the newest 10,000.
@@ -151,6 +161,9 @@ class Market(PastMarket):
         self._feed = feed
         self._slots: dict[str, Any] = {}
 
+    def mark(self) -> MarkPrice | None:
+        return self._feed.store.session.mark(self._feed.symbol) if self._feed.is_live else None
+
     def trades(self) -> tuple[Trade, ...]:
         super().trades()
         slot: Prints | None = self._slots.get("trades")
@@ -218,21 +231,30 @@ class Market(PastMarket):
         return value.reason if isinstance(value, Unknown) else None
 
 
+def check_flags(**flags: Any) -> None:
+    """Refuse what a word of yes or no cannot be: any text would be a yes.
+
+    Raises:
+        ConfigError: one is neither True nor False.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name}={value!r}: write True or False")
+
+
 def asked(session: Session | None, *, quotes: Any, book: Any, trades: Any, historical: bool = False) -> Asked:
     """Return what the words of ``getdata`` mean; without a session for a backtest.
 
     Raises:
         ConfigError: they mean nothing, or the venue has no such thing.
     """
-    for name, value in (("quotes", quotes), ("trades", trades)):
-        if not isinstance(value, bool):
-            raise ConfigError(f"{name}={value!r}: write True or False")
+    check_flags(quotes=quotes, trades=trades)
     if isinstance(book, bool):
         book = _BOOK_DEPTH if book else 0
-    if not isinstance(book, int):
-        raise ConfigError(f"book={book!r}: write a number of levels, like book={_BOOK_DEPTH}")
-    if book:
+    elif isinstance(book, int):
         _check_depth(book)
+    else:
+        raise ConfigError(f"book={book!r}: write a number of levels, like book={_BOOK_DEPTH}")
     if session is not None:
         for name, value in (("quotes", quotes), ("book", book), ("trades", trades)):
             if value:

@@ -5,14 +5,17 @@ from collections import deque
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import backtrader as bt
-from backtrader.order import BuyOrder
+from backtrader.order import BuyOrder, SellOrder
 
-from btx.bt.books import Account, Book, Ticket
+from btx.bt.books import Account, Book, Executed, Ticket
+from btx.bt.margin import MarginedAccount
 from btx.bt.orders import STATUSES, show_request
 from btx.bt.restart import StateKeeper
-from btx.model.account import BalanceUpdate
+from btx.model.account import AccountUpdate
 from btx.model.order import (
+    AmendResult,
     CancelOutcome,
     CancelResult,
     Fill,
@@ -20,12 +23,14 @@ from btx.model.order import (
     GroupKind,
     Order,
     OrderType,
+    Origin,
     OutcomeUnknown,
     PlaceRefused,
     Status,
 )
 from btx.model.time import NS_PER_DAY
-from btx.runtime.mailbox import GroupWritten, MemberEnded, OrderUpdate
+from btx.rules.wallet import Key
+from btx.runtime.mailbox import BookingTold, GroupWritten, MemberEnded, OrderUpdate
 from btx.runtime.session import Session
 
 __all__ = ("News",)
@@ -89,25 +94,29 @@ class News:
 
     # --- from the sessions --------------------------------------------------------------------------------------
 
-    def take(self, account: Account) -> None:
-        """Take over what an account's session learned."""
+    def take(self, account: Account, *, is_ending: bool = False) -> None:
+        """Take over what an account's session learned; of bookings ``is_ending`` leaves the telling to the next run."""
         for item in account.store.events():
             match item:
-                case BalanceUpdate():
+                case AccountUpdate():
                     account.take_totals(item)
                 case GroupWritten(group=group):
                     self._on_group(account, group)
+                case BookingTold():
+                    account.take_booking(item.booking, recovered=item.recovered)
+                    if not is_ending:
+                        account.session.booking_delivered(item.booking)
                 case OrderUpdate() | MemberEnded():
                     self._hear(account, item)
-        for difference in account.differences(account.session.clock.market_ns()):
+        for difference in account.differences(account.session.clock.wire_ns()):
             account.store.put_notification(difference)
 
     def _hear(self, account: Account, item: OrderUpdate | MemberEnded) -> None:
         owner_id = item.order.leg.owner_id if isinstance(item, OrderUpdate) else item.member_id
         ticket = account.tickets.get(owner_id)
         if ticket is None:
-            return  # sent past this broker: the venue's totals will tell
-        if not len(ticket.order.data):
+            self._of_nobody(account, item)
+        elif not len(ticket.order.data):
             account.early.append(item)  # of an earlier run's order: backtrader dates it with the first bar
         elif isinstance(item, OrderUpdate):
             self._on_update(account, ticket, item)
@@ -154,6 +163,9 @@ class News:
                 account.store.put_notification(f"order {order.ref}: no answer yet: {reason}")
             case CancelResult(outcome=CancelOutcome.REFUSED, reason=reason):
                 self._cancel_refused(account, ticket, leg, reason)
+            case AmendResult(outcome=CancelOutcome.REFUSED, reason=reason):
+                ticket.amending = None
+                self.refuse_amendment(ticket, reason)
         self._go_on(ticket)
 
     def _know(self, account: Account, ticket: Ticket, leg: Order) -> None:
@@ -256,13 +268,7 @@ class News:
         self._accepted(ticket)
         if any(leg.fills for leg in ticket.new_legs):
             self._follow_amendment(ticket)
-        executed = account.book_fill(book, fill)
-        order.execute(
-            _EPOCH_DAYS + fill.time_ns / NS_PER_DAY,
-            float(fill.side.sign * fill.quantity),
-            float(fill.price),
-            *executed.parts(order.comminfo, account.fee_of(book, fill)),
-        )
+        self._execute(order, fill, account.book_fill(book, fill), account.fee_of(book, fill))
         self._fills.setdefault(order.ref, []).append((account.session, leg.client_order_id, fill.fill_id))
         if recovered:
             order.addinfo(recovered=True, recovered_fills=(*order.info.get("recovered_fills", ()), fill))
@@ -272,6 +278,65 @@ class News:
         else:
             order.partial()
             self.tell(ticket.order)
+
+    def _execute(self, order: Any, fill: Fill, executed: Executed, fee: float) -> None:
+        order.execute(
+            _EPOCH_DAYS + fill.time_ns / NS_PER_DAY,
+            float(fill.side.sign * fill.quantity),
+            float(fill.price),
+            *executed.parts(order.comminfo, fee),
+        )
+        if executed.averaged_price is not None:
+            order.executed.exbits[-1].price = executed.averaged_price  # Trade makes its average of these
+
+    def _of_nobody(self, account: Account, item: OrderUpdate | MemberEnded) -> None:
+        """Show what the exchange itself has filled, and on margin whatever else no order of the strategy explains.
+
+        Of what was sent past this broker on spot the venue's totals will tell; a position is known by its fills.
+        """
+        if not isinstance(item, OrderUpdate):
+            return
+        fills = (*item.recovered, *((item.event,) if isinstance(item.event, Fill) else ()))
+        for fill in fills:
+            if fill.origin is not Origin.CLIENT or isinstance(account, MarginedAccount):
+                self._on_venue_fill(account, item, fill)
+
+    def _on_venue_fill(self, account: Account, item: OrderUpdate, fill: Fill) -> None:
+        """Show a liquidation, or what undoes a double fill, as an order of its own, so that its trade closes."""
+        if fill.fill_id in account.strange:
+            return
+        book = account.books.get(Key(fill.symbol, fill.position_side))
+        if book is not None and not book.has_begun:
+            account.early.append(attrs.evolve(item, event=fill, recovered=()))
+            return
+        account.strange.add(fill.fill_id)
+        whose = fill.origin.value if fill.origin is not Origin.CLIENT else "of no order of this strategy"
+        why = f"{whose}: {fill.side.value} {fill.quantity.normalize():f} {fill.symbol} at {fill.price:f}"
+        if book is None:
+            if isinstance(account, MarginedAccount):
+                account.count_strange(fill)
+            return
+        executed = account.book_fill(book, fill)
+        order = self._past_order(book, fill.side.sign * fill.quantity, float(fill.price))
+        order.addinfo(origin=fill.origin.value, reason=why, fills=(fill,))
+        self._execute(order, fill, executed, account.fee_of(book, fill))
+        told = account.session, item.order.client_order_id, fill.fill_id
+        self._fills.setdefault(order.ref, []).append(told)  # so that no restart tells it again
+        self._complete(order)
+
+    def _past_order(self, book: Book, change: Decimal, price: float) -> Any:
+        """Return an order without an owner, accepted: backtrader tells the first strategy of it."""
+        kind: Any = BuyOrder if change > 0 else SellOrder
+        order = kind(owner=None, data=book.data, size=float(abs(change)), price=price, exectype=bt.Order.Market)
+        order.addcomminfo(book.comminfo)
+        order.submit(self._broker)
+        order.accept(self._broker)
+        return order
+
+    def _complete(self, order: Any) -> None:
+        order.executed.remsize = 0
+        order.completed()
+        self.tell(order)
 
     def begin(self, account: Account, book: Book) -> None:
         """Show what was held at the start as an order and a trade, and tell what earlier runs could not tell."""
@@ -295,18 +360,13 @@ class News:
         held = book.begin()
         if not held:
             return
-        data, size = book.data, float(held)
+        data = book.data
         price = float(account.cost_of(book) or Decimal(repr(data.close[0])))
-        executed = book.move(held, Decimal(repr(price)))
-        order = BuyOrder(owner=None, data=data, size=size, price=price, exectype=bt.Order.Market)
-        order.addcomminfo(book.comminfo)
+        executed = book.seed(held, Decimal(repr(price)))
+        order = self._past_order(book, held, price)
         order.addinfo(seed=True)
-        order.submit(self._broker)
-        order.accept(self._broker)
-        order.execute(data.datetime[0], size, price, *executed.parts(order.comminfo, 0.0))
-        order.executed.remsize = 0
-        order.completed()
-        self.tell(order)
+        order.execute(data.datetime[0], float(held), price, *executed.parts(order.comminfo, 0.0))
+        self._complete(order)
 
 
 def _is_taken(leg: Order) -> bool:

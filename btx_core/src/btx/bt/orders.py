@@ -11,8 +11,9 @@ import backtrader as bt
 
 from btx.bt.books import Book
 from btx.bt.feed import feed_of
+from btx.bt.legs import reduces
 from btx.errors import ConfigError
-from btx.model.order import OrderRequest, OrderType, Side, Status, TimeInForce
+from btx.model.order import OrderRequest, OrderType, Side, Status, TimeInForce, TriggerBy
 from btx.model.time import NS_PER_DAY, NS_PER_MS, iso
 from btx.model.venue import Capabilities
 from btx.rules.capabilities import Support, support_of
@@ -70,7 +71,10 @@ EXECTYPES: Final = {
 }
 
 # What a strategy may pass beside backtrader's own arguments.
-OWN_ARGUMENTS: Final = ("time_in_force", "post_only", "params", "order_type", "display_size", "native_bracket")
+OWN_ARGUMENTS: Final = (
+    *("time_in_force", "post_only", "params", "order_type", "display_size", "native_bracket"),
+    *("reduce_only", "close_position", "trigger_by"),
+)
 
 _EPOCH_DAYS: Final = 719_163  # 1970-01-01 as backtrader counts days
 _MS_PER_DAY: Final = NS_PER_DAY // NS_PER_MS
@@ -234,7 +238,9 @@ def make_request(order: Any, asked: Asked, book: Book) -> OrderRequest:
     known = session.info.capabilities[session.market]
     order_type = order_type_of(order.exectype, info.get("order_type"), known)
     trigger, limit = _prices(order, asked, book, order_type=order_type)
-    if trigger is not None and not asked.is_child and _has_passed(order_type, side, trigger, book.last_close()):
+    trigger_by = _trigger_by(info.get("trigger_by"), known, order_type)
+    seen = _price_seen(book, trigger_by)
+    if trigger is not None and not asked.is_child and _has_passed(order_type, side, trigger, seen):
         order_type, trigger = _TRIGGERED[order_type], None
         order.triggered = True
         order.addinfo(triggered_at_once=True)
@@ -250,6 +256,7 @@ def make_request(order: Any, asked: Asked, book: Book) -> OrderRequest:
             f"post_only=True is for limit orders at venues that know it: not for this one at {instrument.venue}"
         )
     quantity = _quantity(book, asked, order_type=order_type)
+    reduce_only = reduces(book, order, side=side, quantity=quantity, info=info, is_child=asked.is_child)
     trails = order_type is OrderType.TRAILING_STOP
     return OrderRequest(
         instrument=instrument,
@@ -258,9 +265,12 @@ def make_request(order: Any, asked: Asked, book: Book) -> OrderRequest:
         quantity=quantity,
         price=limit,
         trigger_price=trigger,
+        trigger_by=trigger_by,
         time_in_force=time_in_force,
         expires_ns=expires_ns,
         post_only=post_only,
+        reduce_only=reduce_only,
+        position_side=book.leg,
         display_quantity=_display_quantity(book, info.get("display_size"), known, order_type, time_in_force),
         trail_amount=_trail_amount(book, asked) if trails else None,
         trail_bps=_trail_bps(order, asked) if trails else None,
@@ -314,6 +324,27 @@ def _trigger_side(order_type: OrderType, side: Side) -> Side:
     return side
 
 
+def _trigger_by(word: Any, known: Capabilities, order_type: OrderType) -> TriggerBy:
+    """Return which price an order waits for.
+
+    Raises:
+        ConfigError: it is none, or the order waits for none.
+    """
+    if word is None:
+        return TriggerBy.LAST
+    if word not in {"last", "mark"}:
+        raise ConfigError(f"trigger_by={word!r}: write 'last' or 'mark'")
+    if order_type in {OrderType.MARKET, OrderType.LIMIT}:
+        raise ConfigError("trigger_by= is for orders that wait for a price: leave it out")
+    if word == "mark" and not known.margined:
+        raise ConfigError("trigger_by='mark' is of positions on margin: what is owned has no mark price")
+    return TriggerBy(word.upper())
+
+
+def _price_seen(book: Book, trigger_by: TriggerBy) -> Decimal | None:
+    return book.mark_price() if trigger_by is TriggerBy.MARK else book.last_close()
+
+
 def _has_passed(order_type: OrderType, side: Side, trigger: Decimal, last: Decimal | None) -> bool:
     if order_type not in _TRIGGERED or last is None:
         return False
@@ -347,6 +378,8 @@ def _quantity(book: Book, asked: Asked, *, order_type: OrderType) -> Decimal:
         ValueError: it is no number.
     """
     size, held, instrument = asked.size, book.mirror.held, book.instrument
+    if held and asked.info.get("close_position"):
+        size = abs(book.mirror.size)
     sells_all = held and (held > 0) is (asked.side is Side.SELL) and float(size) == abs(book.mirror.size)
     if sells_all and not asked.is_child:
         quantity, _ = split_dust(abs(held), step_size=step_of(instrument, order_type=order_type))
@@ -439,7 +472,7 @@ def _amended_prices(
         changes["price"] = to_grid_price(instrument, price, side=side)
     elif price is not None:
         trigger = to_grid_price(instrument, price, side=_trigger_side(order_type, side))
-        if _has_passed(order_type, side, trigger, book.last_close()):
+        if _has_passed(order_type, side, trigger, _price_seen(book, request.trigger_by)):
             raise ConfigError(f"the market has passed {trigger:f} already: cancel the order and send another")
         changes["trigger_price"] = trigger
     if plimit is not None:

@@ -10,8 +10,9 @@ from backtrader.order import BuyOrder, SellOrder
 
 from btx.bt.books import Account, Ticket
 from btx.bt.orders import EXECTYPES, STATUSES, number_of
-from btx.model.order import Fill, GroupKind, Order, OrderRequest, OrderType, Side, Status
+from btx.model.order import Fill, GroupKind, Order, OrderRequest, OrderType, PositionSide, Side, Status
 from btx.model.time import NS_PER_DAY, NS_PER_S
+from btx.rules.wallet import Key
 from btx.runtime.mailbox import Recovered
 from btx.runtime.session import Session
 
@@ -63,10 +64,11 @@ def _ticket(
     recovered: Recovered,
     tie: Mapping[str, Any],
 ) -> Ticket | None:
-    book = account.books.get(request.instrument.symbol)
+    book = account.books.get(Key(request.instrument.symbol, request.position_side))
     if book is None:
+        side = f" ({request.position_side.value.lower()})" if request.position_side is not PositionSide.NET else ""
         account.store.put_notification(
-            f"order {owner_id} of an earlier run is in {request.instrument.symbol}, which has no data here: "
+            f"order {owner_id} of an earlier run is in {request.instrument.symbol}{side}, which has no data here: "
             "it is left as it is"
         )
         return None
@@ -181,7 +183,7 @@ class StateKeeper:
             return
         try:
             load(json.loads(text))
-        except Exception:  # noqa: BLE001 -- told; the strategy begins without it
+        except Exception:  # noqa: BLE001 -- the user's code may raise anything; told, and it begins without its state
             _log.exception("%s: the state of %s could not be loaded", self._session.name, name)
 
     def save(self, strategy: Any = None) -> None:
@@ -192,7 +194,7 @@ class StateKeeper:
             return
         try:
             text = json.dumps(save())
-        except Exception:  # noqa: BLE001 -- told; what was saved before stays
+        except Exception:  # noqa: BLE001 -- likewise; what was saved before stays
             _log.exception("%s: the state of %s could not be saved", self._session.name, name)
             return
         self._session.save_state(name, text)

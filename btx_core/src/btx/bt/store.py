@@ -12,20 +12,31 @@ import backtrader as bt
 
 from btx.bt.broker import LiveBroker
 from btx.bt.feed import DataSpec, LiveFeed
-from btx.bt.market import asked
+from btx.bt.market import asked, check_flags
 from btx.bt.run import Loop, loop_of, stock_broker_warning
 from btx.bt.timeframes import to_backtrader
 from btx.bt.verdict import Verdict, judge, request_of
-from btx.bt.words import Backfill, bar_length, check_fill, check_params, duration_ns, gap_policy, period_ns, symbol_of
+from btx.bt.words import (
+    Backfill,
+    bar_length,
+    check_fill,
+    check_params,
+    duration_ns,
+    gap_policy,
+    leg_of,
+    period_ns,
+    symbol_of,
+)
 from btx.config import Secret
 from btx.errors import BtxError, ConfigError
-from btx.model.account import Balance, BalanceUpdate
+from btx.model.account import AccountUpdate, Balance
 from btx.model.instrument import Instrument
 from btx.model.order import Order, OrderRequest
 from btx.model.time import NS_PER_HOUR, Interval
 from btx.model.venue import Channel, Connection, ConnectionState, Environment
 from btx.rules.bars import fits
-from btx.runtime.mailbox import BarItem, GroupWritten, Mailbox, MemberEnded, Note, OrderUpdate
+from btx.rules.symbols import perpetual_of
+from btx.runtime.mailbox import BarItem, BookingTold, GroupWritten, Mailbox, MemberEnded, Note, OrderUpdate
 from btx.runtime.prints import LONGEST_HISTORY_NS, Making
 from btx.runtime.session import Session
 
@@ -93,6 +104,7 @@ class LiveStore:
         trades: bool = False,
         from_trades: bool = False,
         fill: str | None = None,
+        position_side: str | None = None,
         name: str | None = None,
         **params: Any,
     ) -> LiveFeed:
@@ -121,20 +133,30 @@ class LiveStore:
             from_trades: make the live bars of trades though the venue has them.
             fill: ``"previous"`` gives an interval without a trade a flat bar at the last
                 price; otherwise bars made of trades leave it out, as backtrader does.
-            name: the data's name in the strategy, the symbol when not given.
+            position_side: ``"long"`` (unless said otherwise) or ``"short"`` of an account loaded with
+                ``position_mode="hedge"``: which of the instrument's two positions orders on this data are for.
+            name: the data's name in the strategy; the symbol when not given, with the ``position_side`` that was.
             params: what backtrader's own datas take: ``tz``, ``sessionstart``, ...
 
         Raises:
             ConfigError: the venue has no such bars, or the settings contradict each other.
         """
         check_params(params)
+        check_flags(historical=historical, from_trades=from_trades)
         bar_interval = bar_length(interval, timeframe, compression)
         source = self._source(bar_interval, from_trades=from_trades, fill=fill)
         history = Backfill.read(backfill, fromdate)
         begin_ns, finish_ns = period_ns(fromdate, todate)
+        symbol = symbol_of(dataname)
+        if self.is_margined:
+            symbol = perpetual_of(symbol)
+        leg = leg_of(position_side, self.session.margining.position_mode, is_margined=self.is_margined)
+        if self.is_margined:
+            self.session.require(symbol, leg)
         spec = DataSpec(
             store=self,
-            symbol=symbol_of(dataname),
+            symbol=symbol,
+            position_side=leg,
             interval=source.interval,
             whole=bar_interval,
             making=source.making,
@@ -153,7 +175,7 @@ class LiveStore:
         make: Any = LiveFeed  # its arguments are backtrader params, which no checker sees
         feed: LiveFeed = make(
             dataname=dataname,
-            name=name or dataname,
+            name=name or (dataname if position_side is None else f"{dataname} {leg.value.lower()}"),
             timeframe=frame,
             compression=factor,
             btx=spec,
@@ -351,11 +373,16 @@ class LiveStore:
         )
 
     @property
+    def is_margined(self) -> bool:
+        """Positions here are on margin, and not owned."""
+        return self.session.info.capabilities[self.session.market].margined
+
+    @property
     def has_news(self) -> bool:
         """Something waits to be told, or to be taken over by the broker."""
         return bool(self._notifications or self.session.events) or (self.broker is not None and self.broker.has_news)
 
-    def events(self) -> Iterator[OrderUpdate | GroupWritten | MemberEnded | BalanceUpdate]:
+    def events(self) -> Iterator[OrderUpdate | GroupWritten | MemberEnded | AccountUpdate | BookingTold]:
         """Take what the session learned; its remarks go to ``notify_store`` and to the log."""
         while (item := self.session.events.take()) is not None:
             if isinstance(item, Note):

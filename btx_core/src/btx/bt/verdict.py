@@ -6,12 +6,13 @@ from typing import Any
 import attrs
 import backtrader as bt
 
+from btx.bt.words import symbol_of
 from btx.errors import ConfigError
 from btx.model.instrument import Instrument
 from btx.model.order import OrderRequest, OrderType, Side
 from btx.rules.filters import MarketView, check, nearest_order, step_of, to_grid_price, to_grid_quantity
 
-__all__ = ("Verdict", "judge", "request_of")
+__all__ = ("Verdict", "judge", "request_of", "verdict_of")
 
 _ORDER_TYPES = {
     bt.Order.Market: OrderType.MARKET,
@@ -41,6 +42,22 @@ def judge(request: OrderRequest, view: MarketView) -> Verdict:
     if violation is None:
         return Verdict(nearest=request)
     return Verdict(rule=violation.rule, text=violation.text, nearest=nearest_order(request, view))
+
+
+def verdict_of(session: Any, request: OrderRequest | None, words: dict[str, Any]) -> Verdict:
+    """Return what the rules say of a request, or of an order in backtrader's words, as a session knows them.
+
+    Raises:
+        ConfigError: a word of the order is unknown or missing.
+    """
+    if request is None:
+        data = words.pop("data", None)
+        symbol = symbol_of(words.pop("dataname", None) or getattr(data, "_dataname", None))
+        if "side" not in words or "size" not in words:
+            raise ConfigError('would_accept(side="buy", dataname="BTC/USDT", size=1): an order has a side and a size')
+        wanted: dict[str, Any] = dict.fromkeys(("price", "plimit", "exectype", "display_size")) | words
+        request = request_of(session.instrument(symbol), **wanted)
+    return judge(request, session.market_view(request.instrument))
 
 
 def request_of(

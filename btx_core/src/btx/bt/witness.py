@@ -43,9 +43,7 @@ class Witness(bt.Analyzer):
                 {
                     "cash": repr(broker.getcash()),
                     "positions": {
-                        data.instrument.symbol: repr(self.strategy.getposition(data).size)
-                        for data in self.datas
-                        if len(data)
+                        _name_of(data): repr(self.strategy.getposition(data).size) for data in self.datas if len(data)
                     },
                     "statuses": self.statuses,
                     "bars": {data._name: len(data) for data in self.datas},
@@ -53,6 +51,12 @@ class Witness(bt.Analyzer):
             ),
             encoding="utf-8",
         )
+
+
+def _name_of(data: Any) -> str:
+    """Return the symbol; of a position on margin with its side."""
+    symbol: str = data.instrument.symbol
+    return f"{symbol} {data.p.btx.position_side.value}" if data.instrument.kind.is_margined else symbol
 
 
 def load_strategy(where: str) -> Any:
@@ -88,13 +92,21 @@ def load_strategy(where: str) -> Any:
 
 
 def witnessed_cerebro(
-    store: LiveStore, strategy: Any, symbols: Iterable[str], *, told: Path, result: Path, params: dict[str, Any]
+    store: LiveStore,
+    strategy: Any,
+    symbols: Iterable[str],
+    *,
+    told: Path,
+    result: Path,
+    params: dict[str, Any],
+    legs: Iterable[str | None] = (None,),
 ) -> Any:
-    """Return a cerebro with a user's strategy on 1m bars of ``symbols``, and the witness."""
+    """Return a cerebro with a user's strategy on 1m bars of ``symbols``, each for every leg, and the witness."""
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker(on_stop="keep"))
     for symbol in symbols:
-        cerebro.adddata(store.getdata(dataname=symbol, timeframe=bt.TimeFrame.Minutes))
+        for leg in legs:
+            cerebro.adddata(store.getdata(dataname=symbol, timeframe=bt.TimeFrame.Minutes, position_side=leg))
     cerebro.addstrategy(strategy, **params)
     cerebro.addanalyzer(Witness, told=str(told), result=str(result))
     return cerebro

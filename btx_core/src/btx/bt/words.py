@@ -10,7 +10,9 @@ import attrs
 from btx.bt.feed import LiveFeed
 from btx.bt.timeframes import interval_of
 from btx.errors import ConfigError
+from btx.model.derivatives import PositionMode
 from btx.model.market import OnGap
+from btx.model.order import PositionSide
 from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, parse_duration
 
 __all__ = (
@@ -20,6 +22,7 @@ __all__ = (
     "check_params",
     "duration_ns",
     "gap_policy",
+    "leg_of",
     "period_ns",
     "symbol_of",
 )
@@ -27,7 +30,18 @@ __all__ = (
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _GETDATA = (
     *("dataname", "timeframe", "compression", "interval", "backfill", "fromdate", "todate"),
-    *("historical", "max_signal_age", "on_gap", "from_trades", "fill", "quotes", "book", "trades", "name"),
+    *(
+        "historical",
+        "max_signal_age",
+        "on_gap",
+        "from_trades",
+        "fill",
+        "quotes",
+        "book",
+        "trades",
+        "position_side",
+        "name",
+    ),
 )
 
 
@@ -105,6 +119,23 @@ def symbol_of(dataname: Any) -> str:
     if not isinstance(dataname, str) or "/" not in dataname:
         raise ConfigError(f"dataname={dataname!r}: write the symbol with a slash, like 'BTC/USDT'")
     return dataname
+
+
+def leg_of(word: Any, mode: PositionMode | None, *, is_margined: bool) -> PositionSide:
+    """Return which position ``position_side=`` means; of an account in hedge mode the long one where it is left out.
+
+    Raises:
+        ConfigError: it is no leg, or the account was loaded without legs.
+    """
+    if word is None:
+        return PositionSide.LONG if mode is PositionMode.HEDGE else PositionSide.NET
+    if word not in {"long", "short"}:
+        raise ConfigError(f"position_side={word!r}: write 'long' or 'short'")
+    if not is_margined or mode is PositionMode.ONE_WAY:
+        raise ConfigError(
+            f"position_side={word!r} is of hedge mode: write btx.load(..., position_mode='hedge'), or leave it out"
+        )
+    return PositionSide(word.upper())
 
 
 def gap_policy(word: Any) -> OnGap:

@@ -4,15 +4,33 @@ from decimal import Decimal
 
 import attrs
 
-__all__ = ("FeeSchedule",)
+__all__ = ("FeeLevel", "FeeSchedule")
+
+
+@attrs.frozen(kw_only=True)
+class FeeLevel:
+    """One step of a venue's ladder: who traded, and holds, at least so much pays these rates."""
+
+    tier: str  # the venue's name: "VIP 1"
+    maker: Decimal
+    taker: Decimal
+    volume: Decimal = Decimal(0)  # of the last 30 days, in ``FeeSchedule.volume_currency``
+    holding: Decimal = Decimal(0)  # units of ``FeeSchedule.discount_asset`` held, both at once
 
 
 @attrs.frozen(kw_only=True)
 class FeeSchedule:
-    """Rates in force for one instrument and account; fractions of the notional, negative is a rebate."""
+    """Rates in force for one instrument and account; fractions of the notional, negative is a rebate.
+
+    ``levels`` is the venue's whole ladder, lowest first, where it is known: with it a run that has no account
+    at the venue moves from tier to tier.  ``volume_currency`` is what its volumes are counted in.
+    """
 
     maker: Decimal
     taker: Decimal
     tier: str = "regular"
     discount_asset: str | None = None  # fees may be paid in this coin, BNB at Binance
+    discount: Decimal = Decimal(0)  # taken off a fee that is paid in it: 0.25 is a quarter
+    levels: tuple[FeeLevel, ...] = ()
+    volume_currency: str = "USD"
     source: str  # the document the rates come from, with its date

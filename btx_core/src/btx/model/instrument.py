@@ -17,6 +17,14 @@ class InstrumentKind(enum.Enum):
     STOCK = "stock"
     FUTURE = "future"
 
+    @property
+    def is_margined(self) -> bool:
+        """Whether it is held on margin, as a position, and not owned."""
+        return self in _MARGINED
+
+
+_MARGINED = frozenset({InstrumentKind.LINEAR, InstrumentKind.INVERSE, InstrumentKind.FUTURE})
+
 
 _positive = attrs.validators.gt(Decimal(0))
 _not_negative = attrs.validators.ge(Decimal(0))
@@ -40,9 +48,9 @@ class PriceBand:
 class Instrument:
     """One thing that can be bought and sold, with the venue's grids and limits.
 
-    Prices are in quote units per base unit, quantities in base units (or
-    contracts of ``multiplier`` base units).  A limit the venue does not set is
-    None; it is never a made-up large number.
+    Prices are in quote units per base unit, quantities in base units or
+    contracts of ``multiplier``: base units, of an INVERSE one quote units.  A limit
+    the venue does not set is None; it is never a made-up large number.
     """
 
     venue: str
@@ -72,3 +80,10 @@ class Instrument:
     max_iceberg_parts: int | None = None  # quantity over display quantity, rounded up
     max_position: Decimal | None = None  # base units, held and being bought
     is_trading: bool = True
+    delivery_ns: int | None = None  # market time at which it is settled and gone; None: perpetual, or owned
+    liquidation_fee: Decimal | None = None  # of the notional, to the venue's insurance fund
+
+    @property
+    def unit(self) -> str:
+        """What quantities count, as a person says it."""
+        return "contracts" if self.multiplier != 1 or self.kind is InstrumentKind.INVERSE else self.base

@@ -5,10 +5,14 @@ from decimal import Decimal
 
 import attrs
 
+from btx.model.account import Booking, BookingKind, PositionReport
 from btx.model.order import Group, Leg, OrderEvent
 from btx.model.venue import Environment
 
 __all__ = (
+    "AccountState",
+    "Booked",
+    "BookingDelivered",
     "Delivered",
     "Event",
     "GroupState",
@@ -91,6 +95,38 @@ class Snapshot:
 
     balances: Mapping[str, Decimal]  # totals by asset
     time_ns: int  # market time
+    positions: tuple[PositionReport, ...] = ()  # of a margin account, those that are open
+
+
+@attrs.frozen(kw_only=True)
+class Booked:
+    """Money moved otherwise than by a fill: funding, a liquidation's fee, a transfer. Counted once, by kind and id."""
+
+    booking: Booking
+
+
+@attrs.frozen(kw_only=True)
+class BookingDelivered:
+    """The strategy was told of a booking; what has none of these is told again after a restart, as recovered."""
+
+    kind: BookingKind
+    booking_id: str
+
+
+@attrs.frozen(kw_only=True)
+class AccountState:
+    """The account as it stood at a moment, for whoever reads the story; nothing is decided by it.
+
+    ``wallet`` is totals by asset. ``equity`` is by asset too, with what open
+    positions would bring; of a spot account it is in the one currency that cash
+    is counted in, and empty while a price is not known.
+    """
+
+    reason: str  # START, HOUR, FUNDING, END
+    wallet: Mapping[str, Decimal]
+    equity: Mapping[str, Decimal]
+    positions: tuple[PositionReport, ...] = ()
+    time_ns: int  # market time
 
 
 @attrs.frozen(kw_only=True)
@@ -163,6 +199,9 @@ Record = (
     | GroupState
     | Delivered
     | Snapshot
+    | Booked
+    | BookingDelivered
+    | AccountState
     | Halted
     | Resumed
     | StrategyState

@@ -3,13 +3,16 @@
 import enum
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from btx.model.instrument import Instrument
 
 __all__ = (
+    "VENUE_MADE",
+    "AmendRequested",
+    "AmendResult",
     "CancelOutcome",
     "CancelRequested",
     "CancelResult",
@@ -28,6 +31,7 @@ __all__ = (
     "OrderReport",
     "OrderRequest",
     "OrderType",
+    "Origin",
     "OutcomeUnknown",
     "Pending",
     "PlaceRefused",
@@ -35,7 +39,9 @@ __all__ = (
     "Receipt",
     "Side",
     "Status",
+    "Terms",
     "TimeInForce",
+    "TriggerBy",
     "Veto",
 )
 
@@ -63,6 +69,19 @@ class Offset(enum.Enum):
     CLOSE_YESTERDAY = "CLOSE_YESTERDAY"
 
 
+VENUE_MADE: Final = "venue-"
+"""How client order ids begin that btx gives orders of the exchange's own; its order id follows the last dash."""
+
+
+class Origin(enum.Enum):
+    """Who made an order: a client, or the venue itself."""
+
+    CLIENT = "CLIENT"
+    LIQUIDATION = "LIQUIDATION"
+    DELEVERAGING = "DELEVERAGING"  # ADL: it is closed against somebody's liquidation
+    DELIVERY = "DELIVERY"  # the contract is over
+
+
 class OrderType(enum.Enum):
     MARKET = "MARKET"
     LIMIT = "LIMIT"
@@ -79,6 +98,13 @@ class TimeInForce(enum.Enum):
     FOK = "FOK"
     GTD = "GTD"
     DAY = "DAY"
+
+
+class TriggerBy(enum.Enum):
+    """Which price a conditional order waits for."""
+
+    LAST = "LAST"  # of the last trade
+    MARK = "MARK"
 
 
 class Liquidity(enum.Enum):
@@ -134,6 +160,7 @@ class OrderRequest:
     quantity: Decimal = attrs.field(validator=_positive)  # base units or contracts
     price: Decimal | None = attrs.field(default=None, validator=_optional_positive)
     trigger_price: Decimal | None = attrs.field(default=None, validator=_optional_positive)
+    trigger_by: TriggerBy = TriggerBy.LAST
     time_in_force: TimeInForce = TimeInForce.GTC
     post_only: bool = False
     reduce_only: bool = False
@@ -161,6 +188,7 @@ class Leg:
     member_id: str | None = None
     group_id: str | None = None  # of the bracket or OCO group it belongs to
     list_id: str | None = None  # of the venue's own order list it is sent in
+    pair_id: str | None = None  # of two of which one is to cancel the other, where the venue does not tie them
 
     @property
     def owner_id(self) -> str:
@@ -264,6 +292,9 @@ class Fill:
     liquidity: Liquidity | None = None
     time_ns: int
     sequence: int | None = None
+    position_side: PositionSide = PositionSide.NET
+    realised: Decimal | None = None  # profit of what it closed as the venue counts it, in the settle asset
+    origin: Origin = Origin.CLIENT
 
 
 @attrs.frozen(kw_only=True)
@@ -289,6 +320,9 @@ class OrderReport:
     quantity: Decimal | None = None
     price: Decimal | None = None
     trigger_price: Decimal | None = None
+    position_side: PositionSide | None = None
+    reduce_only: bool | None = None
+    origin: Origin = Origin.CLIENT
 
 
 @attrs.frozen(kw_only=True)
@@ -320,7 +354,7 @@ class CancelRequested:
 
 
 class CancelOutcome(enum.Enum):
-    """How a cancel was answered; the state itself comes from the stream."""
+    """How a cancel or an amendment was answered; the state itself comes from the stream."""
 
     TAKEN = "TAKEN"
     REFUSED = "REFUSED"
@@ -336,7 +370,37 @@ class CancelResult:
     time_ns: int
 
 
-OrderEvent = Fill | OrderReport | PlaceRefused | OutcomeUnknown | CancelRequested | CancelResult
+@attrs.frozen(kw_only=True)
+class AmendRequested:
+    """Our amendment of an order that keeps its ids was handed over: what its price and whole quantity should be."""
+
+    client_order_id: str
+    price: Decimal = attrs.field(validator=_positive)
+    quantity: Decimal = attrs.field(validator=_positive)
+    time_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class AmendResult:
+    """The venue answered our amendment, or said what the order is now; a refused one leaves it as it was."""
+
+    client_order_id: str
+    outcome: CancelOutcome
+    reason: str = ""
+    time_ns: int
+
+
+OrderEvent = (
+    Fill | OrderReport | PlaceRefused | OutcomeUnknown | CancelRequested | CancelResult | AmendRequested | AmendResult
+)
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """What an amendment may change: the limit price, and the whole quantity, what has filled included."""
+
+    price: Decimal | None
+    quantity: Decimal
 
 
 @attrs.frozen(kw_only=True, order=False)
@@ -350,6 +414,7 @@ class Evidence:
     reason: str = ""
     inferred: bool = False
     insufficient_funds: bool = False
+    quantity: Decimal | None = None  # what the venue says was asked for; it may cut an order that only reduces
 
 
 @attrs.frozen(kw_only=True)
@@ -357,7 +422,8 @@ class Order:
     """A leg and everything known about it. Made by ``rules.orders.apply`` and nothing else.
 
     The fields are what was said; what follows from it is a property, so that
-    no order of arrival can make two parts of an order disagree.
+    no order of arrival can make two parts of an order disagree.  ``leg`` has the
+    price and quantity that are known to be in force.
     """
 
     leg: Leg
@@ -367,6 +433,8 @@ class Order:
     requested: Pending | None = None  # the cancel or amendment on its way
     unanswered: bool = False  # it got no answer
     placement_unknown: bool = False  # the placement got no answer, and nothing else was heard
+    wanted: Terms | None = None  # what an amendment asks for that is not settled
+    past: tuple[Terms, ...] = ()  # what the order was before each amendment that was taken
 
     @property
     def client_order_id(self) -> str:
@@ -374,8 +442,19 @@ class Order:
 
     @property
     def quantity(self) -> Decimal:
-        """Base units or contracts asked for."""
-        return self.leg.quantity
+        """Base units or contracts asked for, less what the venue has cut off.
+
+        An order that only reduces becomes smaller with its position.  While an
+        amendment is not settled it is the larger of both, so that no fill ends it early.
+        """
+        stated = self.evidence.quantity if self.evidence is not None else None
+        quantity = min(self.leg.quantity, stated) if stated else self.leg.quantity
+        return max(quantity, self.wanted.quantity) if self.wanted is not None else quantity
+
+    @property
+    def terms(self) -> Terms:
+        """The price and quantity that are known to be in force."""
+        return Terms(price=self.leg.request.price, quantity=self.leg.quantity)
 
     @property
     def filled(self) -> Decimal:

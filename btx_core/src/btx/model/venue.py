@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.instrument import Instrument
 from btx.model.order import ListKind, OrderType, TimeInForce
 from btx.model.time import Interval
@@ -48,6 +49,7 @@ class Channel(enum.Enum):
     TRADE = "trade"
     QUOTE = "quote"
     BOOK = "book"
+    MARK = "mark"  # mark price and funding of a derivative
     ACCOUNT = "account"  # orders, fills and balances of the key's own account
 
 
@@ -127,14 +129,21 @@ class Capabilities:
     channels: frozenset[Channel]
     post_only: bool = False
     iceberg: bool = False  # display_quantity
+    good_till_min_s: float = 0.0  # the shortest life of an order that is good till a time; shorter ones: emulated
     trailing_bps: tuple[int, int] | None = None  # smallest and largest trail a TRAILING_STOP may have; None: emulated
     replace: bool = False  # Broker.replace: cancel and place in one request
+    amend: bool = False  # Broker.amend: a LIMIT order gets another price and quantity and keeps its ids
     cancel_all: bool = False  # Broker.cancel_all: every open order of an instrument in one request
     order_lists: frozenset[ListKind] = frozenset()  # Broker.place_list
     streams_per_connection: int = 200  # how many subscriptions the runtime puts on one connection
     connection_life_s: float | None = None  # after which the venue ends a connection whatever happens; None: never
     trade_ids_dense: bool = False  # each public trade's id is the one before it plus 1, so that a hole shows
     archive: bool = False  # Feed.archive: whole months of bars from the venue's public files
+    margined: bool = False  # positions on margin: the store is a MarginStore, the feed a MarginFeed
+    reduce_only: bool = False
+    position_modes: frozenset[PositionMode] = frozenset()  # what an account may be switched to
+    margin_modes: frozenset[MarginMode] = frozenset()
+    currency: str = "USDT"  # what cash is counted in unless the user says; where coins are the margin, one
 
 
 @attrs.frozen(kw_only=True)
@@ -148,19 +157,20 @@ class VenueInfo:
     environments: frozenset[Environment]
     capabilities: Mapping[str, Capabilities]  # by market
     client_id: ClientIdSpec
-    limits: tuple[RateLimit, ...] = ()
-    # operation -> limit name -> units; an operation is a port's method, and of place_list each kind: place_oco, ...
-    costs: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
+    limits: Mapping[str, tuple[RateLimit, ...]] = attrs.field(factory=dict)  # by market; none of its own: no limits
+    # market -> operation -> limit name -> units; an operation is a port's method, of place_list each kind: place_oco
+    costs: Mapping[str, Mapping[str, Mapping[str, int]]] = attrs.field(factory=dict)
     settings: type[Any] | None = None  # attrs class whose fields are what ``options`` may name
 
 
 @attrs.frozen(kw_only=True)
 class SimAccount:
-    """One account a simulator opens: key, secret, and what it owns at the start."""
+    """One account a simulator opens: key, secret, what it owns at the start, and whether the key may withdraw it."""
 
     api_key: str
     api_secret: str = attrs.field(repr=False)
     balances: Mapping[str, Decimal]
+    may_withdraw: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -183,8 +193,10 @@ class Scenario:
     """
 
     seed: int = 1
+    market: str = ""  # of VenueInfo.markets; "": the adapter's first. One world plays one market
     data: Mapping[str, Path] = attrs.field(factory=dict)
-    symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
+    funding: Mapping[str, Path] = attrs.field(factory=dict)  # files of funding rates by symbol; else made up
+    symbols: tuple[str, ...] = ()  # of the synthetic market; empty: two of the market's
     speed: float | None = None
     until_ns: int | None = None  # market nanoseconds after the origin; None: to the end of the data
     warmup_ns: int = 0  # so much of the data lies before the origin, as history
@@ -193,6 +205,7 @@ class Scenario:
     accounts: tuple[SimAccount, ...] = ()  # empty: one account made from the seed
     port: int = 0  # where the venue's protocol is served; 0: any free port
     faults: str = ""  # what goes wrong, the JSON text of btx.sim.faults; "": nothing
+    as_of: str = ""  # the day whose protocol the venue speaks, "2026-04-01"; "": the present one
     attach: str | None = None  # the control address of a simulator that runs already
 
 

@@ -32,10 +32,12 @@ from btx.rules.groups import (
     PlacePair,
     Refusals,
     Replace,
+    as_exit,
     at_venue,
     covers,
     endings,
     is_answered,
+    is_bounded,
     is_expired,
     is_reached,
     least_quantity,
@@ -44,6 +46,7 @@ from btx.rules.groups import (
     pair_of,
     refusals,
     same_terms,
+    side_by_side,
     triggered,
     unwind,
 )
@@ -112,12 +115,15 @@ class _Bracket:
 def _read(group: Group, legs: Sequence[Order], facts: GroupFacts, now_ns: int) -> _Bracket:
     entry = group.entry
     assert entry is not None  # a bracket has one
+    group = attrs.evolve(group, members=tuple(as_exit(each, entry.request, facts) for each in group.members))
     exit_ids = {member.member_id for member in group.members}
     entries = tuple(order for order in legs if order.leg.owner_id == entry.member_id)
     exits = tuple(order for order in legs if order.leg.owner_id in exit_ids)
     unwinds = tuple(order for order in legs if order.leg.owner_id not in {*exit_ids, entry.member_id})
     side, untold = entry.request.side, sum((order.missing for order in entries), _ZERO)
     held = net(legs, side=side) - untold  # fees may be taken from what no fill has told yet
+    if facts.position is not None and held > 0:
+        held = min(held, max(side.sign * facts.position, _ZERO))  # the exchange, or a hand, may have closed some of it
     bracket = _Bracket(
         group=group,
         entry=entry,
@@ -129,10 +135,15 @@ def _read(group: Group, legs: Sequence[Order], facts: GroupFacts, now_ns: int) -
         off=endings(group.members, group.withdrawn, now_ns),
         entry_end=None,
         covers=covers(exits),
-        refused=refusals(exits),
+        refused=refusals([order for order in exits if _is_decisive(order)]),
         held=split_dust(held, step_size=entry.request.instrument.step_size)[0],
     )
     return attrs.evolve(bracket, entry_end=_entry_ending(bracket))
+
+
+def _is_decisive(order: Order) -> bool:
+    """Say whether a refusal of an exit changes the plan: of two side by side that of the stop does."""
+    return order.leg.pair_id is None or order.leg.request.order_type in STOPS
 
 
 # --- the entry ---------------------------------------------------------------------------------------
@@ -232,10 +243,29 @@ def _exits(bracket: _Bracket) -> Decision:
     if bracket.off or bracket.held <= 0:
         return _cancel(*bracket.covers) if bracket.covers else _undo(bracket)
     excess = bracket.covered - bracket.held
-    if excess > 0:
-        return _cancel(next((each for each in bracket.covers if each.quantity >= excess), bracket.covers[-1]))
+    if excess > 0 and not _is_harmless(bracket):
+        return _shrink(bracket, excess)
     plan = _plan(bracket)
     return _protect(bracket, plan) if plan else Decision()
+
+
+def _is_harmless(bracket: _Bracket) -> bool:
+    """Say whether exits that are too large close nothing else: there is nothing else, and they only close."""
+    position, orders = bracket.facts.position, [order for cover in bracket.covers for order in cover.orders]
+    alone = position is not None and abs(position) <= bracket.held
+    return alone and len(bracket.covers) == 1 and all(is_bounded(order.leg.request) for order in orders)
+
+
+def _shrink(bracket: _Bracket, excess: Decimal) -> Decision:
+    """Return the next step towards exits that are not too large: of a pair, the one whose sibling has filled."""
+    halved = next((each for each in bracket.covers if each.filled and not each.is_tied), None)
+    cover = halved or next((each for each in bracket.covers if each.quantity >= excess), bracket.covers[-1])
+    rest = cover.quantity - (min(excess, cover.filled) if halved is not None else excess)
+    large = [order for order in cover.orders if order.remaining - order.missing > rest]
+    member = _sent(bracket, large[0].leg.owner_id)
+    if cover.is_tied or len(large) == len(cover.orders) or rest <= 0 or member is None:
+        return _cancel(cover)
+    return Decision(commands=(Replace(client_order_id=large[0].client_order_id, member=member, quantity=rest),))
 
 
 def _undo(bracket: _Bracket) -> Decision:
@@ -280,7 +310,7 @@ def _plan(bracket: _Bracket) -> tuple[Member, ...]:
         return ()
     if _is_through(bracket, resting):
         return (triggered(resting),)
-    pair = pair_of(bracket.group.members, bracket.facts)
+    pair = pair_of(bracket.group.members, bracket.facts) or side_by_side(bracket.group.members, bracket.facts)
     return pair if pair is not None and not bracket.refused.was_list else (resting,)
 
 
@@ -319,7 +349,7 @@ def _place(bracket: _Bracket, plan: tuple[Member, ...], free: Decimal) -> Decisi
     requests = [each.request for each in plan]
     most = requests[0].instrument.max_conditional_orders
     if most is not None and any(each.order_type in CONDITIONAL for each in requests):
-        own = sum(any(order.leg.request.order_type in CONDITIONAL for order in each.orders) for each in bracket.covers)
+        own = sum(_conditional(each) for each in bracket.covers)
         if bracket.facts.open_conditional + own >= most:
             return _without_room(bracket, plan, free)
     if _must_rest(bracket, plan):
@@ -329,6 +359,12 @@ def _place(bracket: _Bracket, plan: tuple[Member, ...], free: Decimal) -> Decisi
     if len(plan) == 2:
         command = PlacePair(quantity=quantity, stop=plan[0], limit=plan[1])
     return Decision(commands=(command,))
+
+
+def _conditional(cover: Cover) -> int:
+    """Return for how many a cover counts where the venue limits what waits for a trigger."""
+    waiting = sum(order.leg.request.order_type in CONDITIONAL for order in cover.orders)
+    return min(waiting, 1) if cover.is_tied else waiting
 
 
 def _merge(bracket: _Bracket, plan: tuple[Member, ...], free: Decimal) -> Decision:
@@ -378,16 +414,22 @@ def _largest(bracket: _Bracket, plan: tuple[Member, ...], quantity: Decimal) -> 
 
 def _renew(bracket: _Bracket, cover: Cover, plan: tuple[Member, ...]) -> Decision:
     """Return how an amended cover is exchanged; one at a time, so that little is naked meanwhile."""
-    if len(cover.orders) > 1 or len(plan) > 1:
+    if cover.is_tied or (len(plan) > 1 and not _rest_apart(cover, plan)):
         return _cancel(cover)
     if _must_rest(bracket, plan):
         return Decision(again_ns=bracket.refused.retry_ns)
-    order = cover.orders[0]
-    return Decision(commands=(Replace(client_order_id=order.client_order_id, member=plan[0], quantity=cover.quantity),))
+    order = next(each for each in cover.orders if not same_terms(each, _sent(bracket, each.leg.owner_id)))
+    member = next(each for each in plan if each.member_id == order.leg.owner_id)
+    return Decision(commands=(Replace(client_order_id=order.client_order_id, member=member, quantity=cover.quantity),))
+
+
+def _rest_apart(cover: Cover, plan: tuple[Member, ...]) -> bool:
+    """Say whether the orders of a cover are those of the plan, side by side: one can be exchanged alone."""
+    return {order.leg.owner_id for order in cover.orders} == {each.member_id for each in plan}
 
 
 def _cancel(*doomed: Cover) -> Decision:
-    return Decision(commands=tuple(Cancel(client_order_id=each.orders[0].client_order_id) for each in doomed))
+    return Decision(commands=tuple(cancel for each in doomed for cancel in each.cancels))
 
 
 # --- what is naked, and how the exits end ----------------------------------------------------------------

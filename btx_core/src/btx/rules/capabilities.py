@@ -3,10 +3,12 @@
 import enum
 from typing import NamedTuple
 
-from btx.model.order import ListKind, OrderType, TimeInForce
+from btx.model.derivatives import MarginMode, PositionMode
+from btx.model.order import ListKind, OrderRequest, OrderType, TimeInForce
+from btx.model.time import NS_PER_S
 from btx.model.venue import Capabilities
 
-__all__ = ("CapabilityRow", "Support", "capability_rows", "support_of", "trails_natively")
+__all__ = ("CapabilityRow", "Support", "capability_rows", "expires_natively", "support_of", "trails_natively")
 
 _TYPE_NAMES = {
     OrderType.MARKET: "market order",
@@ -24,7 +26,14 @@ _TIME_NAMES = {
     TimeInForce.GTD: "valid until a time (GTD)",
     TimeInForce.DAY: "valid for the day (DAY)",
 }
+_MODE_NAMES = {
+    PositionMode.ONE_WAY: "one position of an instrument (one-way mode)",
+    PositionMode.HEDGE: "a long and a short one at once (hedge mode)",
+    MarginMode.CROSS: "one margin for all positions (cross)",
+    MarginMode.ISOLATED: "a margin of each position's own (isolated)",
+}
 _STOPS = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
+_WITH_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
 
 
 class Support(enum.Enum):
@@ -60,6 +69,14 @@ def trails_natively(trail_bps: int | None, capabilities: Capabilities) -> bool:
     return trail_bps is not None and low <= trail_bps <= high
 
 
+def expires_natively(request: OrderRequest, capabilities: Capabilities) -> bool:
+    """Say whether the venue itself ends an order at its time: one with a limit, whose life is long enough."""
+    if request.expires_ns is None or TimeInForce.GTD not in capabilities.times_in_force:
+        return False
+    life_s = (request.expires_ns - request.signal_ns) / NS_PER_S
+    return request.order_type in _WITH_LIMIT and life_s > capabilities.good_till_min_s
+
+
 def capability_rows(capabilities: Capabilities) -> tuple[CapabilityRow, ...]:
     """Return everything a strategy may ask for, line by line, made of what the adapter says about its venue."""
     return (
@@ -70,9 +87,26 @@ def capability_rows(capabilities: Capabilities) -> tuple[CapabilityRow, ...]:
         _row("OCO", native=ListKind.OCO in capabilities.order_lists, emulated=True),
         CapabilityRow("bracket", Support.EMULATED, _exits(capabilities)),
         _row("bracket as one list (native_bracket)", native=ListKind.OTOCO in capabilities.order_lists),
-        _row("amend", native=capabilities.replace, emulated=True, remark="cancel, then place the rest"),
+        _amend_row(capabilities),
         _row("cancel", native=True),
         _row("cancel all", native=capabilities.cancel_all, emulated=True, remark="order by order"),
+        *(_margin_rows(capabilities) if capabilities.margined else ()),
+    )
+
+
+def _amend_row(capabilities: Capabilities) -> CapabilityRow:
+    if capabilities.amend:
+        return CapabilityRow(
+            "amend", Support.NATIVE, "in place: price and size of a limit order; others: cancel, place"
+        )
+    return _row("amend", native=capabilities.replace, emulated=True, remark="cancel, then place the rest")
+
+
+def _margin_rows(capabilities: Capabilities) -> tuple[CapabilityRow, ...]:
+    return (
+        _row("reduce-only order", native=capabilities.reduce_only),
+        *(_row(_MODE_NAMES[mode], native=mode in capabilities.position_modes) for mode in PositionMode),
+        *(_row(_MODE_NAMES[mode], native=mode in capabilities.margin_modes) for mode in MarginMode),
     )
 
 
@@ -93,10 +127,16 @@ def _type_row(order_type: OrderType, capabilities: Capabilities) -> CapabilityRo
 def _time_row(time_in_force: TimeInForce, capabilities: Capabilities) -> CapabilityRow:
     native = time_in_force in capabilities.times_in_force or time_in_force is TimeInForce.GTC
     ends_later = time_in_force in {TimeInForce.GTD, TimeInForce.DAY}
+    if native and time_in_force is TimeInForce.GTD:
+        shortest = f" of more than {capabilities.good_till_min_s:g} s" if capabilities.good_till_min_s else ""
+        remark = f"orders with a limit{shortest}; others are cancelled when it is time"
+        return CapabilityRow(_TIME_NAMES[time_in_force], Support.NATIVE, remark)
     return _row(_TIME_NAMES[time_in_force], native=native, emulated=ends_later, remark="cancelled when it is time")
 
 
 def _exits(capabilities: Capabilities) -> str:
     if ListKind.OCO in capabilities.order_lists:
         return "its exits rest at the venue as OCO lists, for what the entry has filled"
+    if capabilities.margined and capabilities.reduce_only:
+        return "its exits rest at the venue side by side and only close, for what the entry has filled"
     return "its exits are kept by the core, for what the entry has filled"

@@ -22,7 +22,8 @@ from typing import Any
 import attrs
 
 from btx.model.instrument import Instrument
-from btx.model.order import OrderRequest, OrderType, Side
+from btx.model.order import OrderRequest, OrderType, PositionSide, Side
+from btx.rules.contracts import quote_value
 
 __all__ = (
     "MarketView",
@@ -40,11 +41,13 @@ __all__ = (
 Number = float | Decimal | str
 
 # They execute without a price of their own, so the rules for market orders are theirs.
+_CLOSING = frozenset({(PositionSide.LONG, Side.SELL), (PositionSide.SHORT, Side.BUY)})
 _MARKET_TYPES = frozenset(
     {OrderType.MARKET, OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET, OrderType.TRAILING_STOP}
 )
 _CONDITIONAL_TYPES = frozenset(OrderType) - {OrderType.MARKET, OrderType.LIMIT}  # they wait for a trigger
 _CORRECTIONS = 8  # more than there are fields, and rules for each: after these two rules contradict each other
+_ONE = Decimal(1)
 _SNAP = Decimal("1e-6")  # of a step: what float arithmetic loses is far below, what a user means far above
 # The caller's decimal context is nobody's business here; 60 digits hold any quantity over any step.
 _EXACT = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN)
@@ -168,11 +171,11 @@ def check_quantity(
     label = field.replace("_", " ")
     if quantity < low:
         low = _limit(low, step, decimal.ROUND_CEILING)
-        text = f"{_plain(quantity)} is below the minimum {label} of {_plain(low)} {instrument.base}"
+        text = f"{_plain(quantity)} is below the minimum {label} of {_plain(low)} {instrument.unit}"
         return _violation(instrument, "min_quantity", f"{text}: order at least that", low, field=field)
     if high is not None and quantity > high:
         high = _limit(high, step, decimal.ROUND_FLOOR)
-        text = f"{_plain(quantity)} is above the maximum {label} of {_plain(high)} {instrument.base}"
+        text = f"{_plain(quantity)} is above the maximum {label} of {_plain(high)} {instrument.unit}"
         return _violation(instrument, "max_quantity", f"{text}: split the order", high, field=field)
     nearest = _on_grid(quantity, step, decimal.ROUND_FLOOR)
     if quantity != nearest:
@@ -210,11 +213,18 @@ def _check_price(instrument: Instrument, field: str, price: Decimal | None) -> V
 
 
 def _check_band(request: OrderRequest, view: MarketView) -> Violation | None:
-    """A price may lie only so far from the market: a trigger may lie anywhere, and a market order has no price."""
+    """A price may lie only so far from the market: a trigger may lie anywhere, and a market order has no price.
+
+    A conditional order of a derivative is no order yet: its limit may lie only so far from its own trigger
+    (Binance: errors -4183 and -4184, 2026-05-28).
+    """
     instrument, band, price = request.instrument, request.instrument.price_band, request.price
     if band is None or price is None:
         return None
     average = view.average_price if band.minutes else view.reference_price
+    what = f"the average of {band.minutes} min" if band.minutes else "the last price"
+    if instrument.kind.is_margined and request.trigger_price is not None:
+        average, what = request.trigger_price, "its trigger price"
     if average is None:
         return None
     is_buy = request.side is Side.BUY
@@ -226,7 +236,6 @@ def _check_band(request: OrderRequest, view: MarketView) -> Violation | None:
         nearest, word = _limit(low, instrument.tick_size, decimal.ROUND_CEILING), "above"
     else:
         nearest, word = _limit(high, instrument.tick_size, decimal.ROUND_FLOOR), "below"
-    what = f"the average of {band.minutes} min" if band.minutes else "the last price"
     text = (
         f"price {_plain(price)} is too far from {what}, {_plain(average)}, for a {request.side.value}: "
         f"order at {_plain(nearest)} or {word}"
@@ -239,12 +248,13 @@ def _check_notional(request: OrderRequest, view: MarketView) -> Violation | None
     price = request.price or view.average_price or view.reference_price
     if price is None:
         return None
-    unit = price * instrument.multiplier
+    unit = quote_value(instrument, _ONE, price)
     notional = request.quantity * unit
     step = step_of(instrument, order_type=request.order_type)
     worth = f"{_plain(request.quantity)} at {_plain(price)} is worth {_plain(notional)} {instrument.quote}"
     low, high = instrument.min_notional, instrument.max_notional
-    if low is not None and notional < low and (instrument.min_notional_for_market or not is_market):
+    counts = (instrument.min_notional_for_market or not is_market) and not _only_reduces(request)
+    if low is not None and notional < low and counts:
         nearest = _limit(_EXACT.divide(low, unit), step, decimal.ROUND_CEILING)
         text = f"{worth}, below the minimum of {_plain(low)}: order at least {_plain(nearest)}"
         return _violation(instrument, "min_notional", text, nearest, field="quantity")
@@ -254,6 +264,11 @@ def _check_notional(request: OrderRequest, view: MarketView) -> Violation | None
         text = f"{worth}, above the maximum of {_plain(high)}: order at most {_plain(nearest)}"
         return _violation(instrument, "max_notional", text, nearest, field="quantity")
     return None
+
+
+def _only_reduces(request: OrderRequest) -> bool:
+    """Say whether an order on margin can only make a position smaller: it may be worth as little as that is."""
+    return request.reduce_only or (request.position_side, request.side) in _CLOSING
 
 
 def _check_display(request: OrderRequest) -> Iterator[Violation | None]:

@@ -7,10 +7,22 @@ from decimal import Decimal
 import attrs
 
 from btx.model.instrument import Instrument, InstrumentKind
-from btx.model.order import Fill, ListKind, Member, Order, OrderRequest, OrderType, Side, Status, TimeInForce
+from btx.model.order import (
+    Fill,
+    ListKind,
+    Member,
+    Order,
+    OrderRequest,
+    OrderType,
+    PositionSide,
+    Side,
+    Status,
+    TimeInForce,
+)
 from btx.model.venue import Capabilities
 from btx.rules import trailing
 from btx.rules.backoff import Backoff, delay_s
+from btx.rules.contracts import quote_value
 from btx.rules.filters import step_of
 from btx.rules.positions import base_change, split_dust
 
@@ -29,10 +41,12 @@ __all__ = (
     "Refusals",
     "Replace",
     "Unwind",
+    "as_exit",
     "at_venue",
     "covers",
     "endings",
     "is_answered",
+    "is_bounded",
     "is_expired",
     "is_reached",
     "least_quantity",
@@ -41,6 +55,7 @@ __all__ = (
     "pair_of",
     "refusals",
     "same_terms",
+    "side_by_side",
     "triggered",
     "unwind",
 )
@@ -67,6 +82,7 @@ _TERMS = (
 _RETRY = Backoff(base_s=0.5, cap_s=60.0)
 _NS_PER_S = 1_000_000_000
 _ZERO = Decimal(0)
+_ONE = Decimal(1)
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +93,7 @@ class GroupFacts:
     last_price: Decimal | None = None  # None: not known, and nothing is concluded from it
     open_conditional: int = 0  # orders of others that wait for a trigger in the same instrument
     is_crowded: bool = False  # another group of the instrument has no room for a stop
+    position: Decimal | None = None  # signed; of a margin account: what is really there to be closed
 
 
 # --- what to do next ----------------------------------------------------------------------------------
@@ -93,7 +110,7 @@ class PlaceEntry:
 
 @attrs.frozen(kw_only=True)
 class PlacePair:
-    """Place a stop and a limit as one OCO list of the venue."""
+    """Place a stop and a limit as one OCO list of the venue; side by side where positions only can be closed once."""
 
     quantity: Decimal
     stop: Member
@@ -156,11 +173,12 @@ class Decision:
 def at_venue(member: Member, facts: GroupFacts) -> Member | None:
     """Return a member as the venue is to get it; None when nothing can be sent yet.
 
-    Times the venue does not keep are kept here, and a trailing stop it does not
+    Times are kept here, also where the venue could: what is sent again late in
+    its life may be too short-lived for it.  A trailing stop the venue does not
     know becomes a stop that is moved.
     """
     request, able = member.request, facts.capabilities
-    if request.expires_ns is not None and TimeInForce.GTD not in able.times_in_force:
+    if request.expires_ns is not None:
         request = attrs.evolve(request, expires_ns=None, time_in_force=TimeInForce.GTC)
     if trailing.is_emulated(request, trailing_bps=able.trailing_bps):
         if request.trigger_price is None:
@@ -168,6 +186,21 @@ def at_venue(member: Member, facts: GroupFacts) -> Member | None:
         order_type = OrderType.STOP_MARKET if request.price is None else OrderType.STOP_LIMIT
         request = attrs.evolve(request, order_type=order_type, trail_amount=None, trail_bps=None)
     return attrs.evolve(member, request=request)
+
+
+def as_exit(member: Member, entry: OrderRequest, facts: GroupFacts) -> Member:
+    """Return a bracket's exit such that it can only close: in hedge mode by its position side, else as reduce-only.
+
+    Where the position lies on the other side of the entry the exit would open, as it does in backtrader, so it is
+    left as it is. On spot nothing can be closed that is not owned.
+    """
+    request, instrument = member.request, entry.instrument
+    if not instrument.kind.is_margined:
+        return member
+    opposite = facts.position is not None and entry.side.sign * facts.position < 0
+    closes = entry.position_side is PositionSide.NET and facts.capabilities.reduce_only and not opposite
+    changed = attrs.evolve(request, position_side=entry.position_side, reduce_only=request.reduce_only or closes)
+    return attrs.evolve(member, request=changed)
 
 
 def triggered(member: Member) -> Member:
@@ -241,6 +274,31 @@ def pair_of(members: Sequence[Member], facts: GroupFacts) -> tuple[Member, Membe
     return None if moves or not types <= able.order_types else (stops[0], others[0])
 
 
+def side_by_side(members: Sequence[Member], facts: GroupFacts) -> tuple[Member, Member] | None:
+    """Return stop and limit that may both rest though the venue does not tie them; None where they must not.
+
+    They may where each can only close: what one has closed the other cannot.
+    """
+    sent = [at_venue(each, facts) for each in members]
+    known = [each for each in sent if each is not None]
+    stops = [each for each in known if each.request.order_type in STOPS]
+    others = [each for each in known if each.request.order_type not in STOPS | {OrderType.MARKET}]
+    if not (len(members) == 2 and len(stops) == len(others) == 1) or not all(
+        is_bounded(each.request) for each in known
+    ):
+        return None
+    types = {each.request.order_type for each in known}
+    moves = any(trailing.is_emulated(each.request, trailing_bps=facts.capabilities.trailing_bps) for each in members)
+    return None if moves or not types <= facts.capabilities.order_types else (stops[0], others[0])
+
+
+def is_bounded(request: OrderRequest) -> bool:
+    """Say whether the venue lets an order close a position and never more than that."""
+    return request.instrument.kind.is_margined and (
+        request.reduce_only or request.position_side is not PositionSide.NET
+    )
+
+
 # --- quantities -------------------------------------------------------------------------------------
 
 
@@ -254,10 +312,10 @@ def least_quantity(requests: Sequence[OrderRequest], price: Decimal | None) -> D
         worth = each.price if has_price else each.trigger_price or price
         if not has_price:
             low = max(low, instrument.market_min_quantity or _ZERO)
-        if instrument.min_notional is None or worth is None:
+        if instrument.min_notional is None or worth is None or each.reduce_only:
             continue
         if has_price or instrument.min_notional_for_market:
-            low = max(low, instrument.min_notional / (worth * instrument.multiplier))
+            low = max(low, instrument.min_notional / quote_value(instrument, _ONE, worth))
     on_grid, dust = split_dust(low, step_size=step)
     return on_grid + step if dust else on_grid
 
@@ -311,7 +369,19 @@ class Cover:
     """Orders that share one quantity at the venue: one alone, or a list of which one can fill."""
 
     orders: tuple[Order, ...]  # the open ones
-    is_owed: bool  # one of the list has filled, and the venue has not yet told the end of the other
+    is_owed: bool = False  # one of the list has filled, and the venue has not yet told the end of the other
+    filled: Decimal = _ZERO  # of all of them, those that have ended too
+
+    @property
+    def is_tied(self) -> bool:
+        """The venue ends all of it when it ends one."""
+        return self.orders[0].leg.list_id is not None
+
+    @property
+    def cancels(self) -> tuple[Cancel, ...]:
+        """What ends all of it."""
+        ended = self.orders[:1] if self.is_tied else self.orders
+        return tuple(Cancel(client_order_id=order.client_order_id) for order in ended)
 
     @property
     def quantity(self) -> Decimal:
@@ -329,19 +399,22 @@ class Cover:
 def covers(orders: Iterable[Order]) -> tuple[Cover, ...]:
     """Return what is open, the smallest first."""
     found = []
-    for each in _lists(orders):
+    for each in _lists(orders, paired=True):
         working = tuple(order for order in each if not order.status.is_final)
-        filled = any(order.filled or order.missing for order in each)
-        owed = filled and any(not (order.filled or order.missing) for order in working)
+        filled = sum((order.filled + order.missing for order in each), _ZERO)
+        owed = filled > 0 and any(
+            not (order.filled or order.missing) for order in working if order.leg.list_id is not None
+        )
         if working:
-            found.append(Cover(orders=working, is_owed=owed))
+            found.append(Cover(orders=working, is_owed=owed, filled=filled))
     return tuple(sorted(found, key=lambda cover: cover.quantity))
 
 
-def _lists(orders: Iterable[Order]) -> list[list[Order]]:
+def _lists(orders: Iterable[Order], *, paired: bool = False) -> list[list[Order]]:
     by_list: dict[str, list[Order]] = {}
     for order in orders:
-        by_list.setdefault(order.leg.list_id or order.client_order_id, []).append(order)
+        pair_id = order.leg.pair_id if paired else None
+        by_list.setdefault(order.leg.list_id or pair_id or order.client_order_id, []).append(order)
     return list(by_list.values())
 
 

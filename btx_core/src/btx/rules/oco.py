@@ -114,7 +114,7 @@ def _step(state: _Oco) -> Decision:
         return _rest_all(state)
     doomed = [each for each in state.covers if keep is None or keep.member_id not in _owners(each)]
     if doomed:
-        return Decision(commands=tuple(Cancel(client_order_id=each.orders[0].client_order_id) for each in doomed))
+        return Decision(commands=tuple(cancel for each in doomed for cancel in each.cancels))
     undone = _undo(state, winner) if winner is not None else Decision()
     if keep is None or undone.commands or _has_ended(state, keep):
         return undone

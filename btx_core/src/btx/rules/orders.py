@@ -16,8 +16,12 @@ repetition cannot matter:
   5. the status that is further on in an order's life;
   6. time, and for an exact tie the text.
 
-  The cumulative ``filled`` never falls, so it is joined apart, among
-  statements of the same kind: a terse answer that names none takes nothing back.
+  The cumulative ``filled`` never falls, and the ``quantity`` never rises (a venue
+  cuts an order that only reduces), so they are joined apart, among statements of
+  the same kind: a terse answer that names none takes nothing back.
+* **Terms** (price and quantity) change by an amendment of ours that the venue has
+  taken: it says so in its answer, or any statement names what was wanted. What
+  the order was before says nothing about its quantity any more, however late it is told.
 * **Status** is derived from these (:attr:`btx.model.order.Order.status`).
 
 Events of our own (a cancel handed over, its answer, a lost answer) happen on one
@@ -31,6 +35,8 @@ import attrs
 
 from btx.errors import OrderTransitionError
 from btx.model.order import (
+    AmendRequested,
+    AmendResult,
     CancelOutcome,
     CancelRequested,
     CancelResult,
@@ -40,10 +46,12 @@ from btx.model.order import (
     Order,
     OrderEvent,
     OrderReport,
+    Origin,
     OutcomeUnknown,
     Pending,
     PlaceRefused,
     Status,
+    Terms,
 )
 
 __all__ = ("apply", "is_news", "new_fills", "new_order")
@@ -90,11 +98,7 @@ def apply(order: Order, event: OrderEvent) -> Order:
                 venue_order_id=_later_id(order.venue_order_id, event.venue_order_id),
             )
         case OrderReport():
-            after = attrs.evolve(
-                order,
-                evidence=_stronger(order.evidence, _evidence_of(event)),
-                venue_order_id=_later_id(order.venue_order_id, event.venue_order_id),
-            )
+            after = _with_report(_amended(order) if _confirms(order, event) else order, event)
         case PlaceRefused():
             after = attrs.evolve(order, evidence=_stronger(order.evidence, _refusal_of(event)))
         case CancelRequested() | CancelResult(outcome=CancelOutcome.TAKEN):
@@ -103,8 +107,10 @@ def apply(order: Order, event: OrderEvent) -> Order:
             after = attrs.evolve(order, requested=None, unanswered=False)
         case OutcomeUnknown(pending=None):
             after = attrs.evolve(order, placement_unknown=True)
+        case AmendRequested() | AmendResult():
+            after = _with_wish(order, event)
         case OutcomeUnknown():
-            after = attrs.evolve(order, requested=event.pending, unanswered=True)
+            after = _in_doubt(order, event)
         case _:
             assert_never(event)
     after = _without_answered_questions(after)
@@ -126,8 +132,11 @@ def _visible(order: Order) -> tuple[object, ...]:
     reason = order.evidence.reason if order.evidence is not None else ""
     return (
         order.status,
+        order.quantity,
         order.fills,
         order.missing,
+        order.wanted,
+        order.past,
         order.venue_order_id,
         order.pending,
         order.outcome_unknown,
@@ -171,6 +180,8 @@ def _joined(known: Fill, repeat: Fill) -> Fill:
     fee_from = max(known, repeat, key=lambda one: (one.fee is not None, one.fee or 0, one.fee_asset or ""))
     liquidity_from = max(known, repeat, key=lambda one: one.liquidity.value if one.liquidity else "")
     sequence_from = max(known, repeat, key=lambda one: (one.sequence is not None, one.sequence or 0))
+    realised_from = max(known, repeat, key=lambda one: (one.realised is not None, one.realised or 0))
+    origin_from = max(known, repeat, key=lambda one: (one.origin is not Origin.CLIENT, one.origin.value))
     return attrs.evolve(
         known,
         venue_order_id=_later_id(known.venue_order_id, repeat.venue_order_id),
@@ -179,18 +190,28 @@ def _joined(known: Fill, repeat: Fill) -> Fill:
         liquidity=liquidity_from.liquidity,
         time_ns=min(known.time_ns, repeat.time_ns),
         sequence=sequence_from.sequence,
+        realised=realised_from.realised,
+        origin=origin_from.origin,
     )
 
 
 def _later_id(one: str | None, other: str | None) -> str | None:
-    """Return the later of two venue ids; they differ where a triggered order is a new one to the venue."""
-    return max(one, other, key=lambda text: (text is not None, len(text or ""), text or ""))
+    """Return the later of two venue ids; they differ where a triggered order is a new one to the venue.
+
+    An id with a space of its own before it (``algo:17``) is of an order that has not triggered: any other is later.
+    """
+    return max(one, other, key=_age)
+
+
+def _age(venue_order_id: str | None) -> tuple[bool, bool, int, str]:
+    text = venue_order_id or ""
+    return venue_order_id is not None, ":" not in text, len(text), text
 
 
 # --- evidence ---------------------------------------------------------------------------------------
 
 
-def _evidence_of(report: OrderReport) -> Evidence:
+def _evidence_of(order: Order, report: OrderReport) -> Evidence:
     if report.status is Status.UNKNOWN:
         raise OrderTransitionError(
             f"order {report.client_order_id}: a report states a status; a lost answer is OutcomeUnknown"
@@ -202,6 +223,80 @@ def _evidence_of(report: OrderReport) -> Evidence:
         filled=report.filled,
         reason=report.reason,
         inferred=report.inferred,
+        quantity=None if any(_states(report, past) for past in order.past) else report.quantity,
+    )
+
+
+# --- amendments -------------------------------------------------------------------------------------
+
+
+def _states(report: OrderReport, terms: Terms) -> bool:
+    """Say whether a statement is of an order as ``terms`` have it; one without a price is of any price."""
+    return report.quantity == terms.quantity and report.price in {None, terms.price}
+
+
+def _confirms(order: Order, report: OrderReport) -> bool:
+    """Say whether a statement shows that an amendment was taken.
+
+    Not where the order was so before: then it may be an old one, and the answer, or a question, tells.
+    """
+    wanted = order.wanted
+    if wanted is None or report.price is None or report.inferred:
+        return False
+    return _states(report, wanted) and wanted not in {order.terms, *order.past}
+
+
+def _with_wish(order: Order, event: AmendRequested | AmendResult) -> Order:
+    if isinstance(event, AmendRequested):
+        wanted = Terms(price=event.price, quantity=event.quantity)
+        return attrs.evolve(order, requested=order.requested or Pending.AMEND, wanted=wanted)
+    if order.wanted is None:
+        return order  # a statement about the order was faster
+    return _amended(order) if event.outcome is CancelOutcome.TAKEN else _without_wish(order)
+
+
+def _in_doubt(order: Order, event: OutcomeUnknown) -> Order:
+    """Keep that a request got no answer; an amendment is asked about for as long as it is wanted, a cancel goes on."""
+    if event.pending is Pending.AMEND and order.wanted is not None and order.requested is Pending.CANCEL:
+        return order
+    return attrs.evolve(order, requested=event.pending, unanswered=True)
+
+
+def _amended(order: Order) -> Order:
+    """Return an order as the open amendment has it."""
+    wanted, evidence = order.wanted, order.evidence
+    assert wanted is not None, "there is an amendment to be taken"
+    cut = evidence.quantity if evidence is not None else None
+    before = (order.terms, *((attrs.evolve(order.terms, quantity=cut),) if cut else ()))
+    leg, request = order.leg, order.leg.request
+    return attrs.evolve(
+        _without_wish(order),
+        leg=attrs.evolve(
+            leg,
+            quantity=wanted.quantity,
+            request=attrs.evolve(request, price=wanted.price, quantity=wanted.quantity),
+        ),
+        evidence=attrs.evolve(evidence, quantity=None) if evidence is not None else None,
+        past=tuple(terms for terms in dict.fromkeys((*order.past, *before)) if terms != wanted),
+    )
+
+
+def _without_wish(order: Order) -> Order:
+    """Return an order whose amendment is settled."""
+    is_amending = order.requested is Pending.AMEND
+    return attrs.evolve(
+        order,
+        wanted=None,
+        requested=None if is_amending else order.requested,
+        unanswered=order.unanswered and not is_amending,
+    )
+
+
+def _with_report(order: Order, report: OrderReport) -> Order:
+    return attrs.evolve(
+        order,
+        evidence=_stronger(order.evidence, _evidence_of(order, report)),
+        venue_order_id=_later_id(order.venue_order_id, report.venue_order_id),
     )
 
 
@@ -235,7 +330,8 @@ def _stronger(one: Evidence | None, other: Evidence) -> Evidence:
     stronger = max(one, other, key=_strength)
     if one.inferred is not other.inferred:
         return stronger
-    return attrs.evolve(stronger, filled=max(one.filled, other.filled))
+    stated = [each.quantity for each in (one, other) if each.quantity]
+    return attrs.evolve(stronger, filled=max(one.filled, other.filled), quantity=min(stated, default=None))
 
 
 def _without_answered_questions(order: Order) -> Order:

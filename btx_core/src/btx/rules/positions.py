@@ -1,13 +1,14 @@
-"""Positions: the exact book, what a spot fill does to it, and its mirror in backtrader's floats."""
+"""Positions: the exact book, what a fill does to it, and its mirror in backtrader's floats."""
 
-import decimal
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import attrs
 
 from btx.model.instrument import Instrument
 from btx.model.order import Fill, Side
+from btx.rules.contracts import average_price, is_inverse, value_of
+from btx.rules.money import EXACT, ZERO, fine
 
 __all__ = (
     "Booked",
@@ -20,36 +21,45 @@ __all__ = (
     "split_dust",
 )
 
-# The caller's decimal context is nobody's business here; in 60 digits every sum of money is exact.
-_EXACT = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN)
-_AVERAGE = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_EVEN)
-_COST_GRID = Decimal("1e-18")  # quote units; what a part of a position cost is rounded to this
-_ZERO = Decimal(0)
-
 
 @attrs.frozen(kw_only=True)
 class Position:
     """What is held of one instrument: signed ``quantity``, and the ``cost`` it was opened at.
 
-    ``cost`` is signed like ``quantity``: quantity times average entry price, in
-    quote units. It is kept in place of the average because sums are exact and
-    averages are not.
+    ``cost`` is signed like ``quantity``: what it was worth at its entry prices, in
+    the settle asset (quote units, of an INVERSE base units). It is kept in place of
+    the average because sums are exact and averages are not.
     """
 
-    quantity: Decimal = _ZERO
-    cost: Decimal = _ZERO
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+    multiplier: Decimal = Decimal(1)
+    inverse: bool = False
+
+    @classmethod
+    def of(cls, instrument: Instrument) -> Self:
+        """Return a flat position that counts as ``instrument`` does."""
+        return cls(multiplier=instrument.multiplier, inverse=is_inverse(instrument))
 
     @property
     def price(self) -> Decimal:
         """Average entry price; zero when flat."""
-        return _AVERAGE.divide(self.cost, self.quantity) if self.quantity else _ZERO
+        return average_price(self.quantity, self.cost, self.multiplier, inverse=self.inverse)
+
+    def worth(self, price: Decimal) -> Decimal:
+        """Return what it is worth at ``price`` in the settle asset, with the quantity's sign."""
+        return value_of(self.quantity, price, self.multiplier, inverse=self.inverse)
+
+    def profit(self, price: Decimal) -> Decimal:
+        """Return what closing all of it at ``price`` would realise, in the settle asset, before fees."""
+        return _gain(self.worth(price), self.cost, inverse=self.inverse)
 
 
 class Booked(NamedTuple):
     """A position after a fill, and what the fill did.
 
     ``opened`` and ``closed`` are parts of the fill and carry its sign;
-    ``realised`` is the profit of the closed part, in quote units, before fees.
+    ``realised`` is the profit of the closed part, in the settle asset, before fees.
     """
 
     position: Position
@@ -66,30 +76,39 @@ def apply_fill(position: Position, *, signed_quantity: Decimal, price: Decimal) 
     what was received less what was paid.
     """
     before = position.quantity
-    after = _EXACT.add(before, signed_quantity)
+    after = EXACT.add(before, signed_quantity)
     opened, closed = _split(before, after)
-    taken = _EXACT.minus(closed)
+    taken = EXACT.minus(closed)
+    multiplier, inverse = position.multiplier, position.inverse
     released = _cost_of(position, taken)
-    realised = _EXACT.subtract(_EXACT.multiply(taken, price), released)
-    cost = _EXACT.add(_EXACT.subtract(position.cost, released), _EXACT.multiply(opened, price))
-    return Booked(position=Position(quantity=after, cost=cost), opened=opened, closed=closed, realised=realised)
+    gone = value_of(taken, price, multiplier, inverse=inverse)
+    realised = _gain(gone, released, inverse=inverse)
+    # What was opened is worth the whole fill less the closed part: rounding each by itself would lose a digit.
+    added = EXACT.add(value_of(signed_quantity, price, multiplier, inverse=inverse), gone)
+    cost = EXACT.add(EXACT.subtract(position.cost, released), added)
+    left = Position(quantity=after, cost=cost, multiplier=multiplier, inverse=inverse)
+    return Booked(position=left, opened=opened, closed=closed, realised=realised)
+
+
+def _gain(worth: Decimal, cost: Decimal, *, inverse: bool) -> Decimal:
+    """Return the profit of what cost ``cost``; a long of an INVERSE earns when it is worth fewer coins."""
+    return EXACT.subtract(cost, worth) if inverse else EXACT.subtract(worth, cost)
 
 
 def _cost_of(position: Position, part: Decimal) -> Decimal:
-    if part in {_ZERO, position.quantity}:
-        return position.cost if part else _ZERO
-    share = _EXACT.divide(_EXACT.multiply(position.cost, part), position.quantity)
-    return share.quantize(_COST_GRID, context=_EXACT)
+    if part in {ZERO, position.quantity}:
+        return position.cost if part else ZERO
+    return fine(EXACT.divide(EXACT.multiply(position.cost, part), position.quantity))
 
 
 def _split(before: Decimal, after: Decimal) -> tuple[Decimal, Decimal]:
     """Return how much of the step from ``before`` to ``after`` opens, and how much closes."""
-    change = _EXACT.subtract(after, before)
+    change = EXACT.subtract(after, before)
     if before == 0 or (before > 0) == (change > 0):
-        return change, _ZERO
+        return change, ZERO
     if after == 0 or (before > 0) == (after > 0):
-        return _ZERO, change
-    return after, _EXACT.minus(before)
+        return ZERO, change
+    return after, EXACT.minus(before)
 
 
 # --- spot: the fee may be taken from the coin that was bought -----------------------------------------
@@ -97,26 +116,26 @@ def _split(before: Decimal, after: Decimal) -> tuple[Decimal, Decimal]:
 
 def base_change(fill: Fill, *, base: str) -> Decimal:
     """Return what a spot fill does to the holding of its base coin: bought less the fee, if paid in it."""
-    fee = fill.fee if fill.fee is not None and fill.fee_asset == base else _ZERO
-    return _EXACT.subtract(_EXACT.multiply(fill.side.sign, fill.quantity), fee)
+    fee = fill.fee if fill.fee is not None and fill.fee_asset == base else ZERO
+    return EXACT.subtract(EXACT.multiply(fill.side.sign, fill.quantity), fee)
 
 
 def balance_changes(fill: Fill, *, instrument: Instrument) -> dict[str, Decimal]:
     """Return what a spot fill adds to (or takes from) each asset, its fee included."""
-    paid = _EXACT.multiply(fill.price, fill.quantity)
+    paid = EXACT.multiply(fill.price, fill.quantity)
     changes = {
-        instrument.base: _EXACT.multiply(fill.side.sign, fill.quantity),
-        instrument.quote: _EXACT.minus(paid) if fill.side is Side.BUY else paid,
+        instrument.base: EXACT.multiply(fill.side.sign, fill.quantity),
+        instrument.quote: EXACT.minus(paid) if fill.side is Side.BUY else paid,
     }
     if fill.fee is not None and fill.fee_asset is not None:
-        changes[fill.fee_asset] = _EXACT.subtract(changes.get(fill.fee_asset, _ZERO), fill.fee)
+        changes[fill.fee_asset] = EXACT.subtract(changes.get(fill.fee_asset, ZERO), fill.fee)
     return changes
 
 
 def split_dust(quantity: Decimal, *, step_size: Decimal) -> tuple[Decimal, Decimal]:
     """Return what of ``quantity`` can be traded, and the dust: what lies below one step. Signs are kept."""
-    dust = _EXACT.remainder(quantity, step_size)
-    return _EXACT.subtract(quantity, dust), dust
+    dust = EXACT.remainder(quantity, step_size)
+    return EXACT.subtract(quantity, dust), dust
 
 
 # --- the mirror in floats ------------------------------------------------------------------------------
@@ -136,13 +155,13 @@ class FloatMirror:
     """
 
     step_size: Decimal
-    quantity: Decimal = _ZERO  # exact, dust included
+    quantity: Decimal = ZERO  # exact, dust included
     total: float = 0.0  # what Trade.update has summed
 
     @property
     def held(self) -> Decimal:
         """What counts as held: ``quantity``, or zero when that is dust."""
-        return self.quantity if abs(self.quantity) >= self.step_size else _ZERO
+        return self.quantity if self.quantity.copy_abs() >= self.step_size else ZERO
 
     @property
     def size(self) -> float:
@@ -151,7 +170,7 @@ class FloatMirror:
 
     def add(self, change: Decimal) -> "Mirrored":
         """Return the mirror after ``change``, and what backtrader must be told was opened and closed."""
-        after = attrs.evolve(self, quantity=_EXACT.add(self.quantity, change))
+        after = attrs.evolve(self, quantity=EXACT.add(self.quantity, change))
         opens, closes = _split(self.held, after.held)
         rest = after.size if not opens else 0.0
         closed = rest - self.total if closes else 0.0

@@ -15,7 +15,19 @@ import attrs
 
 from btx.model.account import AccountSnapshot
 from btx.model.instrument import Instrument
-from btx.model.order import Fill, Leg, Order, OrderReport, OrderRequest, OrderType, Status
+from btx.model.order import (
+    VENUE_MADE,
+    Fill,
+    Leg,
+    Order,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    Origin,
+    PositionSide,
+    Status,
+)
+from btx.rules.holdings import Holding, stated
 
 __all__ = (
     "ROUNDING",
@@ -23,11 +35,14 @@ __all__ = (
     "Matched",
     "Sharing",
     "adopted",
+    "by_venue",
     "differences",
     "foreign_orders",
     "lost_orders",
     "match_fills",
+    "named_by_place",
     "nearest",
+    "place_of",
 )
 
 _ZERO = Decimal(0)
@@ -46,20 +61,29 @@ class Sharing(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Difference:
-    """A field in which the venue and we disagree."""
+    """A holding of which the venue and we disagree."""
 
-    field: str  # balance USDT
+    holding: Holding
     ours: Decimal
     theirs: Decimal
+
+    @property
+    def field(self) -> str:
+        """The holding in words: ``balance USDT``, ``position BTC/USDT:USDT``."""
+        if isinstance(self.holding, str):
+            return f"balance {self.holding}"
+        symbol, position_side = self.holding
+        return f"position {symbol}" if position_side is PositionSide.NET else f"position {symbol} {position_side.value}"
 
     def __str__(self) -> str:
         return f"{self.field}: the venue has {self.theirs}, the journal {self.ours} ({self.theirs - self.ours:+f})"
 
 
 class Matched(NamedTuple):
-    """The venue's fills, sorted: ours that were missed (with our id put in), and those of nobody here."""
+    """The venue's fills, sorted: ours that were missed (with our id put in), told in full, and those of nobody here."""
 
     missed: tuple[Fill, ...]
+    completed: tuple[Fill, ...]  # ours, with a fee that was not told before
     foreign: tuple[Fill, ...]
 
 
@@ -69,25 +93,24 @@ def nearest(counted: Collection[Decimal], total: Decimal) -> Decimal:
 
 
 def differences(
-    counted: Mapping[str, Collection[Decimal]],
+    counted: Mapping[Holding, Collection[Decimal]],
     snapshot: AccountSnapshot,
     *,
-    assets: Collection[str],
+    holdings: Collection[Holding],
     tolerance: Decimal = _ZERO,
 ) -> tuple[Difference, ...]:
-    """Return the assets of which the venue holds something else than our fills explain, by name.
+    """Return the holdings of which the venue has something else than we can explain, by name.
 
-    ``counted`` are the totals each asset went through while the venue was asked:
+    ``counted`` is what each holding went through while the venue was asked:
     which of our fills its answer includes is not known to us. ``tolerance`` is
-    what it may have rounded away, in units of the asset.
+    what it may have rounded away, in units of an asset; positions are never rounded.
     """
-    found = []
-    for asset in sorted(assets):
-        balance = snapshot.balances.get(asset)
-        theirs = balance.total if balance is not None else _ZERO
-        ours = nearest(counted.get(asset, ()), theirs)
-        if abs(theirs - ours) > tolerance:
-            found.append(Difference(field=f"balance {asset}", ours=ours, theirs=theirs))
+    found, there = [], stated(snapshot)
+    for holding in sorted(holdings, key=str):
+        theirs = there.get(holding, _ZERO)
+        ours = nearest(counted.get(holding, ()), theirs)
+        if abs(theirs - ours) > (tolerance if isinstance(holding, str) else _ZERO):
+            found.append(Difference(holding=holding, ours=ours, theirs=theirs))
     return tuple(found)
 
 
@@ -95,27 +118,43 @@ def match_fills(orders: Mapping[str, Order], fills: Iterable[Fill]) -> Matched:
     """Say which of the venue's fills are ours and were not counted, and which are of orders nobody here knows."""
     fills = tuple(fills)
     named = {fill.venue_order_id for fill in fills} - {None}
-    by_venue_id = {_place(order): order for order in orders.values() if order.venue_order_id in named}
-    missed, foreign = [], []
+    by_venue_id = {place_of(order): order for order in orders.values() if order.venue_order_id in named}
+    missed, completed, foreign = [], [], []
     for fill in fills:
         order = orders.get(fill.client_order_id) or by_venue_id.get((fill.symbol, fill.venue_order_id))
         if order is None or order.leg.request.instrument.symbol != fill.symbol:
             foreign.append(fill)
-        elif all(known.fill_id != fill.fill_id for known in order.fills):
-            missed.append(attrs.evolve(fill, client_order_id=order.client_order_id))
-    return Matched(tuple(missed), tuple(foreign))
+            continue
+        ours = attrs.evolve(fill, client_order_id=order.client_order_id)
+        known = next((each for each in order.fills if each.fill_id == fill.fill_id), None)
+        if known is None:
+            missed.append(ours)
+        elif known.fee is None and fill.fee is not None:
+            completed.append(ours)
+    return Matched(tuple(missed), tuple(completed), tuple(foreign))
 
 
 def foreign_orders(orders: Mapping[str, Order], reports: Iterable[OrderReport]) -> tuple[OrderReport, ...]:
     """Return the venue's open orders that nobody here placed."""
     strange = tuple(each for each in reports if each.client_order_id not in orders)
     named = {each.venue_order_id for each in strange} - {None}
-    ours = {_place(order) for order in orders.values() if order.venue_order_id in named} if named else ()
+    ours = {place_of(order) for order in orders.values() if order.venue_order_id in named} if named else ()
     return tuple(each for each in strange if (each.symbol, each.venue_order_id) not in ours)
 
 
-def _place(order: Order) -> tuple[str, str | None]:
-    return order.leg.request.instrument.symbol, order.venue_order_id  # venues number each instrument's orders apart
+def place_of(order: Order) -> tuple[str, str | None]:
+    """Return where the venue has an order: venues number each instrument's apart."""
+    return order.leg.request.instrument.symbol, order.venue_order_id
+
+
+def named_by_place(event: OrderReport | Fill) -> OrderReport | Fill:
+    """Return an event of an order the exchange made with a name that no other order has; a client's as it is.
+
+    A venue gives such orders names that repeat: those of one millisecond share one, or all of one kind that ever were.
+    """
+    if event.origin is Origin.CLIENT or event.venue_order_id is None:
+        return event
+    return attrs.evolve(event, client_order_id=f"{VENUE_MADE}{event.symbol}-{event.venue_order_id}")
 
 
 def lost_orders(orders: Mapping[str, Order], reports: Iterable[OrderReport]) -> tuple[str, ...]:
@@ -145,6 +184,27 @@ def adopted(report: OrderReport, instrument: Instrument) -> Leg | None:
         quantity=report.quantity,
         price=report.price or None,
         trigger_price=report.trigger_price or None,
+        reduce_only=bool(report.reduce_only),
+        position_side=report.position_side or PositionSide.NET,
         signal_ns=report.time_ns,
     )
     return Leg(client_order_id=report.client_order_id, request=request, quantity=report.quantity)
+
+
+def by_venue(event: OrderReport | Fill, instrument: Instrument) -> Leg | None:
+    """Return the leg of an order the exchange itself made, None when a client made it or too little is told of it.
+
+    A fill alone tells enough: more of them make the order larger than the leg, which nobody minds.
+    """
+    if event.origin is Origin.CLIENT or event.side is None or not event.quantity or not event.client_order_id:
+        return None
+    request = OrderRequest(
+        instrument=instrument,
+        side=event.side,
+        order_type=OrderType.MARKET,
+        quantity=event.quantity,
+        reduce_only=True,
+        position_side=event.position_side or PositionSide.NET,
+        signal_ns=event.time_ns,
+    )
+    return Leg(client_order_id=event.client_order_id, request=request, quantity=event.quantity)

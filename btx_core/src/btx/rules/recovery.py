@@ -10,7 +10,11 @@ from decimal import Decimal
 import attrs
 
 from btx.errors import OrderTransitionError
+from btx.model.account import AccountUpdate, Booking, BookingKind
+from btx.model.instrument import Instrument
 from btx.model.journal import (
+    Booked,
+    BookingDelivered,
     Delivered,
     Event,
     GroupState,
@@ -25,8 +29,10 @@ from btx.model.journal import (
     StrategyState,
 )
 from btx.model.order import Fill, Order, Status
+from btx.rules.holdings import Holding, adopted, after_order, counts, held, with_instrument
 from btx.rules.orders import apply, new_fills, new_order
 from btx.rules.positions import Position, apply_fill, balance_changes, base_change
+from btx.rules.wallet import Key, MarginAccount, apply_booking, apply_update
 
 __all__ = (
     "History",
@@ -36,8 +42,11 @@ __all__ = (
     "positions",
     "replay",
     "undelivered",
+    "undelivered_bookings",
     "unfinished",
 )
+
+_BookingId = tuple[BookingKind, str]
 
 
 @attrs.define(kw_only=True)
@@ -51,6 +60,10 @@ class History:
     snapshot: Snapshot | None = None
     changes: dict[str, Decimal] = attrs.field(factory=dict)  # by asset: what the snapshot does not count yet
     fills_since: int = 0  # how many fills made them
+    margin: MarginAccount = MarginAccount()  # noqa: RUF009 -- frozen; of a margin account, with everything counted
+    bookings: dict[_BookingId, Booking] = attrs.field(factory=dict)  # oldest first
+    told: set[_BookingId] = attrs.field(factory=set)  # bookings the strategy was told of
+    began_ns: int | None = None  # market time of the first snapshot: what was booked before is in it
     halted: Halted | None = None
     states: dict[str, str] = attrs.field(factory=dict)
     run: str | None = None  # the last one that started
@@ -74,6 +87,7 @@ def _take(history: History, record: Record) -> None:
     match record:
         case Intent(leg=leg):
             history.orders.setdefault(leg.client_order_id, new_order(leg))
+            _take_instrument(history, leg.request.instrument)
         case Sent():
             history.sent_ns.setdefault(record.client_order_id, record.time_ns)
         case Event():
@@ -90,8 +104,14 @@ def _take_account(history: History, record: Record) -> None:
     match record:
         case Snapshot():
             history.snapshot = record
+            history.began_ns = record.time_ns if history.began_ns is None else history.began_ns
             history.changes.clear()
             history.fills_since = 0
+            history.margin = adopted(history.margin, record.balances, record.positions, time_ns=record.time_ns)
+        case Booked(booking=booking):
+            _take_booking(history, booking)
+        case BookingDelivered():
+            history.told.add((record.kind, record.booking_id))
         case Halted():
             history.halted = record
         case Resumed():
@@ -116,9 +136,30 @@ def _take_event(history: History, record: Event) -> None:
     except OrderTransitionError:
         return
     history.orders[record.client_order_id] = after
+    history.fills_since += len(new_fills(before, after))
+    if after.leg.request.instrument.kind.is_margined:
+        history.margin = after_order(history.margin, before, after)
+        return
     for asset, change in balance_steps(before, after).items():
         history.changes[asset] = history.changes.get(asset, Decimal(0)) + change
-    history.fills_since += len(new_fills(before, after))
+
+
+def _take_booking(history: History, booking: Booking) -> None:
+    key = booking.kind, booking.booking_id
+    if key not in history.bookings:
+        history.bookings[key] = booking
+        if counts(booking):
+            history.margin = apply_booking(history.margin, booking)
+
+
+def _take_instrument(history: History, instrument: Instrument) -> None:
+    """Know an instrument from here on; what the last snapshot holds of it is counted from here on too."""
+    if instrument.kind.is_margined and instrument.symbol not in history.margin.terms:
+        history.margin = with_instrument(history.margin, instrument)
+        reports = history.snapshot.positions if history.snapshot is not None else ()
+        own = [each for each in reports if each.symbol == instrument.symbol]
+        update = AccountUpdate(balances={}, positions=tuple(own), time_ns=0)
+        history.margin = apply_update(history.margin, update)
 
 
 def unfinished(history: History) -> dict[str, Order]:
@@ -145,11 +186,26 @@ def undelivered(history: History) -> dict[str, tuple[Fill, ...]]:
     return {client_order_id: fills for client_order_id, fills in left.items() if fills}
 
 
-def expected_totals(history: History) -> dict[str, Decimal] | None:
-    """Return what the account must hold by what was written down, None before the first snapshot."""
-    if history.snapshot is None:
+def undelivered_bookings(history: History) -> tuple[Booking, ...]:
+    """Return the bookings the strategy was not told of, oldest first."""
+    return tuple(booking for key, booking in history.bookings.items() if key not in history.told and counts(booking))
+
+
+def expected_totals(history: History, *, margined: bool = False) -> dict[Holding, Decimal] | None:
+    """Return what the account must hold by what was written down, None before the first snapshot.
+
+    Of a ``margined`` account these are wallets and positions.
+    """
+    snapshot = history.snapshot
+    if snapshot is None:
         return None
-    totals = dict(history.snapshot.balances)
+    if margined:
+        strange = [each for each in snapshot.positions if each.symbol not in history.margin.terms]
+        return {
+            **{Key(each.symbol, each.position_side): each.quantity for each in strange},
+            **held(history.margin),
+        }
+    totals: dict[Holding, Decimal] = dict(snapshot.balances.items())
     for asset, change in history.changes.items():
         totals[asset] = totals.get(asset, Decimal(0)) + change
     return totals
@@ -171,8 +227,8 @@ def balance_steps(before: Order, after: Order) -> dict[str, Decimal]:
     return {asset: change for asset, change in steps.items() if change}
 
 
-def positions(history: History) -> dict[str, Position]:
-    """Return the position the delivered fills add up to, by symbol, fees in the base coin taken off."""
+def positions(history: History) -> dict[Key, Position]:
+    """Return the positions the delivered fills add up to; of spot with the fees in the base coin taken off."""
     fills = sorted(
         (
             (fill, order)
@@ -182,12 +238,14 @@ def positions(history: History) -> dict[str, Position]:
         ),
         key=lambda pair: (pair[0].time_ns, len(pair[0].fill_id), pair[0].fill_id),
     )
-    found: dict[str, Position] = {}
+    found: dict[Key, Position] = {}
     for fill, order in fills:
-        instrument = order.leg.request.instrument
-        change = base_change(fill, base=instrument.base)
-        before = found.get(instrument.symbol, Position())
-        found[instrument.symbol] = apply_fill(before, signed_quantity=change, price=fill.price).position
+        instrument, key = order.leg.request.instrument, Key(fill.symbol, fill.position_side)
+        change = fill.side.sign * fill.quantity
+        if not instrument.kind.is_margined:
+            key, change = Key(fill.symbol), base_change(fill, base=instrument.base)
+        before = found.get(key) or Position.of(instrument)
+        found[key] = apply_fill(before, signed_quantity=change, price=fill.price).position
     return found
 
 

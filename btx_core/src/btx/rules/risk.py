@@ -5,15 +5,18 @@ trade: with the defaults an unchanged strategy may hold everything it owns in
 one instrument.  What only makes a position smaller always passes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import attrs
 
 from btx.model.order import OrderRequest, OrderType, Side
 from btx.model.time import NS_PER_MINUTE
+from btx.rules.contracts import notional, quote_value
+from btx.rules.margin import max_notional, max_open, order_margin
+from btx.rules.wallet import Key, MarginAccount
 
-__all__ = ("NO_LIMITS", "Exposure", "Limits", "RiskBreach", "check_daily_loss", "check_risk")
+__all__ = ("NO_LIMITS", "Exposure", "Limits", "RiskBreach", "check_daily_loss", "check_risk", "lacking_margin")
 
 _ZERO, _ONE, _BPS = Decimal(0), Decimal(1), Decimal(10_000)
 
@@ -60,7 +63,7 @@ class Exposure:
     now_ns: int  # market time
     equity: Decimal
     day_start_equity: Decimal | None = None
-    position: Decimal  # base units, negative when short
+    position: Decimal  # base units or contracts, negative when short; in hedge mode of the order's position side
     pending_buys: Decimal = _ZERO
     pending_sells: Decimal = _ZERO
     last_price: Decimal | None = None  # quote units
@@ -159,7 +162,7 @@ def _check_size(limits: Limits, request: OrderRequest, exposure: Exposure) -> Ri
         return RiskBreach(
             rule="last_price", text=f"{symbol} has no price yet, so no limit can be checked: wait for one"
         )
-    unit = price * request.instrument.multiplier * exposure.quote_rate
+    unit = quote_value(request.instrument, _ONE, price) * exposure.quote_rate
     amounts = {"order": request.quantity * unit, "position": _position_after(request, exposure) * unit}
     for what, amount in amounts.items():
         share, notional = caps[what]
@@ -180,6 +183,69 @@ def _position_after(request: OrderRequest, exposure: Exposure) -> Decimal:
     if request.side is Side.BUY:
         return exposure.position + exposure.pending_buys + request.quantity
     return -exposure.position + exposure.pending_sells + request.quantity
+
+
+def lacking_margin(
+    account: MarginAccount,
+    request: OrderRequest,
+    *,
+    leverage: int,
+    price: Decimal,
+    mark_price: Decimal,
+    open_orders: Iterable[OrderRequest] = (),
+    fee_rate: Decimal = _ZERO,
+) -> str | None:
+    """Return why the venue would not take an order that opens, for want of margin or by its tiers; None: it should.
+
+    Args:
+        account: as it is now; without the tiers of the instrument nothing can be said.
+        request: what is asked for; what only reduces is not asked here.
+        leverage: of the instrument.
+        price: what it is likely to be filled at.
+        mark_price: of the instrument.
+        open_orders: those of the instrument that open and rest, with what is left of them.
+        fee_rate: what the fill would cost.
+    """
+    instrument, side = request.instrument, request.side
+    key = Key(instrument.symbol, request.position_side)
+    position, terms = account.positions.get(key), account.terms.get(instrument.symbol)
+    held, tiers = position.quantity if position is not None else _ZERO, terms.tiers if terms is not None else ()
+    resting = [each for each in open_orders if each.position_side is request.position_side]
+    sides = {
+        each: [(order.quantity, order.price or order.trigger_price or price) for order in resting if order.side is each]
+        for each in Side
+    }
+    reserved = order_margin(
+        instrument, leverage=leverage, held=held, mark_price=mark_price, buys=sides[Side.BUY], sells=sides[Side.SELL]
+    )
+    available = account.available(instrument.settle, reserved)
+    opens = request.quantity - max(-side.sign * held, _ZERO)  # what closes asks for nothing
+    if opens <= 0 or not tiers:
+        return None
+    added = max(side.sign * held, _ZERO) + opens
+    limit = max_notional(tiers, leverage)
+    if limit is not None and notional(instrument, added, mark_price) > limit:
+        return (
+            f"at a leverage of {leverage} the venue takes positions of {_plain(limit)} {instrument.settle} at most: "
+            "lower the leverage, or order less"
+        )
+    most = max_open(
+        instrument,
+        tiers,
+        side=side,
+        leverage=leverage,
+        available=available,
+        price=price,
+        mark_price=mark_price,
+        fee_rate=fee_rate,
+        held=held,
+    )
+    if opens <= most:
+        return None
+    return (
+        f"insufficient margin: {_plain(available)} {instrument.settle} are available, which opens "
+        f"{_plain(most)} at a leverage of {leverage}"
+    )
 
 
 def _percent(share: Decimal) -> str:

@@ -1,4 +1,4 @@
-"""The market beside the bars: quotes, order books and public trades, as somebody asks for them and as long.
+"""The market beside the bars: quotes, books, public trades and mark prices, as somebody asks for them and as long.
 
 Lives on btx-io.  What it tells goes into slots (:mod:`btx.runtime.latest`) that
 the strategy's thread reads when it likes: the newest wins, and nothing waits.
@@ -15,6 +15,7 @@ from btx.runtime.guard import Guard
 from btx.runtime.latest import Latest, Prints
 from btx.runtime.lines import MarketLines
 from btx.runtime.listeners import MarketListener, Means, QuoteListener, TradeListener
+from btx.runtime.marks import MarkListener, MarkSlot
 from btx.runtime.resync import BookListener
 from btx.runtime.tasks import Tasks
 
@@ -30,11 +31,12 @@ _LISTENERS: Mapping[Channel, Callable[[Instrument, Means], MarketListener]] = {
     Channel.QUOTE: QuoteListener,
     Channel.BOOK: BookListener,
     Channel.TRADE: TradeListener,
+    Channel.MARK: MarkListener,
 }
 
 
 class BookDesk:
-    """All quotes, books and trades of a session; one subscription each, however many read it."""
+    """All quotes, books, trades and marks of a session; one subscription each, however many read it."""
 
     def __init__(
         self,
@@ -65,7 +67,9 @@ class BookDesk:
         )
         self._listeners: dict[tuple[Channel, str], MarketListener] = {}  # by channel and venue symbol
 
-    def open(self, instrument: Instrument, channel: Channel, slot: Latest[Any] | Prints, *, depth: int = 0) -> None:
+    def open(
+        self, instrument: Instrument, channel: Channel, slot: Latest[Any] | Prints | MarkSlot, *, depth: int = 0
+    ) -> None:
         """Fill a slot from now on; of a book with its best ``depth`` levels. What was asked before is replaced."""
         key = (channel, instrument.venue_symbol)
         listener = self._listeners.get(key)
@@ -77,7 +81,7 @@ class BookDesk:
         listener.add(slot, depth)
         self._lines.add(listener)
 
-    def close(self, slot: Latest[Any] | Prints) -> None:
+    def close(self, slot: Latest[Any] | Prints | MarkSlot) -> None:
         """Leave a slot alone; what nobody reads any more is not subscribed any more."""
         for key, listener in tuple(self._listeners.items()):
             if listener.remove(slot):

@@ -52,11 +52,18 @@ _LANES = {
     "place_oto": Lane.ORDER,
     "place_otoco": Lane.ORDER,
     "replace": Lane.ORDER,
+    "amend": Lane.ORDER,
     "query": Lane.QUERY,
     "open_orders": Lane.QUERY,
     "open_orders_one": Lane.QUERY,  # of one instrument
     "fills": Lane.QUERY,
     "account": Lane.QUERY,
+    "bookings": Lane.QUERY,
+    "leverage_tiers": Lane.QUERY,
+    "fees": Lane.QUERY,
+    "set_leverage": Lane.QUERY,
+    "set_margin_mode": Lane.QUERY,
+    "set_position_mode": Lane.QUERY,
     "time": Lane.QUERY,
 }
 """The lane of an operation; what is not named is data."""
@@ -148,8 +155,9 @@ class Guard:
     those before data; only what a lane may have is taken, so that nothing that is
     queued stands in the way of something more urgent that comes later.
 
-    ``now_ns`` is monotonic: windows are durations, and a wall clock that is set
-    back would hold orders until it has caught up.  ``on_clock_doubt`` is called
+    ``market`` says whose tables count, by default the venue's first.  ``now_ns``
+    is monotonic: windows are durations, and a wall clock that is set back would
+    hold orders until it has caught up.  ``on_clock_doubt`` is called
     when the venue finds our time stamps wrong: its clock should be read, now.
 
     Raises:
@@ -160,27 +168,29 @@ class Guard:
         self,
         *,
         info: VenueInfo,
+        market: str | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = _READ_BACKOFF,
         breaker: Breaker = Breaker(),  # noqa: B008 -- frozen
         on_clock_doubt: Callable[[], None] = lambda: None,
     ) -> None:
-        self._costs: Mapping[str, Mapping[str, int]] = info.costs
+        market = market or info.markets[0]
+        self._costs: Mapping[str, Mapping[str, int]] = info.costs.get(market, {})
         self._now_ns = now_ns
         self._sleep = sleep
         self._backoff = backoff
         self._on_clock_doubt = on_clock_doubt
         self._venue = info.title
-        limits = {limit.name: limit for limit in info.limits}
-        for operation, costs in info.costs.items():
+        limits = {limit.name: limit for limit in info.limits.get(market, ())}
+        for operation, costs in self._costs.items():
             for name, units in costs.items():
                 if name not in limits or not 0 <= units <= limits[name].limit:
                     raise PluginError(
                         f"the adapter {info.name!r} says {operation!r} costs {units} of {name!r}: "
                         "it lists no limit of that name and size"
                     )
-        self._limits = {name: _limit(limit, info.costs) for name, limit in limits.items()}
+        self._limits = {name: _limit(limit, self._costs) for name, limit in limits.items()}
         self._breakers = dict.fromkeys((True, False), breaker)  # by whether it is the account's requests, or data
         self._penalties = {"ip": Penalty(), "account": Penalty()}
         self._under_way: dict[str, deque[int]] = {}  # operation -> when they left

@@ -28,12 +28,12 @@ from btx.model.order import (
     Pending,
     Side,
     Status,
-    TimeInForce,
 )
 from btx.model.venue import Capabilities
 from btx.ports import Clock
 from btx.rules import trailing
 from btx.rules.brackets import decide
+from btx.rules.capabilities import expires_natively
 from btx.rules.groups import (
     CONDITIONAL,
     Cancel,
@@ -47,6 +47,7 @@ from btx.rules.groups import (
     Unwind,
 )
 from btx.rules.orders import new_fills
+from btx.rules.wallet import Key
 from btx.runtime.mailbox import MemberEnded
 from btx.runtime.tasks import Tasks
 
@@ -102,7 +103,7 @@ class Desk(Protocol):
 
 def needs_keeper(request: OrderRequest, capabilities: Capabilities) -> bool:
     """Say whether a single order trails or expires where the venue cannot do that itself."""
-    expires = request.expires_ns is not None and TimeInForce.GTD not in capabilities.times_in_force
+    expires = request.expires_ns is not None and not expires_natively(request, capabilities)
     return expires or trailing.is_emulated(request, trailing_bps=capabilities.trailing_bps)
 
 
@@ -160,7 +161,7 @@ class Keeper:
     stretch in which a group is naked for longer than ``alarm_s``; ``progressed``
     is called after everything that may have changed ``is_busy``.  An order that
     was cancelled to be replaced is waited for ``patience_s``, then decided upon
-    like any other that ended.
+    like any other that ended.  ``position`` says what is there to be closed, None where that is not known.
     """
 
     def __init__(
@@ -177,7 +178,9 @@ class Keeper:
         alarm_s: float = 5.0,
         patience_s: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
+        position: Callable[[Key], Decimal | None] = lambda _key: None,
     ) -> None:
+        self._position = position
         self._desk = desk
         self._capabilities = capabilities
         self._clock = clock
@@ -193,6 +196,7 @@ class Keeper:
         self._living: dict[str, _Kept] = {}  # those that are not over
         self._naked: dict[str, _Kept] = {}
         self._due: set[str] = set()  # groups that are about to be decided upon
+        self._waits = False  # for a step to be complete
         self._group_of: dict[str, str] = {}  # by member
         self._prices: dict[str, tuple[int, Decimal]] = {}  # by symbol: market time and price, the newest
         self._crowded: dict[str, _Kept] = {}  # groups without room for a stop
@@ -225,7 +229,27 @@ class Keeper:
     @property
     def is_busy(self) -> bool:
         """A decision or a write is about to happen, without anything from outside."""
-        return self._writing > 0 or bool(self._due)
+        return self._writing > 0 or (bool(self._due) and not self._waits)
+
+    @property
+    def is_due(self) -> bool:
+        """Groups wait for :meth:`decide_due`."""
+        return self._waits and bool(self._due)
+
+    def wait_for_steps(self) -> None:
+        """Decide from here on when told: in lockstep, where which of two sockets was faster must not matter."""
+        self._waits = True
+
+    def decide_due(self) -> None:
+        """Decide upon every group that something has happened to, the oldest first."""
+        for group_id, kept in tuple(self._kept.items()):
+            if group_id in self._due and kept.turn is None:
+                self._round(kept)
+
+    def end_steps(self) -> None:
+        """Decide at once again."""
+        self._waits = False
+        self.decide_due()
 
     def _running(self) -> list[float]:
         return [self._monotonic() - kept.naked_since for kept in tuple(self._naked.values())]
@@ -446,6 +470,8 @@ class Keeper:
         fresh = after.fills if before is None else new_fills(before, after)
         if fresh:
             self._learn_price(fresh[-1].symbol, fresh[-1].price, fresh[-1].time_ns)
+            if after.leg.request.instrument.kind.is_margined:
+                self._on_position(after.leg.request.instrument.symbol)
         self._count_conditional(after)
         kept = self._kept.get(after.leg.group_id or self._group_of.get(after.leg.owner_id, ""))
         if kept is None:
@@ -456,6 +482,12 @@ class Keeper:
             self._look_again(kept, _REFUSED_S)
         else:
             self._schedule(kept)
+
+    def _on_position(self, symbol: str) -> None:
+        """Decide anew about every group of an instrument: a fill of any order changes what is there to be closed."""
+        for kept in self._living.values():
+            if kept.symbol == symbol:
+                self._schedule(kept)
 
     def _learn_price(self, symbol: str, price: Decimal, time_ns: int) -> None:
         """Keep a price, unless a newer one is known: a fill may be told after the bar that closed after it."""
@@ -472,9 +504,13 @@ class Keeper:
             self._conditional[order.client_order_id] = order
 
     def _schedule(self, kept: _Kept) -> None:
-        if kept.turn is None and kept.is_ready:
+        if kept.turn is not None or not kept.is_ready:
+            return
+        self._due.add(kept.group.group_id)
+        if self._waits:
+            self._progressed()
+        else:
             kept.turn = asyncio.get_running_loop().call_soon(self._round, kept)
-            self._due.add(kept.group.group_id)
 
     def _look_again(self, kept: _Kept, seconds: float) -> None:
         if kept.again is not None:
@@ -539,6 +575,7 @@ class Keeper:
             last_price=price,
             open_conditional=len(others),
             is_crowded=any(other is not kept and other.symbol == kept.symbol for other in self._crowded.values()),
+            position=self._position(Key(kept.symbol, kept.everyone[0].request.position_side)),
         )
 
     def _replacing(self, kept: _Kept) -> bool:
@@ -580,12 +617,18 @@ class Keeper:
             case PlacePair():
                 pair = (command.limit, command.stop)
                 legs = tuple(self._leg(kept, each, command.quantity) for each in pair)
-                self._send(kept, legs, ListKind.OCO)
+                if ListKind.OCO in self._capabilities.order_lists:
+                    self._send(kept, legs, ListKind.OCO)
+                else:
+                    pair_id = self._desk.next_id()
+                    for leg in reversed(legs):  # the stop first: it is what protects
+                        self._send(kept, (attrs.evolve(leg, pair_id=pair_id),))
             case PlaceExit():
                 first = kept.group.kind is GroupKind.OCO
                 self._send(kept, (self._leg(kept, command.member, command.quantity, first=first),))
             case Replace():
-                new = self._leg(kept, command.member, command.quantity)
+                paired = self._desk.orders[command.client_order_id].leg.pair_id
+                new = attrs.evolve(self._leg(kept, command.member, command.quantity), pair_id=paired)
                 kept.legs.setdefault(new.client_order_id)
                 kept.exchanges[new.client_order_id] = _Exchange(old=command.client_order_id)
                 self._desk.replace(command.client_order_id, new)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from btx.model.derivatives import MarkPrice
 from btx.model.market import Bar, BookDelta, BookSnapshot, Quote, Trade
 from btx.model.time import Interval
 from btx.model.venue import Channel, Connection, StreamStatus, Subscription
@@ -25,6 +26,7 @@ _EVENTS: Mapping[Channel, tuple[type, ...]] = {
     Channel.TRADE: (Trade,),
     Channel.QUOTE: (Quote,),
     Channel.BOOK: (BookSnapshot, BookDelta),
+    Channel.MARK: (MarkPrice,),
 }
 
 

@@ -8,36 +8,34 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, cast
 
 import attrs
 
 from btx.config import Secret, Settings
 from btx.errors import ConfigError, TransportError
-from btx.model.account import AccountSnapshot, Balance, BalanceUpdate
-from btx.model.fees import FeeSchedule
+from btx.model.account import AccountUpdate, Booking
 from btx.model.instrument import Instrument
 from btx.model.journal import Halted, Intent, Record, Resumed, RunEnded, RunStarted
 from btx.model.market import Bar
-from btx.model.order import Fill, Leg, OrderReport, Status
-from btx.model.venue import Capabilities, Channel, Connection, Endpoints, Environment, StreamStatus, Subscription
+from btx.model.order import Leg, Status
+from btx.model.venue import Capabilities, Connection, Endpoints, Environment
 from btx.plugins import Venue
-from btx.ports import Broker, Clock, Context, Feed, Journal, Recording, Store, Stream, StreamEvent
-from btx.rules.backoff import Backoff
-from btx.rules.breaker import Breaker
+from btx.ports import Broker, Context, Feed, Journal, MarginFeed, MarginStore, Recording, Store, Stream
 from btx.rules.reconcile import Sharing
 from btx.rules.recovery import History, positions, replay, undelivered, unfinished
-from btx.rules.staleness import Patience
-from btx.runtime.bars import BarDesk, BarTimes
-from btx.runtime.books import BookDesk
-from btx.runtime.clock import MarketClock
+from btx.rules.symbols import perpetual_of
+from btx.rules.wallet import Key, MarginAccount
+from btx.runtime.account import AccountSide
+from btx.runtime.bookings import BookingDesk
 from btx.runtime.control import Control
+from btx.runtime.facts import Facts, OpenJournal, OpenRecording, Outside, Timing
 from btx.runtime.faultpoints import reach
 from btx.runtime.guard import Guard
 from btx.runtime.keeper import Keeper
-from btx.runtime.latest import Latest, Prints
-from btx.runtime.lines import MarketLines
+from btx.runtime.ledger import Ledger
 from btx.runtime.mailbox import (
+    BookingTold,
     GroupWritten,
     Mailbox,
     MemberEnded,
@@ -47,105 +45,21 @@ from btx.runtime.mailbox import (
     SessionItem,
     Wakeup,
 )
+from btx.runtime.margin import MarginSide
+from btx.runtime.margining import AS_IT_IS, Margining
+from btx.runtime.market import MarketSide
 from btx.runtime.orders import NEVER, OrderDesk, Resubmit
 from btx.runtime.pace import Lockstep
-from btx.runtime.prints import TradeDesk
 from btx.runtime.reconciler import Reconciler
 from btx.runtime.routes import Routes
-from btx.runtime.supervisor import REDIAL, StreamSupervisor
+from btx.runtime.statements import Statements
 from btx.runtime.tasks import Tasks
-from btx.runtime.timekeeping import Timekeeper
-from btx.runtime.views import RecentBars
+from btx.runtime.upkeep import Upkeep
 
-__all__ = ("DEFAULT_TIMING", "Facts", "Link", "OpenJournal", "OpenRecording", "Outside", "Timing")
+__all__ = ("Link",)
 
 _log = logging.getLogger("btx.session")
-_CLOCK_PERIOD_S = 60.0
-_CLOCK_READINGS = 3
-_CLOCK_GRAIN_NS = 2_000_000  # venues name whole milliseconds, and clocks drift until the next reading
-_NOISY_TRIES = 4
 _MANY_EVENTS = 1000
-_ZERO = Decimal(0)
-
-
-@attrs.frozen(kw_only=True)
-class Timing:
-    """How patient a link is."""
-
-    clock_period_s: float = _CLOCK_PERIOD_S  # between two readings of the venue's clock
-    redial: Backoff = REDIAL  # between two connections
-    stall_s: float = 60.0  # how long lockstep may stand still
-    nudge_s: float = 2.0  # of silence in lockstep, until bars that have closed are asked for
-    settle_pause_s: float = 2.0  # between two questions about one order
-    patience_s: float | None = None  # until "no such order" is believed; None: the receive window and a margin
-    grace_s: float = 1.0  # for the answers to what is being sent, at the end
-    bars: BarTimes = BarTimes()  # noqa: RUF009 -- frozen
-    patience: Patience = Patience()  # noqa: RUF009 -- frozen; with silent streams
-    most_bars: int = 10_000  # in the mailbox of a data; what is above it is fetched when the strategy has caught up
-    part_s: float = 1.5  # for one part to end, before it is cancelled
-    poll_s: float = 3.0  # between two questions about the orders while the account stream is down
-    audit_s: float = 300.0  # between two audits of orders, fills and balances
-    outside_s: float = 1.0  # between two looks at what other processes ask
-    breaker: Breaker = Breaker()  # noqa: RUF009 -- frozen
-    grace_drift_s: float = 1.0  # until a balance that nobody explained is looked into
-    mark_s: float = 60.0  # between two marks in a recording
-
-
-DEFAULT_TIMING = Timing()
-
-
-OpenJournal = Callable[[str, Callable[[str], None]], AbstractContextManager[Journal]]
-"""Opens the journal of the account with this key; what goes wrong with it later is told to the callback."""
-
-
-OpenRecording = Callable[[Clock, Settings, Callable[[str], None]], Recording]
-"""Begins a recording with these clocks and secrets; what goes wrong with it later is told to the callback."""
-
-
-class Outside(Protocol):
-    """What reaches a session from other processes, and what it tells them. Called on threads that may wait."""
-
-    def enter(self, *, api_key: str, endpoints: Endpoints | None) -> None:
-        """Say that this process trades on the account.
-
-        Raises:
-            OSError: it cannot be said.
-        """
-
-    def look(
-        self, *, halted: str | None, naked: Mapping[str, Decimal], unknown: Collection[str]
-    ) -> tuple[tuple[str, str], ...]:
-        """Tell what is so, and return what is asked: ``("halt", reason)`` or ``("resume", "")``.
-
-        Raises:
-            OSError: the disk does not read.
-        """
-
-    def leave(self) -> None:
-        """Say that it does no longer. Idempotent."""
-
-
-@attrs.define(kw_only=True)
-class Facts:
-    """What is known of a venue and an account; written on btx-io, read by anybody, value by value."""
-
-    settings: Settings
-    clock: MarketClock = attrs.field(factory=MarketClock)
-    endpoints: Endpoints | None = None
-    account: AccountSnapshot | None = None  # as it was at start
-    account_now: AccountSnapshot | None = None  # with every update since
-    instruments: Mapping[str, Instrument] = attrs.field(factory=dict)
-    fees: dict[str, FeeSchedule] = attrs.field(factory=dict)
-    rates: dict[tuple[str, str], Decimal] = attrs.field(factory=dict)  # (asset, currency) -> price
-    recent: RecentBars = attrs.field(factory=RecentBars)
-    halted: str | None = None  # why only reductions may be sent
-    recovered: Recovered = attrs.field(factory=Recovered)
-    states: dict[str, str] = attrs.field(factory=dict)  # what strategies saved, by name
-
-    @property
-    def api_key(self) -> str:
-        """The account's key: the user's, or the simulator's first."""
-        return self.settings.api_key.reveal()
 
 
 class Link:
@@ -171,16 +85,16 @@ class Link:
         outside: Outside | None = None,
         on_resume: Callable[[], None] = lambda: None,
         open_recording: OpenRecording | None = None,
+        margining: Margining = AS_IT_IS,
+        wanted: Callable[[], Collection[Key]] = frozenset,
     ) -> None:
         self.facts = facts
         self.recording: Recording | None = None
         self._open_recording = open_recording
         self.desk: OrderDesk | None = None
-        self.bars: BarDesk | None = None
-        self.books: BookDesk | None = None
-        self.prints: TradeDesk | None = None
-        self.lines: MarketLines | None = None
-        self.account_stream: StreamSupervisor | None = None
+        self.market_side: MarketSide | None = None
+        self.account_side: AccountSide | None = None
+        self.margin_side: MarginSide | None = None
         self._venue = venue
         self._environment = environment
         self._market = market
@@ -192,14 +106,8 @@ class Link:
         self._tasks = Tasks(self.fault)
         self._ends_with_run(self._tasks.stop)
         self._lockstep: Lockstep | None = None
-        self._account_up = asyncio.Event()
-        self._account_events = 0
-        self._assets: set[str] = set()
-        self._resyncing: asyncio.Task[None] | None = None
-        self._fatal: Exception | None = None
         self._alarm_at = _MANY_EVENTS  # events that wait for the strategy
         self._is_halted = False  # and it is written down; the strategy's thread may know a moment before
-        self._down_reason = ""
         self._timing = timing
         self._session = session
         self._open_journal = journal
@@ -209,14 +117,15 @@ class Link:
         self._resubmit = resubmit
         self._outside = outside
         self._on_resume = on_resume
+        self._margining = margining
+        self._wanted = wanted
         self._journal: Journal | None = None
+        self._statements: Statements | None = None
         self.reconciler: Reconciler | None = None
         self.keeper: Keeper | None = None
         self.routes: Routes | None = None
-        self._polling: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._guard = Guard(info=venue.info, breaker=timing.breaker, on_clock_doubt=self._on_clock_doubt)
-        self._timekeeper: Timekeeper | None = None
+        self._guard = Guard(info=venue.info, market=market, breaker=timing.breaker, on_clock_doubt=self._on_clock_doubt)
+        self._upkeep: Upkeep | None = None
 
     async def open(self) -> None:
         """Connect; the facts are complete afterwards.
@@ -241,16 +150,37 @@ class Link:
             tap=self.recording.tap if self.recording is not None else None,
         )
         store, feed = self._venue.store(context), self._venue.feed(context)
-        await self._set_clock(store)
+        self._upkeep = upkeep = Upkeep(
+            venue=self._venue,
+            store=store,
+            feed=feed,
+            facts=facts,
+            guard=self._guard,
+            period_s=self._timing.clock_period_s,
+            note=self._note,
+            fault=self.fault,
+            progressed=self._progressed,
+        )
+        await upkeep.set_clock()
         facts.instruments = await self._guard.read("instruments", store.instruments)
         stream = self._venue.websocket(context)
         broker = self._recorded(self._venue.broker(context))
         self._journal = journal = await self._start_journal()
         history = await self._read_journal(journal)
-        bars, prints = self._open_market(feed, stream)
-        self.account_stream = self._account_supervisor(stream)
-        self._ends_with_run(self.account_stream.stop)
+        self.market_side = market = self._new_market_side(feed, stream)
+        for stop in market.stops:
+            self._ends_with_run(stop)
+        ledger = Ledger(
+            margined=self._capabilities.margined, instruments=lambda: facts.instruments, show=self._show_margin
+        )
+        self._statements = Statements(journal=journal, facts=facts, ledger=ledger, now_ns=facts.clock.market_ns)
         self.desk = desk = self._order_desk(broker, journal, in_lockstep=_is_lockstep(endpoints))
+        if self._capabilities.margined:
+            self.margin_side = self._new_margin_side(store, feed, ledger, market, journal)
+            self._ends_with_run(self.margin_side.bookings.stop)
+        self.account_side = account = self._new_account_side(stream, store, desk, ledger)
+        self.reconciler = account.reconciler = self._new_reconciler(desk, broker, account, ledger, journal)
+        self._ends_with_run(account.stream.stop)
         self._ends_with_run(desk.stop)  # before the stream: the answers to its requests come over it
         self.keeper = self._new_keeper(desk)
         self.routes = Routes(
@@ -262,38 +192,152 @@ class Link:
         )
         self._ends_with_run(self.keeper.stop)
         self._ends_with_run(self._tasks.stop)  # first to end: nothing may ask the desk for more
-        self.reconciler = self._new_reconciler(desk, broker, store, journal)
-        self._start(self._keep_time(store, feed), "keeping time")  # what follows may find that a clock was set
+        self._start(upkeep.run(), "keeping time")  # what follows may find that a clock was set
+        await self._recover(history, desk, account)
+        await upkeep.refresh_rates()
+        await upkeep.learn_fees([facts.instruments[each] for each in self._traded()])
+        await self._begin(endpoints, desk, market, account)
+
+    async def _recover(self, history: History, desk: OrderDesk, account: AccountSide) -> None:
+        """Take over what earlier runs left, and settle it with the venue."""
+        if self.margin_side is not None:
+            await self.margin_side.settle_modes()
+            self.margin_side.bookings.recover(history)
         desk.recover(history)
-        self.reconciler.recover(history)
-        self.account_stream.start((Subscription(channel=Channel.ACCOUNT),))
-        await self._account_up.wait()
-        if self._fatal is not None:
-            raise self._fatal
-        # After the stream stands, so that nothing between the two is missing.
-        facts.account = facts.account_now = await self.reconciler.reconcile()
+        assert account.reconciler is not None
+        account.reconciler.recover(history)
+        await account.connect()
+        await account.begin()
         reach("recovery.settled")
         self._finish_recovery(history, desk)
-        await self._refresh_rates(feed)
+
+    async def _begin(
+        self, endpoints: Endpoints | None, desk: OrderDesk, market: MarketSide, account: AccountSide
+    ) -> None:
+        """Begin what goes on until the run ends."""
+        facts = self.facts
+        if self.margin_side is not None and facts.account is not None:
+            self.margin_side.begin(facts.account)
+        if self._statements is not None:
+            self._statements.write("START")
         if endpoints is not None:
-            await self._follow_simulator(endpoints, desk, bars)
+            await self._follow_simulator(endpoints, desk, market)
         if self._lockstep is None:
-            self._start(prints.keep_time(), "closing bars on time")
-        self._start(self._audit(), "auditing the account")
+            self._start(market.prints.keep_time(), "closing bars on time")
+        self._start(account.audit(), "auditing the account")
         if self._outside is not None:
             outside = self._outside
             self._resources.push_async_callback(asyncio.to_thread, outside.leave)
             await asyncio.to_thread(outside.enter, api_key=facts.api_key, endpoints=endpoints)
             self._start(self._watch_outside(outside), "hearing other processes")
 
-    def _open_market(self, feed: Feed, stream: Stream) -> tuple[BarDesk, TradeDesk]:
-        """Make the desks of market data; none of them connects before a data is opened."""
-        self.lines = lines = self._market_lines(stream)
-        self.bars, self.books = bars, books = self._bar_desk(feed, lines), self._book_desk(feed, lines)
-        self.prints = prints = self._trade_desk(feed, lines)
-        for part in (lines, bars, books, prints):
-            self._ends_with_run(part.stop)
-        return bars, prints
+    def _traded(self) -> list[str]:
+        """Return the listed symbols the strategy has datas of, as far as it has said."""
+        instruments = self.facts.instruments
+        names = {each for key in self._wanted() for each in (key.symbol, perpetual_of(key.symbol))}
+        return sorted(names & instruments.keys())
+
+    def _new_market_side(self, feed: Feed, stream: Stream) -> MarketSide:
+        return MarketSide(
+            feed=feed,
+            stream=stream,
+            facts=self.facts,
+            guard=self._guard,
+            capabilities=self._capabilities,
+            timing=self._timing,
+            in_lockstep=_is_lockstep(self.facts.endpoints),
+            post=self._post,
+            tell=self._tell,
+            note=self._note,
+            progressed=self._progressed,
+            on_bar=self._on_bar,
+            on_hole=self._on_hole,
+            on_fatal=self._on_market_fatal,
+        )
+
+    def _new_margin_side(
+        self, store: Store, feed: Feed, ledger: Ledger, market: MarketSide, journal: Journal | None
+    ) -> MarginSide:
+        statements = self._statements
+        assert statements is not None  # it is made before
+        margin_store = cast("MarginStore", store)  # as the capabilities promise
+
+        def count(booking: Booking) -> None:
+            ledger.on_booking(booking)
+            statements.on_booking(booking)
+
+        bookings = BookingDesk(
+            store=margin_store,
+            guard=self._guard,
+            clock=self.facts.clock,
+            journal=journal,
+            count=count,
+            post=self._post_event,
+            note=self._note,
+            progressed=self._progressed,
+            **({"pauses_s": ()} if _is_lockstep(self.facts.endpoints) else {}),
+        )
+        return MarginSide(
+            title=self._venue.info.title,
+            store=margin_store,
+            feed=cast("MarginFeed", feed),
+            facts=self.facts,
+            guard=self._guard,
+            ledger=ledger,
+            bookings=bookings,
+            margining=self._margining,
+            capabilities=self._capabilities,
+            wanted=self._wanted,
+            open_slot=market.books.open,
+            start=self._start,
+            note=self._note,
+        )
+
+    def _new_account_side(self, stream: Stream, store: Store, desk: OrderDesk, ledger: Ledger) -> AccountSide:
+        async def sequence() -> int:
+            return await self._lockstep.account_sequence() if self._lockstep is not None else 0
+
+        return AccountSide(
+            stream=stream,
+            store=store,
+            facts=self.facts,
+            guard=self._guard,
+            timing=self._timing,
+            desk=desk,
+            ledger=ledger,
+            margin=self.margin_side,
+            recording=self.recording,
+            in_lockstep=lambda: self._lockstep is not None,
+            sequence=sequence,
+            start=self._start,
+            post=self._post_event,
+            tell=self._tell,
+            fault=self.fault,
+            on_clock_doubt=self._on_clock_doubt,
+            on_fatal=self._end_feeds,
+        )
+
+    def _new_reconciler(
+        self, desk: OrderDesk, broker: Broker, account: AccountSide, ledger: Ledger, journal: Journal | None
+    ) -> Reconciler:
+        bookings = self.margin_side.bookings if self.margin_side is not None else None
+        return Reconciler(
+            desk=desk,
+            broker=broker,
+            guard=self._guard,
+            clock=self.facts.clock,
+            journal=journal,
+            sharing=self._sharing,
+            instruments=lambda: self.facts.instruments,
+            read_account=account.read,
+            note=self._note,
+            on_drift=self.halt,
+            ledger=ledger,
+            fetch_bookings=bookings.fetch if bookings is not None else None,
+            liquidation_fees=(lambda: bookings.liquidation_fees) if bookings is not None else tuple,
+            grace_s=self._timing.grace_drift_s,
+            booked_s=self._timing.booked_s,
+        )
 
     def _recorded(self, broker: Broker) -> Broker:
         return self.recording.broker(broker) if self.recording is not None else broker
@@ -376,15 +420,19 @@ class Link:
             orders=tuple(order for order_id, order in history.orders.items() if order_id in keep),
             groups=tuple(state.group for state in history.groups.values() if not state.is_over),
             undelivered=untold,
-            cost=positions(history),
+            positions=positions(history),
             crashed=history.crashed_before,
         )
         desk.recovered()
+        if self.margin_side is not None:
+            self.margin_side.bookings.recovered()
         if self.keeper is not None:
             self.keeper.recover(self.facts.recovered.groups)
         reach("recovery.after")
 
     async def _end_journal(self, journal: Journal) -> None:
+        if self._statements is not None:
+            self._statements.write("END")
         if self.reconciler is not None:
             self.reconciler.write_snapshot()
         journal.post(RunEnded(run=self._run, time_ns=self.facts.clock.wire_ns()))
@@ -409,6 +457,7 @@ class Link:
             intent=self._intent,
             next_id=self._next_id,
             can_replace=self._capabilities.replace,
+            can_amend=self._capabilities.amend,
             can_cancel_all=self._capabilities.cancel_all,
             resubmit=self._resubmit,
             is_halted=lambda: self.facts.halted is not None,
@@ -416,21 +465,6 @@ class Link:
         if self.recording is not None:
             desk.listen(self.recording.order)
         return desk
-
-    def _new_reconciler(self, desk: OrderDesk, broker: Broker, store: Store, journal: Journal | None) -> Reconciler:
-        return Reconciler(
-            desk=desk,
-            broker=broker,
-            guard=self._guard,
-            clock=self.facts.clock,
-            journal=journal,
-            sharing=self._sharing,
-            instruments=lambda: self.facts.instruments,
-            read_account=functools.partial(self._read_account, store),
-            note=self._note,
-            on_drift=self.halt,
-            grace_s=self._timing.grace_drift_s,
-        )
 
     def _new_keeper(self, desk: OrderDesk) -> Keeper:
         return Keeper(
@@ -442,7 +476,16 @@ class Link:
             written=lambda group: self._post_event(GroupWritten(group=group)),
             on_naked=self._on_naked,
             progressed=self._progressed,
+            position=self._position,
         )
+
+    def _position(self, key: Key) -> Decimal | None:
+        """Return what is held by our own count; None on spot, and before anything is known."""
+        account = self.facts.margin if self.facts.account is not None else None
+        if account is None:
+            return None
+        held = account.positions.get(key)
+        return held.quantity if held is not None else Decimal(0)
 
     def _on_naked(self, group_id: str, quantity: Decimal, seconds: float) -> None:
         self._note("NAKED", f"group {group_id}: {quantity} is without protection for {seconds:.1f} s")
@@ -480,100 +523,24 @@ class Link:
         if self._journal is not None:
             await self._journal.append(Resumed(time_ns=self.facts.clock.wire_ns()), durable=True)
 
-    def _market_lines(self, stream: Stream) -> MarketLines:
-        return MarketLines(
-            stream=stream,
-            tell=self._tell,
-            on_fatal=self._on_market_fatal,
-            size=self._capabilities.streams_per_connection,
-            life_s=self._capabilities.connection_life_s,
-            redial=self._timing.redial,
-            patience=None if _is_lockstep(self.facts.endpoints) else self._timing.patience,
-        )
-
     def _on_market_fatal(self, error: Exception) -> None:
         self._note("FATAL", f"market stream: {error}")
         self._end_feeds(error)
 
     def _end_feeds(self, error: Exception | None = None) -> None:
-        for desk in (self.bars, self.prints):
-            if desk is not None:
-                desk.end(error)
-
-    def _trade_desk(self, feed: Feed, lines: MarketLines) -> TradeDesk:
-        return TradeDesk(
-            lines=lines,
-            feed=feed,
-            clock=self.facts.clock,
-            guard=self._guard,
-            dense=self._capabilities.trade_ids_dense,
-            post=self._post,
-            note=self._note,
-            progressed=self._progressed,
-            on_close=self._learn_rate,
-            on_hole=self._on_hole,
-            span_ns=self.facts.clock.span_ns,
-            doubt=self.facts.clock.doubt,
-        )
-
-    def _bar_desk(self, feed: Feed, lines: MarketLines) -> BarDesk:
-        return BarDesk(
-            feed=feed,
-            lines=lines,
-            clock=self.facts.clock,
-            guard=self._guard,
-            post=self._post,
-            note=self._note,
-            progressed=self._progressed,
-            on_close=self._learn_rate,
-            on_hole=self._on_hole,
-            doubt=self.facts.clock.doubt,
-            span_ns=self.facts.clock.span_ns,
-            is_timed=not _is_lockstep(self.facts.endpoints),
-            times=self._timing.bars,
-        )
+        if self.market_side is not None:
+            self.market_side.end_feeds(error)
 
     def _on_hole(self, reason: str) -> None:
         self.facts.halted = self.facts.halted or reason  # before the strategy has the bar behind the hole
         self.start(self.halt(reason), "halting")
 
-    def _book_desk(self, feed: Feed, lines: MarketLines) -> BookDesk:
-        return BookDesk(
-            feed=feed,
-            lines=lines,
-            clock=self.facts.clock,
-            guard=self._guard,
-            dense=self._capabilities.trade_ids_dense,
-            note=self._note,
-            progressed=self._progressed,
-        )
-
-    def _account_supervisor(self, stream: Stream) -> StreamSupervisor:
-        def on_up(_standing: frozenset[Subscription]) -> None:
-            self._guard.reached()
-            if self._account_up.is_set():  # a reconnection: events may have been missed
-                self._resync()
-            self._account_up.set()
-
-        return StreamSupervisor(
-            name="account",
-            stream=stream,
-            sink=self._on_account_event,
-            on_up=on_up,
-            on_down=self._on_account_down,
-            on_fatal=self._on_account_fatal,
-            tell=self._tell,
-            on_clock_doubt=self._on_clock_doubt,
-            backoff=self._timing.redial,
-            overlaps=False,  # an account has one stream; what a cut hides is asked for
-        )
-
     def connections(self) -> Mapping[str, Connection]:
         """Return how each connection stands, by name. Any thread."""
-        account = {"account": self.account_stream.status} if self.account_stream is not None else {}
-        return {**account, **(self.lines.states() if self.lines is not None else {})}
+        account = {"account": self.account_side.stream.status} if self.account_side is not None else {}
+        return {**account, **(self.market_side.lines.states() if self.market_side is not None else {})}
 
-    async def _follow_simulator(self, endpoints: Endpoints, desk: OrderDesk, bars: BarDesk) -> None:
+    async def _follow_simulator(self, endpoints: Endpoints, desk: OrderDesk, market: MarketSide) -> None:
         control = await Control.connect(endpoints.control)
         self._resources.push_async_callback(control.close)
         if not _is_lockstep(endpoints):
@@ -585,18 +552,21 @@ class Link:
             clock=self.facts.clock,
             wakeup=self._wakeup,
             desk=desk,
-            bars=bars,
-            prints=self.prints,
-            beside=() if self.books is None else (self.books,),
+            bars=market.bars,
+            prints=market.prints,
+            beside=(market.books,),
             on_stall=self._on_stall,
             on_silence=self._on_silence,
             is_busy=self._is_busy,
-            on_step=lambda: self.keeper.on_time() if self.keeper is not None else None,
+            decider=self.keeper,
             stall_s=self._timing.stall_s,
             nudge_s=self._timing.nudge_s,
         )
+        if self.keeper is not None:
+            self.keeper.wait_for_steps()
         self._ends_with_run(self._lockstep.stop)
-        if endpoints.is_under_way:  # the account as it was read has its past in it
+        # The account as it was read has its past in it: of another process, or that its leverage was set.
+        if endpoints.is_under_way or self.margin_side is not None:
             desk.catch_up(await self._lockstep.account_sequence())
 
     async def _wait_for_end(self, control: Control) -> None:
@@ -613,16 +583,6 @@ class Link:
 
         self._parts.push_async_callback(stop_in_time)
 
-    def open_market(self, instrument: Instrument, channel: Channel, slot: Latest[Any] | Prints, depth: int) -> None:
-        """Fill a slot with what the market pushes beside the bars."""
-        if self.books is not None:
-            self.books.open(instrument, channel, slot, depth=depth)
-
-    def close_market(self, slot: Latest[Any] | Prints) -> None:
-        """Fill a slot no more."""
-        if self.books is not None:
-            self.books.close(slot)
-
     def write(self, record: Record) -> None:
         """Write down something that nothing waits for."""
         if self._journal is not None:
@@ -638,7 +598,7 @@ class Link:
     @property
     def trouble(self) -> str:
         """Why the account stream is down, empty when nothing was heard."""
-        return self.redacted(self._down_reason)
+        return self.redacted(self.account_side.trouble if self.account_side is not None else "")
 
     async def close(self) -> None:
         """Hang up; after this nothing of the run is left on the loop."""
@@ -651,9 +611,8 @@ class Link:
 
     def on_idle(self, posted: int) -> None:
         """The strategy has taken all that was posted, and waits."""
-        if self.bars is not None and self.prints is not None:
-            self.bars.connect()
-            self.prints.connect()
+        if self.market_side is not None:
+            self.market_side.connect()
         if self._lockstep is not None:
             self._lockstep.on_idle(posted)
 
@@ -667,7 +626,7 @@ class Link:
         else:
             mailbox.put(item)
 
-    def _post_event(self, item: OrderUpdate | GroupWritten | MemberEnded | BalanceUpdate) -> None:
+    def _post_event(self, item: OrderUpdate | GroupWritten | MemberEnded | AccountUpdate | BookingTold) -> None:
         self._post(self._events, item, None)
         waiting = len(self._events)
         if waiting >= self._alarm_at:
@@ -699,70 +658,7 @@ class Link:
         self._note("FATAL", str(error))
         self._end_feeds(error)
 
-    # --- the account --------------------------------------------------------------------------------------------
-
-    def _on_account_event(self, event: StreamEvent) -> None:
-        desk = self.desk
-        assert desk is not None, "the account stream starts after the desk"
-        self._account_events += 1
-        if isinstance(event, OrderReport | Fill):
-            if self.recording is not None:
-                self.recording.account(event)
-            desk.on_event(event)
-        elif isinstance(event, BalanceUpdate):
-            self._on_balances(event)
-        elif isinstance(event, StreamStatus):
-            self._note("FAULT", f"account stream: {event.detail}")
-            self._resync()  # an event that could not be read is one that was missed
-
-    def _on_balances(self, update: BalanceUpdate) -> None:
-        account = self.facts.account_now
-        if account is None:
-            return  # the snapshot that is being read is newer
-        self._assets |= update.balances.keys()
-        self.facts.account_now = attrs.evolve(
-            account, balances={**account.balances, **update.balances}, time_ns=update.time_ns
-        )
-        self._post_event(update)
-        if self.reconciler is not None and self._looking is None and self.reconciler.hear(update):
-            self._looking = self._start(self._look_into(), "looking into a balance")
-
-    async def _look_into(self) -> None:
-        """See whether a balance that our fills do not explain is explained in a moment; reconcile if not."""
-        try:
-            await asyncio.sleep(self._timing.grace_drift_s)
-            assert self.reconciler is not None
-            account = self.facts.account_now
-            assert account is not None, "balances are heard of after the account is known"
-            if self.reconciler.hear(BalanceUpdate(balances=account.balances, time_ns=account.time_ns)):
-                await self.reconciler.reconcile()
-        finally:
-            self._looking = None
-
-    def watch(self, symbol: str) -> None:
-        """A strategy has a data of this instrument: say what others have open there."""
-        if self.reconciler is not None:
-            self._start(self.reconciler.look_at(symbol), f"looking at the orders in {symbol}")
-
-    def _on_account_down(self, reason: str) -> None:
-        self._down_reason = reason
-        if self._account_up.is_set() and self._polling is None:
-            self._polling = self._start(self._poll(), "asking for the orders while the account stream is down")
-
-    async def _poll(self) -> None:
-        """Ask for what the account stream would tell, until it stands again."""
-        assert self.reconciler is not None
-        try:
-            while True:
-                await asyncio.sleep(self._timing.poll_s)
-                if self.account_stream is None or self.account_stream.is_up:
-                    return
-                try:
-                    await self.reconciler.poll()
-                except Exception as error:  # noqa: BLE001 -- told, and tried again: somebody must ask
-                    self.fault("asking for the orders", error)
-        finally:
-            self._polling = None
+    # --- other processes ----------------------------------------------------------------------------------------
 
     async def _watch_outside(self, outside: Outside) -> None:
         """Do what other processes ask for: `btx panic` halts, `btx resume` ends it."""
@@ -786,108 +682,40 @@ class Link:
         for what, reason in await asyncio.to_thread(look):
             await (self.halt(reason) if what == "halt" else self.resume())
 
-    async def _audit(self) -> None:
-        """Look now and then whether everything is as it should be, though nothing was told."""
-        while True:
-            await asyncio.sleep(self._timing.audit_s)
-            if self._lockstep is None and self.account_stream is not None and self.account_stream.is_up:
-                try:
-                    await self._settle_account()
-                except Exception as error:  # noqa: BLE001 -- told, and tried again: audits must go on
-                    self.fault("the audit of the account", error)
-
-    def _on_account_fatal(self, error: Exception) -> None:
-        self._note("FATAL", f"account stream: {error}")
-        if self._account_up.is_set():
-            self._end_feeds(error)
-        self._fatal = error
-        self._account_up.set()
-
-    def _resync(self) -> None:
-        if self._resyncing is not None:
-            self._resyncing.cancel()
-        self._resyncing = self._start(self._settle_account(), "reading the account after a cut")
-
     def _is_busy(self) -> bool:
         """Say whether something is about to happen without news: a group's next step, or the end of a doubt."""
         keeps = self.keeper is not None and self.keeper.is_busy
-        return keeps or (self._timekeeper is not None and self._timekeeper.is_doubted)
+        books = self.margin_side is not None and self.margin_side.bookings.is_busy
+        return keeps or books or (self._upkeep is not None and self._upkeep.is_doubted)
 
     def _on_silence(self) -> None:
-        if self._resyncing is None or self._resyncing.done():
-            self._resync()
+        if self.account_side is not None:
+            self.account_side.on_silence()
 
-    async def _settle_account(self) -> None:
-        """Fetch what the account stream missed: orders and fills first, then the balances that include them."""
-        desk, reconciler = self.desk, self.reconciler
-        assert desk is not None, "the account stream starts after the desk"
-        if reconciler is None or self.facts.account is None:
-            return  # the start reads the account itself
-        sequence = await self._lockstep.account_sequence() if self._lockstep is not None else 0
-        snapshot = await reconciler.reconcile()
-        desk.catch_up(sequence)
-        gone = {asset: Balance(free=_ZERO, locked=_ZERO) for asset in self._assets - snapshot.balances.keys()}
-        self._on_balances(BalanceUpdate(balances={**gone, **snapshot.balances}, time_ns=snapshot.time_ns))
-
-    async def _read_account(self, store: Store) -> AccountSnapshot:
-        """Return a snapshot nothing was pushed during, so that it cannot be older than what was pushed."""
-        for _ in range(_NOISY_TRIES):
-            heard = self._account_events
-            snapshot = await self._guard.read("account", store.account)
-            if heard == self._account_events:
-                break
-        else:  # never quiet: the updates that follow will put it right
-            snapshot = await self._guard.read("account", store.account)
-        self._assets |= snapshot.balances.keys()
-        return snapshot
-
-    # --- clock and rates -------------------------------------------------------------------------------------------
-
-    async def _keep_time(self, store: Store, feed: Feed) -> None:
-        async def read() -> None:
-            try:
-                await self._set_clock(store)
-                await self._refresh_rates(feed)
-            except Exception as error:  # noqa: BLE001 -- told, and tried again: the clock must go on
-                self.fault("reading the venue's clock", error)
-
-        self._timekeeper = Timekeeper(read=read, period_s=self._timing.clock_period_s, on_read=self._progressed)
-        await self._timekeeper.run()
+    # --- facts ------------------------------------------------------------------------------------------------------
 
     def _on_clock_doubt(self) -> None:
-        if self._timekeeper is not None:
-            self._timekeeper.doubt()
+        if self._upkeep is not None:
+            self._upkeep.doubt()
 
-    async def _set_clock(self, store: Store) -> None:
-        """Read the venue's clock; of several answers the fastest says most, and the first one dials as well."""
-        clock = self.facts.clock
+    def watch(self, symbol: str) -> None:
+        """A strategy has a data of this instrument."""
+        if self.account_side is not None:
+            self.account_side.watch(symbol)
+        if self.margin_side is not None:
+            self.margin_side.watch(symbol)
+        instrument = self.facts.instruments.get(symbol)
+        if instrument is not None and self._upkeep is not None and self._upkeep.lacks_fees(symbol):
+            self._start(self._upkeep.learn_fees([instrument]), f"reading the fees of {symbol}")
 
-        async def reading() -> tuple[int, int]:  # measured around the one request, not around its waits and retries
-            before_ns = clock.wire_ns()
-            venue_ns = await store.server_time_ns()
-            after_ns = clock.wire_ns()
-            return after_ns - before_ns, venue_ns - (before_ns + after_ns) // 2
+    def _show_margin(self, account: MarginAccount) -> None:
+        self.facts.margin = account
 
-        took_ns, error_ns = min([await self._guard.read("time", reading) for _ in range(_CLOCK_READINGS)])
-        clock.offset_ns += error_ns
-        clock.doubt_ns = took_ns // 2 + _CLOCK_GRAIN_NS
-
-    async def _refresh_rates(self, feed: Feed) -> None:
-        """Learn what fees paid in a discount coin are worth, if the account holds any."""
-        facts = self.facts
-        currency = facts.settings.currency
-        samples = tuple(facts.instruments.values())[:1]  # a venue has one discount coin for all its instruments
-        for asset in {self._venue.commission(each, facts.account).discount_asset for each in samples} - {currency}:
-            held = facts.account.balances.get(asset) if facts.account is not None and asset is not None else None
-            symbol = f"{asset}/{currency}"
-            if asset is None or held is None or not held.total or symbol not in facts.instruments:
-                continue
-            trade = await self._guard.read("last_price", functools.partial(feed.last_price, symbol=symbol))
-            if trade is not None:
-                facts.rates[asset, currency] = trade.price
-
-    def _learn_rate(self, bar: Bar, instrument: Instrument) -> None:
+    def _on_bar(self, bar: Bar, instrument: Instrument) -> None:
         self.facts.rates[instrument.base, instrument.quote] = bar.close
+        self.facts.prices[instrument.symbol] = bar.close
+        if self._statements is not None:
+            self._statements.on_time(bar.close_ns)
         self.facts.recent.take(bar)
         if self.recording is not None:
             self.recording.bar(bar)

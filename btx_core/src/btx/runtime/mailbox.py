@@ -9,14 +9,16 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from btx.model.account import BalanceUpdate
+from btx.model.account import AccountUpdate, Booking
 from btx.model.market import Bar
-from btx.model.order import Fill, Group, Order, OrderEvent, Status
+from btx.model.order import Fill, Group, Order, OrderEvent, PositionSide, Status
 from btx.model.venue import Connection
 from btx.rules.positions import Position
+from btx.rules.wallet import Key
 
 __all__ = (
     "BarItem",
+    "BookingTold",
     "FeedDelayed",
     "FeedEnd",
     "FeedGap",
@@ -111,7 +113,8 @@ class Note:
     """A remark for the user: a connection up or down, an account stream that missed something.
 
     The kinds: CONNECTED, DISCONNECTED, STALE of a connection, which is named; DEGRADED, GAP, LATE, SLOW of data;
-    FAULT, FATAL; FOREIGN, DRIFT, HALT, NAKED, RECOVERED, RESUBMIT, RESUME of orders.
+    FAULT, FATAL; FOREIGN, DRIFT, HALT, NAKED, RECOVERED, RESUBMIT, RESUME of orders; FEES, MARGIN of the account;
+    LIQUIDATED, DELEVERAGED, DELIVERED of orders the exchange made on it.
     """
 
     kind: str
@@ -120,7 +123,15 @@ class Note:
     status: Connection | None = None  # the state it has now
 
 
-SessionItem = OrderUpdate | GroupWritten | MemberEnded | BalanceUpdate | Note
+@attrs.frozen(kw_only=True)
+class BookingTold:
+    """Money moved otherwise than by a fill; ``recovered``: an earlier process should have told, or none was there."""
+
+    booking: Booking
+    recovered: bool = False
+
+
+SessionItem = OrderUpdate | GroupWritten | MemberEnded | AccountUpdate | BookingTold | Note
 
 
 @attrs.frozen(kw_only=True)
@@ -130,8 +141,13 @@ class Recovered:
     orders: tuple[Order, ...] = ()  # not settled, or with fills the strategy was not told of; all legs of ``groups``
     groups: tuple[Group, ...] = ()  # that are not over
     undelivered: Mapping[str, tuple[Fill, ...]] = attrs.field(factory=dict)  # by client order id
-    cost: Mapping[str, Position] = attrs.field(factory=dict)  # by symbol: what the delivered fills add up to
+    positions: Mapping[Key, Position] = attrs.field(factory=dict)  # what the delivered fills add up to
     crashed: bool = False  # the run before this one did not end of its own will
+
+    @property
+    def cost(self) -> Mapping[str, Position]:
+        """The net positions by symbol: all there are, but in hedge mode."""
+        return {key.symbol: each for key, each in self.positions.items() if key.position_side is PositionSide.NET}
 
 
 class Wakeup:

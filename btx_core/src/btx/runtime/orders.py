@@ -19,10 +19,12 @@ from btx.errors import (
     TransportError,
     VenueError,
 )
-from btx.model.account import BalanceUpdate
+from btx.model.account import AccountUpdate
 from btx.model.instrument import Instrument
 from btx.model.journal import Event, GroupState, Intent, Sent
 from btx.model.order import (
+    AmendRequested,
+    AmendResult,
     CancelOutcome,
     CancelRequested,
     CancelResult,
@@ -33,13 +35,16 @@ from btx.model.order import (
     OrderList,
     OrderReport,
     OrderRequest,
+    OrderType,
+    Origin,
     OutcomeUnknown,
     Pending,
     PlaceRefused,
     Status,
+    Terms,
 )
 from btx.ports import Broker, Clock, Journal
-from btx.rules.orders import apply, is_news, new_order
+from btx.rules.orders import apply, is_news, new_fills, new_order
 from btx.rules.recovery import History, never_left, unfinished
 from btx.runtime.faultpoints import reach
 from btx.runtime.guard import Guard
@@ -86,7 +91,7 @@ class OrderDesk:
         guard: Guard,
         receive_window_s: float,
         one_at_a_time: bool,
-        post: Callable[[OrderUpdate | BalanceUpdate], None],
+        post: Callable[[OrderUpdate | AccountUpdate], None],
         note: Callable[[str, str], None],
         progressed: Callable[[], None],
         patience_s: float | None = None,
@@ -97,6 +102,7 @@ class OrderDesk:
         intent: Callable[[Leg], Intent] | None = None,
         next_id: Callable[[], str] | None = None,
         can_replace: bool = False,
+        can_amend: bool = False,
         can_cancel_all: bool = False,
         resubmit: Resubmit = NEVER,
         is_halted: Callable[[], bool] = lambda: False,
@@ -124,6 +130,8 @@ class OrderDesk:
         self._foreign: set[str] = set()
         self._next_id = next_id
         self._can_replace = can_replace
+        self._can_amend = can_amend
+        self._amending: set[str] = set()  # amendments in place that are on their way
         self._can_cancel_all = can_cancel_all
         self._sweeps: dict[str, asyncio.Future[None]] = {}  # by symbol: every order there is being cancelled
         self._resubmit = resubmit
@@ -220,6 +228,27 @@ class OrderDesk:
         self._add(new)
         self._request(self._replace(self._orders[client_order_id], new), f"replacing order {client_order_id}")
 
+    def amends(self, client_order_id: str, request: OrderRequest) -> bool:
+        """Say whether the venue can make ``request`` of an order and keep it: of a lone limit order price and size."""
+        order = self._orders.get(client_order_id)
+        if not self._can_amend or order is None or order.leg.list_id or order.leg.group_id or order.leg.pair_id:
+            return False
+        asked, price, quantity = order.leg.request, request.price, request.quantity
+        same = attrs.evolve(asked, price=price, quantity=quantity, signal_ns=request.signal_ns) == request
+        return same and asked.order_type is OrderType.LIMIT
+
+    def amend(self, client_order_id: str, request: OrderRequest) -> None:
+        """Have an order go on at the price of ``request``, with its quantity in all; see :meth:`amends`.
+
+        It keeps its ids.  What is refused leaves it as it is, which is told too.
+
+        Raises:
+            BtxError: there is no such order.
+        """
+        if client_order_id not in self._orders:
+            raise BtxError(f"there is no order {client_order_id} to amend")
+        self._request(self._amend(client_order_id, request), f"amending order {client_order_id}")
+
     async def write_group(self, state: GroupState) -> None:
         """Have a group on disk before anything of it is sent.
 
@@ -247,7 +276,7 @@ class OrderDesk:
         A cancel that got no answer may be asked for again; one that is on its way is not.
         """
         order = self._orders.get(client_order_id)
-        if order is None or order.status.is_final or (order.pending is not None and not order.unanswered):
+        if order is None or order.status.is_final or (order.pending is Pending.CANCEL and not order.unanswered):
             return
         self._record(CancelRequested(client_order_id=client_order_id, time_ns=self._clock.market_ns()))
         self._request(self._cancel(order.leg), f"cancelling order {client_order_id}")
@@ -389,6 +418,72 @@ class OrderDesk:
             await asyncio.gather(*(journal.append(each, durable=True) for each in sent))
         reach("sent.after")
 
+    async def _amend(self, client_order_id: str, request: OrderRequest) -> None:
+        await self._settled_enough(client_order_id)
+        order = self._orders[client_order_id]
+        refusal = (
+            "it has ended meanwhile"
+            if order.status.is_final
+            else "the last amendment has not been answered yet"
+            if order.wanted is not None
+            else f"{order.filled} of it has filled: it cannot become smaller than that"
+            if request.quantity <= order.filled
+            else ""
+        )
+        if refusal:
+            refused = self._amend_result(client_order_id, CancelOutcome.REFUSED, refusal)
+            self._post(OrderUpdate(event=refused, order=order))
+            return
+        self._amending.add(client_order_id)
+        try:
+            await self._amend_in_place(order, request)
+        finally:
+            self._amending.discard(client_order_id)
+        if self._orders[client_order_id].wanted is not None:
+            self._ask_about(order.leg)
+
+    async def _amend_in_place(self, order: Order, request: OrderRequest) -> None:
+        """Write down, send once, and take what came of it; without an answer it stays wanted."""
+        client_order_id, price = order.client_order_id, request.price
+        assert price is not None, "it is a limit order"
+        new = attrs.evolve(order.leg, request=request, quantity=request.quantity)
+        asked = AmendRequested(
+            client_order_id=client_order_id, price=price, quantity=request.quantity, time_ns=self._clock.market_ns()
+        )
+        outcome, reason = CancelOutcome.TAKEN, ""
+        try:
+            await self._record_durably(asked)
+            await self._swept(request.instrument)
+            await self._guard.acquire("amend")
+            amend = functools.partial(self._broker.amend, leg=order.leg, venue_order_id=order.venue_order_id, new=new)
+            await self._guard.once("amend", amend)
+        except OutcomeUnknownError as error:
+            self._doubt_amendment(client_order_id, str(error))
+            return
+        except (VenueError, TransportError, JournalError) as error:
+            outcome, reason = CancelOutcome.REFUSED, str(error)
+            self._ask_about(order.leg)
+        except Exception as error:  # noqa: BLE001 -- an adapter's bug: nobody knows the outcome
+            self._doubt_amendment(client_order_id, self._bug("amend", error))
+            return
+        self._record(self._amend_result(client_order_id, outcome, reason))
+
+    def _doubt_amendment(self, client_order_id: str, reason: str) -> None:
+        self._believed_at[client_order_id] = self._believe_from()
+        self._record(
+            OutcomeUnknown(
+                client_order_id=client_order_id,
+                reason=reason,
+                pending=Pending.AMEND,
+                time_ns=self._clock.market_ns(),
+            )
+        )
+
+    def _amend_result(self, client_order_id: str, outcome: CancelOutcome, reason: str) -> AmendResult:
+        return AmendResult(
+            client_order_id=client_order_id, outcome=outcome, reason=reason, time_ns=self._clock.market_ns()
+        )
+
     async def _replace(self, asked: Order, new: Leg) -> None:
         """Replace an order that was as ``asked`` when it was asked for."""
         old_id = asked.client_order_id
@@ -431,7 +526,12 @@ class OrderDesk:
             if order.requested is None and old_id not in self._settling:
                 break
             self._changed.clear()
-            await self._changed.wait()
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                if not order.status.is_final:
+                    self._ask_about(order.leg)  # its end should have been pushed by now
         rest = new.quantity - (order.filled - filled)
         if not order.is_settled:
             self._refuse_locally(new, "the order it was to replace does not end: nothing was changed")
@@ -582,6 +682,11 @@ class OrderDesk:
             left_s = min(max(self._patience_s - age_s, 0.0), self._patience_s)  # a clock may have been set back
             self._believed_at[client_order_id] = now + left_s
             self._tell_listeners(None, order)
+        for order in tuple(self._orders.values()):
+            if order.wanted is not None and order.status.is_final:
+                self._record(self._amend_result(order.client_order_id, CancelOutcome.REFUSED, "the order has ended"))
+            elif order.wanted is not None:
+                self._doubt_amendment(order.client_order_id, "the process ended while it was amended")
         for client_order_id in never_left(history):
             self._conclude(self._orders[client_order_id].leg, "the process ended before it was sent: it never left")
         for order in tuple(self._open.values()):
@@ -599,8 +704,17 @@ class OrderDesk:
 
     def adopt(self, leg: Leg, report: OrderReport) -> None:
         """Take an order that somebody else placed as one of ours, and ask the venue for its fills."""
-        if leg.client_order_id in self._orders:
-            return
+        if leg.client_order_id not in self._orders:
+            self.take_over(leg)
+            self._record(report)
+            self._ask_about(leg)
+
+    def take_over(self, leg: Leg) -> None:
+        """Take an order that somebody else placed as one of ours; what happens to it is told from here on.
+
+        Raises:
+            BtxError: it is one of ours.
+        """
         if self._journal is not None and self._intent is not None:
             self._journal.post(attrs.evolve(self._intent(leg), run="adopted"))
             self._journal.post(Sent(client_order_id=leg.client_order_id, time_ns=self._clock.wire_ns()))
@@ -611,8 +725,6 @@ class OrderDesk:
         self._foreign.discard(leg.client_order_id)
         if not self._is_recovering:
             self._post(OrderUpdate(event=None, order=self._orders[leg.client_order_id]))
-        self._record(report)
-        self._ask_about(leg)
 
     # --- settling what is not known ------------------------------------------------------------------------
 
@@ -631,6 +743,11 @@ class OrderDesk:
         """Wait until every question to the venue is answered."""
         while self._settling:
             await asyncio.wait(tuple(self._settling.values()))
+
+    def heard(self, sequence: int | None) -> None:
+        """Take it that the venue has told up to this sequence, by news that was no order's."""
+        if sequence is not None:
+            self.catch_up(sequence)
 
     def catch_up(self, sequence: int) -> None:
         """Take it that everything up to a venue sequence is known: it was asked for, not pushed."""
@@ -699,20 +816,38 @@ class OrderDesk:
             else:
                 for event in events:
                     self.on_event(event)
-                if self._is_answered(client_order_id, believed=believed):
+                if self._is_answered(client_order_id, events, believed=believed):
                     return
             await asyncio.sleep(self._settle_pause_s)
 
-    def _is_answered(self, client_order_id: str, *, believed: bool) -> bool:
+    def _is_answered(self, client_order_id: str, events: Collection[OrderReport | Fill], *, believed: bool) -> bool:
         order = self._orders[client_order_id]
         if order.missing or not _is_heard_of(order):
             return False
+        if order.wanted is not None and client_order_id not in self._amending:
+            if not self._settle_amendment(order, order.wanted, events, believed=believed):
+                return False
+            order = self._orders[client_order_id]
         if order.pending is None or not order.unanswered:
             return True
         if believed:
             reason = "the cancel got no answer and the order is still open: cancel it again"
             self._record(self._cancel_result(client_order_id, CancelOutcome.REFUSED, reason))
         return believed
+
+    def _settle_amendment(
+        self, order: Order, wanted: Terms, events: Collection[OrderReport | Fill], *, believed: bool
+    ) -> bool:
+        """Take what the venue says an order is for the answer to its amendment; say whether it is one."""
+        reports = [each for each in events if isinstance(each, OrderReport)]
+        if any(_shows(each, wanted, before=order.terms) for each in reports):
+            self._record(self._amend_result(order.client_order_id, CancelOutcome.TAKEN, ""))
+        elif believed or order.status.is_final:
+            reason = "the amendment got no answer, and the order is as it was"
+            self._record(self._amend_result(order.client_order_id, CancelOutcome.REFUSED, reason))
+        else:
+            return False
+        return True
 
     def _conclude_not_found(self, leg: Leg) -> None:
         if _is_heard_of(self._orders[leg.client_order_id]):
@@ -746,7 +881,17 @@ class OrderDesk:
             self._note("FOREIGN", f"{event.symbol}: order {event.client_order_id} was not placed by this run")
         self._progressed()
 
-    def _record(self, event: OrderEvent) -> None:
+    async def _record_durably(self, event: OrderEvent) -> None:
+        """Take an event of our own, and have it on disk before anything follows from it.
+
+        Raises:
+            JournalError: it is not; it was taken all the same.
+        """
+        self._record(event, is_written=True)
+        if self._journal is not None:
+            await self._journal.append(Event(order_event=event), durable=True)
+
+    def _record(self, event: OrderEvent, *, is_written: bool = False) -> None:
         reach("event.before")
         before = self._orders[event.client_order_id]
         try:
@@ -756,16 +901,23 @@ class OrderDesk:
             return
         if after is not before:
             self._keep(after)
-            self._write_event(event)
+            if not is_written:
+                self._write_event(event)
         reach("event.after")
         self._changed.set()
         if after is not before:
             self._tell_listeners(before, after)
+        self._ask_for_fees(before, after)
         if not is_news(before, after) or self._is_recovering:
             return
         self._post(OrderUpdate(event=event, order=after))
-        if after.overfilled > before.overfilled:
+        if isinstance(event, Fill) and after.overfilled > before.overfilled and after.fills[-1].origin is Origin.CLIENT:
             self._note("FAULT", f"order {event.client_order_id} is overfilled by {after.overfilled}")
+
+    def _ask_for_fees(self, before: Order, after: Order) -> None:
+        """Ask once for the fee of a fill that was told without: of positions on margin it is in no other total."""
+        if after.leg.request.instrument.kind.is_margined and any(f.fee is None for f in new_fills(before, after)):
+            self._ask_about(after.leg)
 
     def _write_event(self, event: OrderEvent) -> None:
         """Journal an event behind its order's intent; neither a cancel nor news ever waits for the disk."""
@@ -791,6 +943,13 @@ class OrderDesk:
 
 def _is_heard_of(order: Order) -> bool:
     return order.evidence is not None or bool(order.fills)
+
+
+def _shows(report: OrderReport, wanted: Terms, *, before: Terms) -> bool:
+    """Say whether an order is as an amendment wanted it; where the price changed, a quantity that was cut is too."""
+    if report.price not in {None, wanted.price}:
+        return False
+    return report.quantity == wanted.quantity or (report.price is not None and wanted.price != before.price)
 
 
 def one_leg(request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:

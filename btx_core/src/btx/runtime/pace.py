@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 
 from btx.errors import TransportError
-from btx.model.account import BalanceUpdate
+from btx.model.account import AccountUpdate
 from btx.model.order import Fill, OrderReport
 from btx.runtime.bars import BarDesk
 from btx.runtime.clock import MarketClock
@@ -21,7 +21,7 @@ from btx.runtime.orders import OrderDesk
 from btx.runtime.prints import TradeDesk
 from btx.runtime.tasks import Tasks
 
-__all__ = ("Lockstep", "Paced")
+__all__ = ("Decider", "Lockstep", "Paced", "rank")
 
 _STALL_S = 60.0
 _NUDGE_S = 2.0
@@ -41,6 +41,23 @@ class Paced(Protocol):
 
     def catch_up(self) -> None:
         """Ask for what should have been pushed and was not."""
+
+
+class Decider(Protocol):
+    """What decides about orders by itself, and in lockstep only when all that has happened is known."""
+
+    @property
+    def is_due(self) -> bool:
+        """There is something to decide."""
+
+    def decide_due(self) -> None:
+        """Decide; what follows from it is requested."""
+
+    def end_steps(self) -> None:
+        """Decide at once again: the steps are over."""
+
+    def on_time(self) -> None:
+        """Hear that the market's time has moved."""
 
 
 class Lockstep:
@@ -73,7 +90,7 @@ class Lockstep:
         on_silence: Callable[[], None] = lambda: None,
         beside: Collection[Paced] = (),
         is_busy: Callable[[], bool] = lambda: False,
-        on_step: Callable[[], None] = lambda: None,
+        decider: Decider | None = None,
         stall_s: float = _STALL_S,
         nudge_s: float = _NUDGE_S,
     ) -> None:
@@ -88,7 +105,7 @@ class Lockstep:
         self._on_stall = on_stall
         self._on_silence = on_silence
         self._is_busy = is_busy
-        self._on_step = on_step
+        self._decider = decider
         self._stall_s = stall_s
         self._nudge_s = nudge_s
         self._held: list[Held] = []
@@ -117,8 +134,8 @@ class Lockstep:
             mailbox.put(item)
             return
         self._arrivals += 1
-        rank, close_ns, index = (2, *order) if order is not None else (_rank(item), 0, 0)
-        self._held.append(((rank, close_ns, self._place, index, self._arrivals), mailbox, item))
+        place, close_ns, index = (2, *order) if order is not None else (rank(item), 0, 0)
+        self._held.append(((place, close_ns, self._place, index, self._arrivals), mailbox, item))
 
     def on_idle(self, posted: int) -> None:
         """The strategy has taken all that was ``posted`` and waits."""
@@ -147,10 +164,9 @@ class Lockstep:
 
     def may_turn(self) -> bool:
         """Say whether the strategy waits, nothing is unanswered, and every feed and book has what came before."""
-        is_done = not self._desk.outstanding and not self._is_busy()
         is_ready = self._bars.is_ready and all(desk.is_ready for desk in self._beside)
         is_ready = is_ready and (self._prints is None or self._prints.is_ready)
-        return is_done and is_ready and self._strategy_waits()
+        return self._is_calm() and is_ready and self._strategy_waits()
 
     def _strategy_waits(self) -> bool:
         return self._idle_at is not None and self._idle_at == self.wakeup.posted
@@ -173,16 +189,31 @@ class Lockstep:
     @property
     def must_settle(self) -> bool:
         """Requests were sent since the account was last known to be complete."""
-        return self._synced_at != self._desk.sent
+        return self._synced_at != self._desk.sent or (self._decider is not None and self._decider.is_due)
 
     def start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run a step; what breaks it ends the pace of this simulator."""
         return self._tasks.start(work, what="a step of the market")
 
     async def settle(self) -> None:
-        """Wait for everything the requests led to."""
+        """Wait for everything the requests led to, and for what follows from that."""
+        await self._settle_account()
+        await self._decide()
+
+    async def _settle_account(self) -> None:
         self._synced_at = self._desk.sent
         await self._hear_account(await self.account_sequence())
+
+    async def _decide(self) -> None:
+        """Have everything asked for that was announced, and all decided and done; nobody waits for the strategy."""
+        await self._until(self._is_calm, lambda: None)
+        while self._decider is not None and self._decider.is_due:
+            self._decider.decide_due()
+            await self._until(self._is_calm, lambda: None)
+            await self._settle_account()
+
+    def _is_calm(self) -> bool:
+        return not self._desk.outstanding and not self._is_busy()
 
     def end(self) -> None:
         """Tell the feeds that nothing follows."""
@@ -204,7 +235,8 @@ class Lockstep:
         self._awaited = "the market's next step"
         reply = await self._control.ask("advance", api_key=self._api_key, **self._next_stop())
         self._clock.step_to(reply["market_ns"])
-        self._on_step()
+        if self._decider is not None:
+            self._decider.on_time()
         for venue_symbol, interval, open_ns in reply["closed"]:
             self._awaited = f"the bar {venue_symbol} {interval} of {open_ns}"
             has_closed = functools.partial(self._bars.has_closed, venue_symbol, interval, open_ns)
@@ -217,6 +249,7 @@ class Lockstep:
             trades = [(symbol, number) for channel, symbol, number in reply.get("told", ()) if channel == "trade"]
             await self._hear_trades(self._prints, trades)
         await self._hear_account(reply["sequence"])
+        await self._decide()
         self._has_ended = reply["ended"]  # what the last bar leads to is settled before the feeds end
 
     def _next_stop(self) -> Mapping[str, int | bool]:
@@ -268,6 +301,8 @@ class Lockstep:
         if self._is_over:
             return
         self._is_over = True
+        if self._decider is not None:
+            self._decider.end_steps()
         self._company.leave(self)
         _hand_over(self.wakeup, self.take_held())
         self.wakeup.forget_patience(self)
@@ -341,8 +376,9 @@ def _company_of(wakeup: Wakeup) -> _Company:
     return _companies.setdefault(wakeup, _Company())
 
 
-def _rank(item: Any) -> int:
-    told_by_stream = isinstance(item, BalanceUpdate) or (
+def rank(item: Any) -> int:
+    """Return the place of an item in a batch: 0 for what we decided, 1 for what the account stream told."""
+    told_by_stream = isinstance(item, AccountUpdate) or (
         isinstance(item, OrderUpdate) and isinstance(item.event, Fill | OrderReport)
     )
     return 1 if told_by_stream else 0

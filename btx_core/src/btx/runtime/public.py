@@ -46,7 +46,7 @@ async def open_public_side(
             clock=clock,
             resources=resources,
         )
-        guard = Guard(info=venue.info)
+        guard = Guard(info=venue.info, market=market)
         before_ns = clock.wire_ns()
         venue_ns = await guard.read("time", venue.store(context).server_time_ns)
         clock.offset_ns += venue_ns - (before_ns + clock.wire_ns()) // 2

@@ -2,78 +2,41 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from decimal import Decimal
 
-from btx.model.account import AccountSnapshot, BalanceUpdate
+import attrs
+
+from btx.model.account import AccountSnapshot, AccountUpdate, Booking
 from btx.model.instrument import Instrument
 from btx.model.journal import Snapshot
-from btx.model.order import Fill, Order, OrderReport
+from btx.model.order import Fill, Order, OrderReport, Origin, PositionSide
 from btx.ports import Broker, Clock, Journal
-from btx.rules.orders import new_fills
+from btx.rules.holdings import Holding, stated
 from btx.rules.reconcile import (
-    ROUNDING,
     Difference,
     Sharing,
     adopted,
+    by_venue,
     differences,
     foreign_orders,
     lost_orders,
     match_fills,
-    nearest,
+    named_by_place,
 )
-from btx.rules.recovery import History, balance_steps, expected_totals
+from btx.rules.recovery import History
+from btx.rules.wallet import Key
 from btx.runtime.guard import Guard
+from btx.runtime.ledger import Ledger
 from btx.runtime.orders import OrderDesk
 
 __all__ = ("Reconciler",)
 
-_ZERO = Decimal(0)
 _ONE_BY_ONE = 10  # up to so many instruments are asked for each by itself, which costs less where all are listed dear
+_MADE = {Origin.LIQUIDATION: "LIQUIDATED", Origin.DELEVERAGING: "DELEVERAGED", Origin.DELIVERY: "DELIVERED"}
 _TRIES = 3  # until a difference is believed
+_BOOKED_S = 30.0  # a wallet may differ so long for want of a booking that is not listed yet
 _MARGIN_NS = 60_000_000_000  # fills are asked for from a little before the last snapshot on
-
-
-class _Totals:
-    """What the account must hold by our own count; while somebody looks, also what it went through."""
-
-    def __init__(self, totals: Mapping[str, Decimal], *, fills: int = 0) -> None:
-        self.now = dict(totals)
-        self.fills = fills  # that were counted, each rounded by the venue perhaps, since the venue's word was taken
-        self._fills_before = 0
-        self._passed: dict[str, list[Decimal]] | None = None
-
-    @property
-    def tolerance(self) -> Decimal:
-        """What the venue may have rounded away."""
-        return self.fills * ROUNDING
-
-    def add(self, steps: Mapping[str, Decimal], *, fills: int) -> None:
-        """Count what a step of an order did."""
-        self.fills += fills
-        for asset, change in steps.items():
-            before = self.now.get(asset, _ZERO)
-            self.now[asset] = before + change
-            if self._passed is not None:
-                self._passed.setdefault(asset, [before]).append(self.now[asset])
-
-    def watch(self) -> None:
-        """Remember from here on what each asset goes through, until ``take``."""
-        self._passed, self._fills_before = {}, self.fills
-
-    @property
-    def passed(self) -> Mapping[str, Sequence[Decimal]]:
-        """The totals each asset went through since ``watch``, the one it has now last."""
-        return {asset: [total] for asset, total in self.now.items()} | (self._passed or {})
-
-    def take(self, snapshot: AccountSnapshot, *, compared: Collection[str]) -> None:
-        """Take the venue's word, and keep what was counted after it was given; of the rest its word alone counts."""
-        passed, self._passed, self.fills = self.passed, None, self.fills - self._fills_before
-        for asset in self.now.keys() | snapshot.balances.keys():
-            balance = snapshot.balances.get(asset)
-            total = balance.total if balance is not None else _ZERO
-            was = nearest(passed.get(asset, ()), total) if asset in compared else self.now.get(asset, _ZERO)
-            self.now[asset] = self.now.get(asset, _ZERO) + total - was
 
 
 class Reconciler:
@@ -81,6 +44,9 @@ class Reconciler:
 
     ``read_account`` returns a snapshot nothing was pushed during.  ``on_drift``
     hears of every difference that is not explained, once: it is adopted then.
+    Of a margin account ``fetch_bookings`` asks for what moved money beside the
+    fills, and says whether there was anything new; a wallet that differs is
+    waited for a booking for ``booked_s``, a position that differs is not.
     """
 
     def __init__(
@@ -96,7 +62,11 @@ class Reconciler:
         read_account: Callable[[], Awaitable[AccountSnapshot]],
         note: Callable[[str, str], None],
         on_drift: Callable[[str], Awaitable[None]],
+        ledger: Ledger,
+        fetch_bookings: Callable[[], Awaitable[bool]] | None = None,
+        liquidation_fees: Callable[[], Collection[Booking]] = tuple,
         grace_s: float = 1.0,
+        booked_s: float = _BOOKED_S,
     ) -> None:
         self._desk = desk
         self._broker = broker
@@ -108,11 +78,15 @@ class Reconciler:
         self._read_account = read_account
         self._note = note
         self._on_drift = on_drift
+        self._ledger = ledger
+        self._fetch_bookings = fetch_bookings
+        self._liquidation_fees = liquidation_fees
         self._grace_s = grace_s
+        self._booked_s = booked_s
         self._turn = asyncio.Lock()
-        self._totals: _Totals | None = None  # None before the first word of the venue
+        self._doubted: dict[Holding, float] = {}  # loop time since which a wallet differs, and may be explained yet
         self._known: Mapping[str, Order] = {}  # orders of earlier runs; the desk holds those that are not settled
-        self._unsure: set[str] = set()  # assets of which only the venue can say what was there before we traded
+        self._unsure: set[Holding] = set()  # of which only the venue can say what was there before we traded
         self._since_ns: int | None = None  # market time from which fills may be missing
         self._watched: set[str] = set()  # symbols that were ever traded here
         self._told: set[str] = set()  # fills and orders of others that were told
@@ -120,15 +94,19 @@ class Reconciler:
         desk.listen(self._count)
 
     @property
-    def expected(self) -> Mapping[str, Decimal]:
-        """What the account must hold, by asset."""
-        return dict(self._totals.now) if self._totals is not None else {}
+    def expected(self) -> Mapping[Holding, Decimal]:
+        """What the account must hold: assets, and positions."""
+        return dict(self._ledger.now)
+
+    @property
+    def is_waiting(self) -> bool:
+        """A wallet differs, and what explains it may be listed in a moment: look again soon."""
+        return bool(self._doubted)
 
     def recover(self, history: History) -> None:
         """Begin with what a journal says; fills that are found from here on are counted as they come."""
         self._known = history.orders
-        if (totals := expected_totals(history)) is not None:
-            self._totals = _Totals(totals, fills=history.fills_since)
+        self._ledger.recover(history)
         if history.snapshot is not None:
             self._since_ns = history.snapshot.time_ns - _MARGIN_NS
         self._watched |= {order.leg.request.instrument.symbol for order in history.orders.values()}
@@ -145,26 +123,50 @@ class Reconciler:
             while True:
                 tries += 1
                 snapshot, found, is_fresh = await self._look()
-                if not found or tries == _TRIES:
-                    break
-            self._take(snapshot)
+                if tries == _TRIES or {each.holding for each in found} <= self._doubted.keys():
+                    break  # nothing differs, or only what is waited for: it will be looked at again
+            patient = self._patient(found)
+            self._take(snapshot, kept=patient)
             self._since_ns = began_ns - _MARGIN_NS
             self.write_snapshot()
             for difference in found:
-                await self._drifted(difference)
+                if difference.holding not in patient:
+                    await self._drifted(difference)
             return snapshot if is_fresh else await self._read_account()
+
+    def _patient(self, found: Collection[Difference]) -> set[Holding]:
+        """Return the wallets that differ and may still be explained by a booking."""
+        if self._fetch_bookings is None:
+            return set()
+        now_s = asyncio.get_running_loop().time()
+        wallets = {each.holding for each in found if isinstance(each.holding, str)}
+        since = {holding: self._doubted.get(holding, now_s) for holding in wallets}
+        self._doubted = {holding: at for holding, at in since.items() if now_s - at < self._booked_s}
+        return set(self._doubted)
 
     async def _look(self) -> tuple[AccountSnapshot, tuple[Difference, ...], bool]:
         """Return the account, what differs from our count, and whether nothing can have been pushed since."""
-        if self._totals is not None:
-            self._totals.watch()
+        self._ledger.watch()
         await self._settle_orders()
         await self._fetch_fills()
-        snapshot = await self._read_account()
+        snapshot = await self._read_with_bookings()
         if not self._differences(snapshot):
             return snapshot, (), self._is_as_counted(snapshot)
         await asyncio.sleep(self._grace_s)  # what happened a moment ago may be in the balances and not yet told
         return snapshot, self._differences(snapshot), False
+
+    async def _read_with_bookings(self) -> AccountSnapshot:
+        """Return the account; where we begin with it, such that no booking is in it and not yet known, or the reverse.
+
+        Later a booking that comes in between is a difference that the next look explains.
+        """
+        if self._fetch_bookings is None:
+            return await self._read_account()
+        await self._fetch_bookings()
+        snapshot = await self._read_account()
+        while not self._ledger.is_known and await self._fetch_bookings():
+            snapshot = await self._read_account()
+        return snapshot
 
     async def poll(self) -> None:
         """Ask for what the account stream would tell, while it is down.
@@ -187,27 +189,25 @@ class Reconciler:
             reports = await self._ask_open((instruments[symbol],))
             self._take_foreign(foreign_orders(self._all_orders(), reports), instruments)
 
-    def hear(self, update: BalanceUpdate) -> bool:
+    def hear(self, update: AccountUpdate) -> bool:
         """Return whether the venue's totals differ from ours: something was missed, or somebody else was there."""
-        totals = self._totals
-        if totals is None:
+        if not self._ledger.is_known:
             return False
-        different = {
-            asset
-            for asset, balance in update.balances.items()
-            if abs(totals.now.get(asset, _ZERO) - balance.total) > totals.tolerance
-        }
-        mine = self._watched_assets()
-        # Nobody minds what happens to other assets; once they are traded, what happened before is not held against us.
-        self._unsure = (self._unsure - (update.balances.keys() - mine)) | (different - mine)
+        told = AccountSnapshot(balances=update.balances, positions=update.positions, time_ns=update.time_ns)
+        heard = stated(told).keys()
+        now = {holding: (total,) for holding, total in self._ledger.now.items()}
+        found = differences(now, told, holdings=heard, tolerance=self._ledger.tolerance)
+        different, mine = {each.holding for each in found}, self._watched_holdings()
+        # Nobody minds what happens to others; once they are traded, what happened before is not held against us.
+        self._unsure = (self._unsure - (heard - mine)) | (different - mine)
         return bool(different & mine)
 
     def _watched_instruments(self) -> list[Instrument]:
         instruments = self._instruments()
         return [instruments[symbol] for symbol in sorted(self._watched) if symbol in instruments]
 
-    def _watched_assets(self) -> set[str]:
-        return {asset for each in self._watched_instruments() for asset in (each.base, each.quote)}
+    def _watched_holdings(self) -> set[Holding]:
+        return {holding for each in self._watched_instruments() for holding in _holdings_of(each)}
 
     def _all_orders(self) -> Mapping[str, Order]:
         return {**self._known, **self._desk.orders}
@@ -243,8 +243,8 @@ class Reconciler:
             leg = adopted(report, instruments[report.symbol]) if self._sharing is Sharing.ADOPT else None
             if leg is not None:
                 self._desk.adopt(leg, report)
-                instrument = instruments[report.symbol]
-                self._unsure |= {instrument.base, instrument.quote}  # what it filled before is in the balances already
+                # What it filled before is in the balances already.
+                self._unsure |= _holdings_of(instruments[report.symbol])
             key = f"order {report.client_order_id}"
             if key not in self._told:
                 self._told.add(key)
@@ -257,14 +257,57 @@ class Reconciler:
         for instrument in self._watched_instruments():
             ask = functools.partial(self._broker.fills, instrument=instrument, start_ns=max(self._since_ns, 0))
             fills = await self._guard.read("fills", ask)
+            for fill in fills:
+                self.take_by_venue(fill)
             matched = match_fills(self._all_orders(), fills)
+            for fill in matched.completed:
+                self._reopen(fill.client_order_id)
+                self._desk.on_event(fill)
             for fill in matched.missed:
                 self._reopen(fill.client_order_id)
                 self.recovered_fills += 1
                 self._note("RECOVERED", f"{fill.symbol}: fill {fill.fill_id} of order {fill.client_order_id}")
                 self._desk.on_event(fill)
             for fill in matched.foreign:
-                self._tell_foreign(fill)
+                if (made := await self._of_a_liquidation(fill)) is not None:
+                    self._desk.on_event(self.take_by_venue(made))
+                else:
+                    self._tell_foreign(fill)
+
+    async def _of_a_liquidation(self, fill: Fill) -> Fill | None:
+        """Return a fill of nobody here as one of a liquidation, where its fee was booked at about that time.
+
+        A list of fills does not say who made an order, and the push that did may be lost.
+        """
+        if self._fetch_bookings is None or fill.venue_order_id is None:
+            return None
+        await self._fetch_bookings()
+        near = [
+            each
+            for each in self._liquidation_fees()
+            if each.symbol == fill.symbol and abs(each.time_ns - fill.time_ns) <= _MARGIN_NS
+        ]
+        if not near:
+            return None
+        return attrs.evolve(fill, origin=Origin.LIQUIDATION)
+
+    def take_by_venue(self, event: OrderReport | Fill) -> OrderReport | Fill:
+        """Take an order that the exchange made on the account as one of ours: it moved what we hold, with reason.
+
+        Returns the event with the name such an order has here.
+        """
+        event = named_by_place(event)
+        instrument = self._instruments().get(event.symbol)
+        if event.origin is Origin.CLIENT or instrument is None or event.client_order_id in self._all_orders():
+            return event
+        leg = by_venue(event, instrument)
+        if leg is not None:
+            self._desk.take_over(leg)
+            quantity, price = leg.quantity, event.price
+            at = f" at {price}" if price else ""
+            text = f"{event.symbol}: the exchange made an order: {leg.request.side.value} {quantity}{at}"
+            self._note(_MADE[event.origin], text)
+        return event
 
     def _reopen(self, client_order_id: str) -> None:
         if client_order_id not in self._desk.orders:
@@ -278,25 +321,25 @@ class Reconciler:
             self._note("FOREIGN", f"{fill.symbol}: {what} (fill {fill.fill_id}) is of no order of this strategy")
 
     def _differences(self, snapshot: AccountSnapshot) -> tuple[Difference, ...]:
-        totals = self._totals
-        if totals is None:
+        ledger = self._ledger
+        if not ledger.is_known:
             return ()
-        return differences(totals.passed, snapshot, assets=self._compared(), tolerance=totals.tolerance)
+        return differences(ledger.passed, snapshot, holdings=self._compared(), tolerance=ledger.tolerance)
 
     def _is_as_counted(self, snapshot: AccountSnapshot) -> bool:
         """Say whether an account has every fill that was counted, and not only those of a moment ago."""
-        now = {asset: (total,) for asset, total in self.expected.items()}
-        return self._totals is None or not differences(
-            now, snapshot, assets=self._compared(), tolerance=self._totals.tolerance
+        ledger, now = self._ledger, {holding: (total,) for holding, total in self.expected.items()}
+        return not ledger.is_known or not differences(
+            now, snapshot, holdings=self._compared(), tolerance=ledger.tolerance
         )
 
-    def _compared(self) -> set[str]:
-        return self._watched_assets() - self._unsure
+    def _compared(self) -> set[Holding]:
+        if not self._ledger.is_known:
+            return set()
+        return self._watched_holdings() - self._unsure
 
-    def _take(self, snapshot: AccountSnapshot) -> None:
-        if self._totals is None:
-            self._totals = _Totals({asset: balance.total for asset, balance in snapshot.balances.items()})
-        self._totals.take(snapshot, compared=self._compared())
+    def _take(self, snapshot: AccountSnapshot, *, kept: Collection[Holding]) -> None:
+        self._ledger.take(snapshot, compared=self._compared(), kept=kept)
         self._unsure.clear()
 
     async def _drifted(self, difference: Difference) -> None:
@@ -308,17 +351,29 @@ class Reconciler:
 
     def write_snapshot(self) -> None:
         """Write down what the account holds by our count."""
-        if self._journal is not None and self._totals is not None and self._since_ns is not None:
+        if self._journal is not None and self._ledger.is_known and self._since_ns is not None:
             # Its time is that of the last full look at the venue: what happened before was found by then.
-            self._journal.post(Snapshot(balances=self.expected, time_ns=self._since_ns + _MARGIN_NS))
+            time_ns = self._since_ns + _MARGIN_NS
+            self._journal.post(
+                Snapshot(
+                    balances=self._ledger.totals, positions=self._ledger.positions(time_ns=time_ns), time_ns=time_ns
+                )
+            )
 
     def _count(self, before: Order | None, after: Order) -> None:
         self._watched.add(after.leg.request.instrument.symbol)
-        if self._totals is not None and before is not None:
-            self._totals.add(balance_steps(before, after), fills=len(new_fills(before, after)))
+        if before is not None:
+            self._ledger.on_order(before, after)
 
 
 def _is_doubtful(order: Order) -> bool:
     """Nobody knows whether it rests, or what came of what was asked for, or fills of it are missing."""
     unheard = order.evidence is None and not order.fills
     return not order.is_settled and (unheard or order.outcome_unknown or bool(order.missing))
+
+
+def _holdings_of(instrument: Instrument) -> set[Holding]:
+    """Return what trading an instrument moves."""
+    if not instrument.kind.is_margined:
+        return {instrument.base, instrument.quote}
+    return {instrument.settle, *(Key(instrument.symbol, each) for each in PositionSide)}

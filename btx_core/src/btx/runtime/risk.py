@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 
 from btx.errors import BtxError
@@ -36,8 +36,11 @@ class RiskDesk:
         orders: the account's orders as they are now; those that are settled may be left out.
         is_known: says whether an order of this client order id was ever among them.
         account: the account as it is now.
-        position: the position in an instrument; by default what the account owns of a spot
+        position: the position that an order is about; by default what the account owns of a spot
             instrument's base coin, and nothing of any other.
+        equity: what there is, by asset; by default the account's totals. Of a margin account with what open
+            positions would bring.
+        price: an instrument's last price, None where it is not known; by default the rate of its base coin.
         zone: where a day begins at midnight.
         state: what :meth:`state` said in an earlier run, so that a restart does not begin the day anew.
 
@@ -54,7 +57,9 @@ class RiskDesk:
         orders: Callable[[], Iterable[Order]],
         is_known: Callable[[str], bool],
         account: Callable[[], AccountSnapshot],
-        position: Callable[[Instrument], Decimal] | None = None,
+        position: Callable[[OrderRequest], Decimal] | None = None,
+        equity: Callable[[], Mapping[str, Decimal]] | None = None,
+        price: Callable[[Instrument], Decimal | None] | None = None,
         zone: datetime.tzinfo = datetime.UTC,
         state: str | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
@@ -67,6 +72,8 @@ class RiskDesk:
         self._is_known = is_known
         self._account = account
         self._position = position or self._held
+        self._equity = equity or self._totals
+        self._price = price or (lambda instrument: rate(instrument.base, instrument.quote))
         self._zone = zone
         self._monotonic_ns = monotonic_ns
         self._lock = threading.Lock()
@@ -90,7 +97,11 @@ class RiskDesk:
         with self._lock:
             now_ns, equity = self._now_ns(), self._mark()
             instrument = request.instrument
-            open_orders = [each for each in self._open_orders(instrument) if not {each[0], each[1]} & set(replaces)]
+            open_orders = [
+                each
+                for each in self._open_orders(instrument)
+                if not {each[0], each[1]} & set(replaces) and each[2].position_side is request.position_side
+            ]
             quote_rate = self._rate(instrument.quote, self._currency)
             if quote_rate is None:
                 return (
@@ -100,10 +111,10 @@ class RiskDesk:
                 now_ns=now_ns,
                 equity=equity,
                 day_start_equity=self._day_start,
-                position=self._position(instrument),
+                position=self._position(request),
                 pending_buys=_pending(open_orders, Side.BUY),
                 pending_sells=_pending(open_orders, Side.SELL),
-                last_price=self._rate(instrument.base, instrument.quote),
+                last_price=self._price(instrument),
                 worst_price=worst_price,
                 quote_rate=quote_rate,
                 order_times_ns=tuple(self._left_ns),
@@ -160,7 +171,7 @@ class RiskDesk:
 
     def _mark(self) -> Decimal:
         """Return the equity now; the first of a day is what its loss is measured from."""
-        totals = {asset: balance.total for asset, balance in self._account().balances.items() if balance.total}
+        totals = {asset: total for asset, total in self._equity().items() if total}
         rates = {asset: self._rate(asset, self._currency) for asset in {*totals, *self._unpriced}}
         equity = sum((totals[asset] * (rates[asset] or _ZERO) for asset in totals), _ZERO)
         seconds = self._now_ns() // NS_PER_S
@@ -198,7 +209,11 @@ class RiskDesk:
         )
         return found
 
-    def _held(self, instrument: Instrument) -> Decimal:
+    def _totals(self) -> Mapping[str, Decimal]:
+        return {asset: balance.total for asset, balance in self._account().balances.items()}
+
+    def _held(self, request: OrderRequest) -> Decimal:
+        instrument = request.instrument
         if instrument.kind is not InstrumentKind.SPOT:
             return _ZERO
         balance = self._account().balances.get(instrument.base)

@@ -127,6 +127,9 @@ class Routes:
             self._refuse(leg, _OVER)
         elif rest <= 0:
             self._refuse(leg, f"{filled} of it has filled: it cannot become smaller than that")
+        elif self._desk.amends(living[-1].client_order_id, request):
+            whole = attrs.evolve(request, quantity=rest + living[-1].filled)
+            self._desk.amend(living[-1].client_order_id, whole)
         else:
             changed = attrs.evolve(request, quantity=rest)
             self._desk.replace(living[-1].client_order_id, attrs.evolve(leg, request=changed, quantity=rest))

@@ -17,26 +17,32 @@ import attrs
 
 from btx.config import Settings
 from btx.errors import BtxError, RiskVetoError, TransportError, UnknownSymbolError
-from btx.model.account import AccountSnapshot
+from btx.model.account import AccountSnapshot, Booking, BookingKind
+from btx.model.derivatives import LeverageTier, MarkPrice
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument, InstrumentKind
-from btx.model.journal import Delivered, StrategyState
+from btx.model.journal import BookingDelivered, Delivered, StrategyState
 from btx.model.market import OnGap
-from btx.model.order import Group, GroupKind, Leg, Member, Order, OrderRequest, Side
+from btx.model.order import Group, GroupKind, Leg, Member, Order, OrderRequest, PositionSide, Side
 from btx.model.time import Interval
 from btx.model.venue import Channel, Connection, Endpoints, Environment, VenueInfo
 from btx.plugins import Venue
 from btx.rules.filters import MarketView
 from btx.rules.reconcile import Sharing
+from btx.rules.risk import NO_LIMITS, lacking_margin
+from btx.rules.symbols import perpetual_of
+from btx.rules.wallet import Key, MarginAccount
 from btx.runtime.channel import BarChannel
 from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
+from btx.runtime.facts import DEFAULT_TIMING, Facts, OpenJournal, OpenRecording, Outside, Timing
 from btx.runtime.faultpoints import reach
 from btx.runtime.ids import ClientIds
 from btx.runtime.io_thread import IoThread, acquire_io
 from btx.runtime.latest import Latest, Prints
-from btx.runtime.link import DEFAULT_TIMING, Facts, Link, OpenJournal, OpenRecording, Outside, Timing
+from btx.runtime.link import Link
 from btx.runtime.mailbox import BarItem, Mailbox, Recovered, SessionItem, Wakeup
+from btx.runtime.margining import AS_IT_IS, Margining
 from btx.runtime.orders import NEVER, Resubmit
 from btx.runtime.prints import Making, TradeChannel
 from btx.runtime.risk import RiskDesk
@@ -78,7 +84,9 @@ class Session:
         resubmit: Resubmit = NEVER,
         outside: Outside | None = None,
         recording: OpenRecording | None = None,
+        margining: Margining = AS_IT_IS,
     ) -> None:
+        self.margining = margining
         self.info: VenueInfo = venue.info
         self.environment = environment
         self.market = market
@@ -103,6 +111,7 @@ class Session:
         self._risk: RiskDesk | None = None
         self._naked = {"total_s": 0.0, "longest_s": 0.0}  # of the last run
         self._facts = Facts(settings=settings)
+        self._legs: set[Key] = set()  # what the strategy's datas are of
         self._settings = settings
         self.events: Mailbox[SessionItem] = Mailbox(self._wakeup)
 
@@ -196,6 +205,8 @@ class Session:
             outside=self._outside,
             on_resume=self._on_resume,
             open_recording=self._recording,
+            margining=self.margining,
+            wanted=lambda: tuple(self._legs),
         )
         await self._link.open()
 
@@ -210,7 +221,35 @@ class Session:
             is_known=self._is_known,
             account=lambda: facts.account_now or self.account(),
             state=facts.states.get(_RISK),
+            price=self._last_price,
+            **self._on_margin(),
         )
+
+    def _on_margin(self) -> dict[str, Any]:
+        """Return where the limits look in a margined market."""
+        facts = self._facts
+        if not self.info.capabilities[self.market].margined:
+            return {}
+
+        def equity() -> Mapping[str, Decimal]:
+            account = facts.margin
+            return {asset: account.equity(asset) for asset in account.wallets} if account is not None else {}
+
+        return {"equity": equity, "position": self._position}
+
+    def _position(self, request: OrderRequest) -> Decimal:
+        """Return the position that an order of a margined market is about."""
+        account = self._facts.margin
+        held = account.positions.get(Key(request.instrument.symbol, request.position_side)) if account else None
+        return held.quantity if held is not None else _ZERO
+
+    def _last_price(self, instrument: Instrument) -> Decimal | None:
+        """Return the last price that is known of an instrument; before any trade its mark price."""
+        facts, symbol = self._facts, instrument.symbol
+        if not instrument.kind.is_margined:
+            return facts.rates.get((instrument.base, instrument.quote))
+        mark = facts.marks.get(symbol)
+        return facts.prices.get(symbol) or (mark.mark_price if mark is not None else None)
 
     async def _close(self) -> None:
         opening, self._opening = self._opening, None
@@ -252,13 +291,14 @@ class Session:
         return self._facts.instruments
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return one instrument.
+        """Return one instrument; in a market on margin a plain ``BTC/USDT`` means the perpetual.
 
         Raises:
             UnknownSymbolError: the venue lists none of this name; near ones are in the message.
         """
+        listed = self._facts.instruments
         try:
-            return self._facts.instruments[symbol]
+            return listed[symbol] if symbol in listed else listed[perpetual_of(symbol)]
         except KeyError:
             near = difflib.get_close_matches(symbol.upper(), self._facts.instruments, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "symbols are written like BTC/USDT"
@@ -270,9 +310,34 @@ class Session:
             self._facts.fees[instrument.symbol] = self._venue.commission(instrument, self._facts.account)
         return self._facts.fees[instrument.symbol]
 
+    def require(self, symbol: str, position_side: PositionSide = PositionSide.NET) -> None:
+        """A data of the strategy is of this instrument and position; before ``start``, which sees whether that fits."""
+        self._legs.add(Key(symbol, position_side))
+
+    def margin(self) -> MarginAccount | None:
+        """Return the account on margin as it is by our own count, to the last decimal; None on spot. Any thread."""
+        return self._facts.margin
+
+    def sums(self) -> Mapping[tuple[BookingKind, str], Decimal]:
+        """Return what was booked by kind and asset since the journal began, fees negative; empty on spot."""
+        account = self._facts.margin
+        return account.bookings if account is not None else {}
+
+    def mark(self, symbol: str) -> MarkPrice | None:
+        """Return the newest mark price, with what is known of the next funding; None before one has come."""
+        return self._facts.marks.get(symbol)
+
+    def tiers(self, symbol: str) -> tuple[LeverageTier, ...]:
+        """Return what the venue asks of positions, lowest tier first; empty where that is not known (yet)."""
+        return self._facts.tiers.get(symbol, ())
+
     def rate(self, asset: str, currency: str) -> Decimal | None:
         """Return the last known price of ``asset`` in ``currency``, None when none is known. Never asks the network."""
-        return Decimal(1) if asset == currency else self._facts.rates.get((asset, currency))
+        if asset == currency:
+            return Decimal(1)
+        rates = self._facts.rates
+        price, inverse = rates.get((asset, currency)), rates.get((currency, asset))
+        return 1 / inverse if price is None and inverse else price
 
     def market_view(self, instrument: Instrument) -> MarketView:
         """Return what the venue's rules look at beside an order, as far as it is known. Never asks the network.
@@ -285,14 +350,19 @@ class Session:
             instrument,
             orders=self.open_orders(),
             account=self._facts.account_now,
-            last_price=self._facts.rates.get((instrument.base, instrument.quote)),
+            last_price=self._reference_price(instrument),
             average_price=self._facts.recent.average_price(instrument.symbol, band.minutes) if band else None,
         )
 
+    def _reference_price(self, instrument: Instrument) -> Decimal | None:
+        """Return what the venue's rules measure prices by: of positions on margin the mark price."""
+        mark = self._facts.marks.get(instrument.symbol)
+        return mark.mark_price if mark is not None else self._last_price(instrument)
+
     def is_account_connected(self) -> bool:
         """Say whether the account stream stands."""
-        stream = self._link.account_stream if self._link is not None else None
-        return stream is not None and stream.is_up
+        side = self._link.account_side if self._link is not None else None
+        return side is not None and side.stream.is_up
 
     def connections(self) -> Mapping[str, Connection]:
         """Return how each connection stands, by name: ``account``, ``market``, ... Empty when not started."""
@@ -398,6 +468,35 @@ class Session:
         if (breach := self._risk.vet(request)) is not None:
             lacking = self._lacking(request)
             raise RiskVetoError(f"{breach}{lacking}", lacks_funds=bool(lacking))
+        if (unaffordable := self._lacking_margin(request)) is not None:
+            raise RiskVetoError(unaffordable, lacks_funds=True)
+
+    def _lacking_margin(self, request: OrderRequest) -> str | None:
+        """Return why the account has not the margin for an order, None where it has or where that is not known."""
+        facts, instrument = self._facts, request.instrument
+        account, mark = facts.margin, facts.marks.get(instrument.symbol)
+        leverage = facts.leverages.get(instrument.symbol)
+        if account is None or mark is None or leverage is None or request.reduce_only:
+            return None
+        if facts.settings.limits == NO_LIMITS:
+            return None  # whoever switched the limits off leaves it to the venue
+        opening = [
+            attrs.evolve(each.leg.request, quantity=each.remaining)
+            for each in self.open_orders()
+            if each.leg.request.instrument.symbol == instrument.symbol
+            and _opens(each.leg.request)
+            and not each.status.is_final
+            and each.remaining > 0
+        ]
+        return lacking_margin(
+            account,
+            request,
+            leverage=leverage,
+            price=request.price or request.trigger_price or self._last_price(instrument) or mark.mark_price,
+            mark_price=mark.mark_price,
+            open_orders=opening,
+            fee_rate=self.fee_schedule(instrument).taker,
+        )
 
     def _lacking(self, request: OrderRequest) -> str:
         """Return what to say of an order that the account has not the balance for, as far as prices are known."""
@@ -445,6 +544,10 @@ class Session:
 
     def _reduces(self, request: OrderRequest) -> bool:
         """Say whether an order can only make a holding smaller: on spot, a sale of what is there."""
+        if request.reduce_only:
+            return True
+        if request.instrument.kind.is_margined:
+            return request.quantity <= -request.side.sign * self._position(request)
         account = self._facts.account_now
         balance = account.balances.get(request.instrument.base) if account is not None else None
         return request.side is Side.SELL and balance is not None and request.quantity <= balance.total
@@ -469,6 +572,11 @@ class Session:
         reach("delivered.before")
         self._call_link(lambda link: link.write(Delivered(client_order_id=client_order_id, fill_id=fill_id)))
         reach("delivered.after")
+
+    def booking_delivered(self, booking: Booking) -> None:
+        """Write down that the strategy was told of a booking, so that a restart does not tell it again."""
+        record = BookingDelivered(kind=booking.kind, booking_id=booking.booking_id)
+        self._call_link(lambda link: link.write(record))
 
     def save_state(self, name: str, text: str) -> None:
         """Keep a text of a strategy's own for the next process; the last one counts."""
@@ -579,18 +687,17 @@ class Session:
                 most=most,
                 **settings,
             )
-            self._call_link(lambda link: link.prints.open(made) if link.prints is not None else None)
+            self._call_link(lambda link: link.market_side.prints.open(made) if link.market_side is not None else None)
         else:
             channel = BarChannel(on_gap=on_gap, most=most, **settings)
-            self._call_link(lambda link: link.bars.open(channel) if link.bars is not None else None)
+            self._call_link(lambda link: link.market_side.bars.open(channel) if link.market_side is not None else None)
         self._call_link(lambda link: link.watch(instrument.symbol))
         return mailbox
 
     def _on_room(self, mailbox: Mailbox[BarItem]) -> None:
         def on_room(link: Link) -> None:
-            for desk in (link.bars, link.prints):
-                if desk is not None:
-                    desk.on_room(mailbox)
+            if link.market_side is not None:
+                link.market_side.on_room(mailbox)
 
         if self._io is not None:  # else it is what was left of a run that is over
             self._call_link(on_room)
@@ -600,9 +707,8 @@ class Session:
         mailbox.close()
 
         def close(link: Link) -> None:
-            for desk in (link.bars, link.prints):
-                if desk is not None:
-                    desk.close(mailbox)
+            if link.market_side is not None:
+                link.market_side.close_bars(mailbox)
 
         if self._io is not None:
             self._call_link(close)
@@ -613,12 +719,17 @@ class Session:
         """Fill a slot with quotes, trades, or the best ``depth`` levels of the book, from now on."""
         if self._link is not None and self._link.recording is not None:
             self._link.recording.market(symbol=instrument.symbol, channel=channel, depth=depth)
-        self._call_link(lambda link: link.open_market(instrument, channel, slot, depth))
+
+        def open_slot(link: Link) -> None:
+            if link.market_side is not None:
+                link.market_side.open(instrument, channel, slot, depth)
+
+        self._call_link(open_slot)
 
     def close_market(self, slot: Latest[Any] | Prints) -> None:
         """Fill a slot no more."""
         if self._io is not None:
-            self._call_link(lambda link: link.close_market(slot))
+            self._call_link(lambda link: link.market_side.close(slot) if link.market_side is not None else None)
 
     def ledger(self) -> Mapping[str, Any]:
         """Return the simulator's own ledger of this account: balances and fills, the oracle of a run.
@@ -683,6 +794,13 @@ class Session:
     def _idle(self, posted: int) -> None:
         if self._link is not None:
             self._link.on_idle(posted)
+
+
+def _opens(request: OrderRequest) -> bool:
+    """Say whether an order may open a position."""
+    if request.reduce_only or request.position_side is PositionSide.NET:
+        return not request.reduce_only
+    return (request.side is Side.BUY) is (request.position_side is PositionSide.LONG)
 
 
 def _only_shrinks(newest: Order, request: OrderRequest, rest: Decimal) -> bool:

@@ -10,25 +10,44 @@ from btx.model.order import Side
 from btx.sim.lists import ListBook
 from btx.sim.orders import Amendment, SimFill, SimOrder
 
-__all__ = ("Account", "held")
+__all__ = ("Account", "Client", "held")
 
 _ZERO = Decimal(0)
 
 
 @attrs.define(kw_only=True)
-class Account:
-    """A client: balances, and orders by id (all, and those that are open)."""
+class Client:
+    """A client of any exchange: orders by id (all, and those that are open), and what came of them."""
 
     api_key: str
-    free: dict[str, Decimal]
-    locked: dict[str, Decimal] = attrs.field(factory=dict)
     pays_with_discount_asset: bool = False
     orders: dict[int, SimOrder] = attrs.field(factory=dict)
     open_ids: dict[int, None] = attrs.field(factory=dict)  # a set that keeps its order
-    lists: ListBook = attrs.field(factory=ListBook)
     fills: list[SimFill] = attrs.field(factory=list)
     amendments: list[Amendment] = attrs.field(factory=list)
     sequence: int = 0
+
+    def open_orders(self, venue_symbol: str | None = None) -> list[SimOrder]:
+        """Return open orders, oldest first; of all symbols for None."""
+        orders = (self.orders[order_id] for order_id in self.open_ids)
+        return [order for order in orders if venue_symbol in (None, order.venue_symbol)]
+
+    def keep(self, order: SimOrder) -> None:
+        """Remember an order as it is now."""
+        self.orders[order.order_id] = order
+        if order.is_open:
+            self.open_ids[order.order_id] = None
+        else:
+            self.open_ids.pop(order.order_id, None)
+
+
+@attrs.define(kw_only=True)
+class Account(Client):
+    """A client that owns what it trades: balances, and what its open orders lock of them."""
+
+    free: dict[str, Decimal]
+    locked: dict[str, Decimal] = attrs.field(factory=dict)
+    lists: ListBook = attrs.field(factory=ListBook)
 
     def balance(self, asset: str) -> Balance:
         """Return what is owned of an asset."""
@@ -37,11 +56,6 @@ class Account:
     def add(self, asset: str, difference: Decimal) -> None:
         """Change what is free."""
         self.free[asset] = self.free.get(asset, _ZERO) + difference
-
-    def open_orders(self, venue_symbol: str | None = None) -> list[SimOrder]:
-        """Return open orders, oldest first; of all symbols for None."""
-        orders = (self.orders[order_id] for order_id in self.open_ids)
-        return [order for order in orders if venue_symbol in (None, order.venue_symbol)]
 
     def partners(self, order: SimOrder) -> list[SimOrder]:
         """Return the open orders that cannot live beside this one once it trades or triggers."""
@@ -59,11 +73,7 @@ class Account:
     def put(self, order: SimOrder, instrument: Instrument) -> tuple[str, ...]:
         """Keep an order as it is now and lock what that takes; return the assets whose lock changed."""
         before = self.held(order, instrument)
-        self.orders[order.order_id] = order
-        if order.is_open:
-            self.open_ids[order.order_id] = None
-        else:
-            self.open_ids.pop(order.order_id, None)
+        self.keep(order)
         difference = self.held(order, instrument) - before
         if not difference:
             return ()

@@ -82,8 +82,11 @@ MarketEvent = PublicTrade | QuoteChange | BookChange | BarChange
 class Market:
     """All symbols of a world; every answer is as of :attr:`now_ns`, which :meth:`seek` moves."""
 
-    def __init__(self, tracks: Sequence[Track], *, origin_ns: int, end_ns: int, synthesised: Sequence[str]) -> None:
+    def __init__(
+        self, tracks: Sequence[Track], *, origin_ns: int, end_ns: int, synthesised: Sequence[str], shift_ns: int = 0
+    ) -> None:
         self._tracks = {track.venue_symbol: track for track in tracks}
+        self.shift_ns = shift_ns  # how far the data were moved
         self.origin_ns = origin_ns
         self.end_ns = end_ns
         self.now_ns = origin_ns
@@ -111,6 +114,7 @@ class Market:
             origin_ns=origin_ns + shift_ns,
             end_ns=end_ns + shift_ns,
             synthesised=[text for tape in tapes for text in tape.synthesised],
+            shift_ns=shift_ns,
         )
 
     @property
@@ -131,6 +135,14 @@ class Market:
     def last_price(self, venue_symbol: str) -> Decimal:
         """Return the price of the latest print; before the first, the price it will have."""
         return self._tracks[venue_symbol].last(self.now_ns).price
+
+    def price_at(self, venue_symbol: str, time_ns: int) -> Decimal:
+        """Return the price of the latest print at a time, played or not; before the first, the price it will have."""
+        return self._tracks[venue_symbol].last(time_ns).price
+
+    def reach(self, venue_symbol: str, start_ns: int, end_ns: int) -> tuple[Decimal, Decimal]:
+        """Return a price below and one above which no last price of ``[start_ns, end_ns]`` lies, played or not."""
+        return self._tracks[venue_symbol].reach(start_ns, end_ns)
 
     def average_price(self, venue_symbol: str, minutes: int) -> Decimal:
         """Return the volume-weighted price of the last minutes, cut to eight decimals.
@@ -286,7 +298,7 @@ def _synthetic_tapes(scenario: Scenario, instruments: Sequence[Instrument]) -> l
             start_ns=origin_ns - scenario.warmup_ns,
             end_ns=origin_ns + max(until_ns, NS_PER_MINUTE),
         )
-        for symbol in scenario.symbols
+        for symbol in scenario.symbols or [one.symbol for one in instruments]
     ]
 
 

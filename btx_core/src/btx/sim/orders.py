@@ -7,9 +7,11 @@ from decimal import Decimal
 import attrs
 
 from btx.model.account import Balance
+from btx.model.derivatives import LeverageTier, MarginMode
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.order import ListKind, OrderType, Side, Status, TimeInForce
+from btx.model.order import ListKind, OrderType, Origin, PositionSide, Side, Status, TimeInForce
+from btx.rules.positions import Position
 from btx.sim.filters import FilterSet
 
 __all__ = (
@@ -20,12 +22,14 @@ __all__ = (
     "ExecutionKind",
     "Listing",
     "NewOrder",
+    "PriceKind",
     "Refusal",
     "Refused",
     "Replacement",
     "SimFill",
     "SimOrder",
     "SimOrderList",
+    "SimPosition",
 )
 
 LIMIT_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
@@ -42,13 +46,21 @@ TRIGGER_TYPES = frozenset(
 """Order types that wait for a price before they work."""
 
 
+class PriceKind(enum.Enum):
+    """What wakes a conditional order up."""
+
+    LAST = "LAST"
+    MARK = "MARK"
+
+
 @attrs.frozen(kw_only=True)
 class Listing:
-    """One instrument as the venue lists it."""
+    """One instrument as the venue lists it; the tiers, lowest first, are of what is held on margin."""
 
     instrument: Instrument
     filters: FilterSet
     fees: FeeSchedule
+    tiers: tuple[LeverageTier, ...] = ()
 
     @property
     def venue_symbol(self) -> str:
@@ -74,6 +86,21 @@ class Refusal(enum.Enum):
     CANCEL_RESTRICTED = "the order is not in the state the cancel asks for"
     AMEND_INCREASE = "an amendment may only reduce the quantity"
     AMEND_NO_CHANGE = "the amendment changes nothing"
+    INSUFFICIENT_MARGIN = "margin is insufficient"
+    REDUCE_ONLY = "a reduce-only order has nothing to reduce"
+    POSITION_SIDE = "the order's position side does not match the position mode"
+    REDUCE_ONLY_IN_HEDGE = "reduce-only is not for two-sided positions, whose side says it already"
+    TIER_EXCEEDED = "the position would exceed what its leverage allows"
+    LEVERAGE = "leverage is not within the tiers"
+    LEVERAGE_REDUCTION = "leverage of an isolated position cannot be reduced"
+    HAS_POSITION = "there is a position"
+    HAS_ORDERS = "there are open orders"
+    NO_CHANGE = "it is so already"
+    NO_POSITION = "there is no position"
+    NOT_ISOLATED = "the position has no margin of its own"
+    CLOSE_EXISTS = "a conditional order that closes the position waits already"
+    GOOD_TILL = "the order would end too soon"
+    PRICE_BEYOND_LIQUIDATION = "the trigger lies beyond what the position survives"
 
 
 class Refused(Exception):  # noqa: N818 - an answer of the venue, not a fault of the program
@@ -91,6 +118,10 @@ class NewOrder:
 
     A stop or take profit needs ``trigger_price``, ``trail_bps``, or both: a
     trailing order with a trigger price begins to follow the market there.
+
+    What follows ``client_order_id`` is of markets on margin.  ``close_position``
+    is a conditional order without a quantity: it closes what there is.
+    ``good_till_ns`` (market time) goes with GTD and with nothing else.
     """
 
     venue_symbol: str
@@ -105,11 +136,20 @@ class NewOrder:
     trail_bps: int | None = None
     display_quantity: Decimal | None = None
     client_order_id: str | None = None  # None: the exchange makes one
+    position_side: PositionSide = PositionSide.NET
+    reduce_only: bool = False
+    close_position: bool = False
+    trigger_by: PriceKind = PriceKind.LAST
+    good_till_ns: int | None = None
 
 
 @attrs.frozen(kw_only=True)
 class SimFill:
-    """One execution of a client order."""
+    """One execution of an order.
+
+    ``base_quantity`` is what it is of the base coin: of contracts, what they are worth in it.
+    ``realised`` is the profit of what it closed, in the settle asset, before fees.
+    """
 
     trade_id: int
     order_id: int
@@ -124,6 +164,10 @@ class SimFill:
     is_maker: bool
     time_ns: int
     list_id: int | None = None
+    base_quantity: Decimal = Decimal(0)
+    position_side: PositionSide = PositionSide.NET
+    realised: Decimal = Decimal(0)
+    origin: Origin = Origin.CLIENT
 
 
 @attrs.frozen(kw_only=True)
@@ -135,7 +179,8 @@ class SimOrder:
     PENDING_NEW until the working order of its list is filled.
     ``reserve_price`` is what a buy without a limit locks money at until it
     works.  A trailing order follows the market since ``trail_ns``;
-    ``trail_price`` is the best price since then.
+    ``trail_price`` is the best price since then.  ``conditional_id`` is the
+    conditional order it came from; ``executed_base`` the sum of its fills' base quantities.
     """
 
     order_id: int
@@ -164,6 +209,19 @@ class SimOrder:
     list_id: int | None = None
     reject_reason: Refusal | None = None
     amendments: int = 0
+    executed_base: Decimal = Decimal(0)
+    position_side: PositionSide = PositionSide.NET
+    reduce_only: bool = False
+    close_position: bool = False
+    good_till_ns: int | None = None
+    conditional_id: int | None = None
+    origin: Origin = Origin.CLIENT
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """What it executed at on average, in quote units; of contracts by what they are worth. None: nothing yet."""
+        base = self.executed_base or self.executed_quantity
+        return self.executed_quote / base if base else None
 
     @property
     def remaining(self) -> Decimal:
@@ -181,6 +239,40 @@ class SimOrder:
     @property
     def is_iceberg(self) -> bool:
         return self.display_quantity is not None
+
+
+@attrs.frozen(kw_only=True)
+class SimPosition:
+    """A position as it was at ``updated_ns``; money in the settle asset.
+
+    ``realised`` is what was ever realised with it, before fees; ``isolated_wallet`` the
+    money that is set aside for it, zero of a crossed one.
+    """
+
+    venue_symbol: str
+    position_side: PositionSide = PositionSide.NET
+    book: Position
+    margin_mode: MarginMode = MarginMode.CROSS
+    isolated_wallet: Decimal = Decimal(0)
+    leverage: int
+    realised: Decimal = Decimal(0)
+    residue: Decimal = Decimal(0)  # realised, and less than can be booked
+    updated_ns: int
+
+    @property
+    def key(self) -> tuple[str, PositionSide]:
+        """What an account keeps it under."""
+        return self.venue_symbol, self.position_side
+
+    @property
+    def quantity(self) -> Decimal:
+        """Base units or contracts, negative when short."""
+        return self.book.quantity
+
+    @property
+    def entry_price(self) -> Decimal:
+        """Average price it was opened at, not rounded; zero when flat."""
+        return self.book.price
 
 
 @attrs.frozen(kw_only=True)
@@ -246,6 +338,7 @@ class ExecutionEvent:
     time_ns: int
     order_list: SimOrderList | None = None
     previous_client_order_id: str | None = None  # of a REPLACED order
+    position: SimPosition | None = None  # after a fill on margin
 
 
 @attrs.frozen(kw_only=True)
@@ -260,7 +353,7 @@ class Replacement:
 
 @attrs.frozen(kw_only=True)
 class Amendment:
-    """One reduction of an order's quantity; ``execution_id`` is the sequence of its event."""
+    """One change of an order in place; ``execution_id`` is the sequence of its event."""
 
     order_id: int
     venue_symbol: str
@@ -270,3 +363,5 @@ class Amendment:
     old_quantity: Decimal
     new_quantity: Decimal
     time_ns: int
+    old_price: Decimal | None = None
+    new_price: Decimal | None = None

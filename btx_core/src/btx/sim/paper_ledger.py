@@ -7,7 +7,7 @@ position with every restart would behave like no venue.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 from cattrs import Converter
@@ -16,7 +16,19 @@ from btx.errors import DataError
 from btx.model.account import Balance
 from btx.sim.orders import ExecutionEvent, SimFill, SimOrder, SimOrderList
 
-__all__ = ("Ledger", "Opening", "PaperBooks", "event_line", "opening_line", "read_lines")
+__all__ = (
+    "CONVERTER",
+    "Ledger",
+    "Opening",
+    "PaperBooks",
+    "event_line",
+    "line_of",
+    "opening_line",
+    "read_lines",
+    "read_with",
+)
+
+B = TypeVar("B")
 
 
 class Ledger(Protocol):
@@ -47,7 +59,8 @@ def _converter() -> Converter:
     return converter
 
 
-_CONVERTER = _converter()
+CONVERTER = _converter()
+"""Values as JSON and back, every digit kept."""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +86,7 @@ class PaperBooks:
 
 def opening_line(opening: Opening) -> str:
     """Return the first line of an account."""
-    return _line("opening", _CONVERTER.unstructure(opening))
+    return line_of("opening", CONVERTER.unstructure(opening))
 
 
 def event_line(event: ExecutionEvent, *, order_list: SimOrderList | None) -> str:
@@ -81,25 +94,40 @@ def event_line(event: ExecutionEvent, *, order_list: SimOrderList | None) -> str
 
     An order's fills are in lines of their own, so they are left out of it.
     """
-    return _line(
+    return line_of(
         "event",
         {
             "sequence": event.sequence,
             "time_ns": event.time_ns,
-            "order": _CONVERTER.unstructure(attrs.evolve(event.order, fills=())),
-            "fill": _CONVERTER.unstructure(event.fill),
-            "balances": _CONVERTER.unstructure(dict(event.balances)),
-            "order_list": _CONVERTER.unstructure(order_list),
+            "order": CONVERTER.unstructure(attrs.evolve(event.order, fills=())),
+            "fill": CONVERTER.unstructure(event.fill),
+            "balances": CONVERTER.unstructure(dict(event.balances)),
+            "order_list": CONVERTER.unstructure(order_list),
         },
     )
 
 
-def _line(kind: str, fields: Mapping[str, Any]) -> str:
+def line_of(kind: str, fields: Mapping[str, Any]) -> str:
+    """Return one line of an account."""
     return json.dumps({"kind": kind, **fields}, separators=(",", ":"))
 
 
 def read_lines(lines: Iterable[str]) -> PaperBooks | None:
-    """Return the account that lines add up to, None when there are none.
+    """Return the account that lines add up to, None when there are none; see :func:`read_with`.
+
+    Raises:
+        DataError: a line cannot be read, or the first is no opening.
+    """
+    return read_with(lines, opened=_opened, apply=_APPLY)
+
+
+def read_with(
+    lines: Iterable[str],
+    *,
+    opened: Callable[[Opening], B],
+    apply: Mapping[str, Callable[[B, dict[str, Any]], None]],
+) -> B | None:
+    """Return the account that lines add up to by what ``apply`` says of each kind, None when there are no lines.
 
     A last line without its end is what a kill left: it is passed over, since
     nobody was told what it says before it was whole.
@@ -107,7 +135,7 @@ def read_lines(lines: Iterable[str]) -> PaperBooks | None:
     Raises:
         DataError: a line cannot be read, or the first is no opening.
     """
-    books: PaperBooks | None = None
+    books: B | None = None
     for number, line in enumerate(lines, start=1):
         if not line.endswith("\n"):
             break
@@ -115,34 +143,37 @@ def read_lines(lines: Iterable[str]) -> PaperBooks | None:
             fields = json.loads(line)
             kind = fields.pop("kind")
             if books is None:
-                books = _opened(kind, fields)
+                books = opened(_opening(kind, fields))
             else:
-                _APPLY[kind](books, fields)
+                apply[kind](books, fields)
         except Exception as error:
             raise DataError(f"line {number} of the paper account cannot be read: {error!r}") from error
     return books
 
 
-def _opened(kind: str, fields: dict[str, Any]) -> PaperBooks:
+def _opening(kind: str, fields: dict[str, Any]) -> Opening:
     if kind != "opening":
         raise ValueError("an account begins with what it owns")
-    opening = _CONVERTER.structure(fields, Opening)
+    return CONVERTER.structure(fields, Opening)
+
+
+def _opened(opening: Opening) -> PaperBooks:
     balances = {asset: Balance(free=total, locked=Decimal(0)) for asset, total in opening.balances.items()}
     return PaperBooks(opening=opening, balances=balances, time_ns=opening.time_ns)
 
 
 def _event(books: PaperBooks, fields: dict[str, Any]) -> None:
-    order = _CONVERTER.structure(fields["order"], SimOrder)
+    order = CONVERTER.structure(fields["order"], SimOrder)
     known = books.orders.get(order.order_id)
     fills = known.fills if known is not None else ()
     if fields["fill"] is not None:
-        fill = _CONVERTER.structure(fields["fill"], SimFill)
+        fill = CONVERTER.structure(fields["fill"], SimFill)
         books.fills.append(fill)
         fills = (*fills, fill)
     books.orders[order.order_id] = attrs.evolve(order, fills=fills)
-    books.balances |= _CONVERTER.structure(fields["balances"], dict[str, Balance])
+    books.balances |= CONVERTER.structure(fields["balances"], dict[str, Balance])
     if fields["order_list"] is not None:
-        order_list = _CONVERTER.structure(fields["order_list"], SimOrderList)
+        order_list = CONVERTER.structure(fields["order_list"], SimOrderList)
         books.lists[order_list.list_id] = order_list
     books.sequence = max(books.sequence, fields["sequence"])
     books.time_ns = max(books.time_ns, fields["time_ns"])

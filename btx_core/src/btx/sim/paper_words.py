@@ -9,6 +9,7 @@ from btx.sim.orders import NewOrder, Refusal, Refused, SimFill, SimOrder
 
 __all__ = ("error_of", "fill_of", "new_list", "new_order", "report_of")
 
+_NO_MONEY = frozenset({Refusal.INSUFFICIENT_BALANCE, Refusal.INSUFFICIENT_MARGIN})
 _NOT_FOUND = frozenset({Refusal.UNKNOWN_ORDER, Refusal.UNKNOWN_LIST})
 
 
@@ -51,7 +52,7 @@ def error_of(refused: Refused) -> VenueError:
     text = f"paper: {refused}"
     if refused.reason is Refusal.FILTER:
         return FilterError(text)
-    if refused.reason is Refusal.INSUFFICIENT_BALANCE:
+    if refused.reason in _NO_MONEY:
         return InsufficientFundsError(text)
     if refused.reason in _NOT_FOUND:
         return OrderNotFoundError(text)
@@ -74,11 +75,14 @@ def report_of(order: SimOrder, *, symbol: str, sequence: int | None = None) -> O
         quantity=order.quantity,
         price=order.price,
         trigger_price=order.trigger_price,
+        position_side=order.position_side,
+        reduce_only=order.reduce_only,
+        origin=order.origin,
     )
 
 
-def fill_of(fill: SimFill, *, symbol: str, sequence: int | None = None) -> Fill:
-    """Return one execution."""
+def fill_of(fill: SimFill, *, symbol: str, sequence: int | None = None, is_margined: bool = False) -> Fill:
+    """Return one execution; on margin with what it realised."""
     return Fill(
         fill_id=str(fill.trade_id),
         client_order_id=fill.client_order_id,
@@ -92,4 +96,7 @@ def fill_of(fill: SimFill, *, symbol: str, sequence: int | None = None) -> Fill:
         liquidity=Liquidity.MAKER if fill.is_maker else Liquidity.TAKER,
         time_ns=fill.time_ns,
         sequence=sequence,
+        position_side=fill.position_side,
+        realised=fill.realised if is_margined else None,
+        origin=fill.origin,
     )

@@ -11,7 +11,13 @@ JSON text frames, one answer per request with the ``id`` of the request:
                             ``told`` (``[channel, venue symbol, id]``: the last trade, or update of a quote or
                             book, that was pushed in this step to those who subscribed); not beyond
                             ``until_ns``, if given, and with ``by_trade`` not beyond the next trade
-``ledger`` (``api_key``)    ``balances``, all ``orders`` and all ``fills`` of the account
+``ledger`` (``api_key``)    ``balances``, all ``orders`` and all ``fills`` of the account; on margin also ``positions``,
+                            ``wallets``, ``bookings``, ``conditionals`` and ``house``
+``mark`` (``symbol``)       of a market on margin: ``mark_price``, ``index_price``, ``funding_rate``, ...
+``transfer`` (``api_key``,  pays money in or out (negative) of a margin account: ``booking_id``
+``asset``, ``amount``)
+``tier`` (``api_key``,      sets the fee tier of a margin account (null: the schedule's own), or lets it follow the
+``tier``, ``follows``)      volume
 ``bars`` (``symbol``)       ``played`` (minutes closed since the origin), ``first_open_ns``,
                             ``last_open_ns``, ``synthesised``
 ``requests``                ``requests``: how often each of the venue's operations was asked for, whatever was answered
@@ -49,6 +55,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import aiohttp
@@ -56,11 +63,12 @@ import attrs
 from aiohttp import web
 
 from btx.errors import BtxError, ConfigError, TransportError
-from btx.model.market import Bar
 from btx.model.time import Interval
 from btx.model.venue import Channel, Endpoints, Scenario
-from btx.sim.exchange import SimFill, SimOrder
 from btx.sim.faults import script_from_json, script_to_json
+from btx.sim.ledgers import bar_json, ledger_json, mark_json
+from btx.sim.margin_exchange import MarginExchange
+from btx.sim.orders import Refused
 from btx.sim.strikes import Strikes
 from btx.sim.texts import endpoints_fields, endpoints_from_json, endpoints_to_json, scenario_to_json
 from btx.sim.wires import Wires
@@ -82,6 +90,7 @@ _CHANNELS = {
     Want.TRADES: Channel.TRADE.value,
     Want.QUOTES: Channel.QUOTE.value,
     Want.BOOK: Channel.BOOK.value,
+    Want.MARK: Channel.MARK.value,
 }
 
 Simulator = Callable[[Scenario], AbstractAsyncContextManager[Endpoints]]
@@ -138,6 +147,9 @@ class _Channel:
             "faults": self._faults,
             "fault_log": self._fault_log,
             "truth": self._truth,
+            "mark": self._mark,
+            "transfer": self._transfer,
+            "tier": self._tier,
             **Strikes(wires).operations,
         }
 
@@ -188,7 +200,7 @@ class _Channel:
         return {"market_ns": world.market_ns(), "speed": world.speed, "ended": world.ended}
 
     async def _sync(self, message: _Message) -> _Message:
-        sequence = self._world.exchange.sequence(api_key=self._api_key(message))
+        sequence = self._world.engine.sequence(api_key=self._api_key(message))
         await self._world.flush()
         return {"sequence": sequence}
 
@@ -198,7 +210,7 @@ class _Channel:
         step = self._world.advance(
             until_ns=until_ns if isinstance(until_ns, int) else None, by_trade=message.get("by_trade") is True
         )
-        sequence = self._world.exchange.sequence(api_key=api_key)
+        sequence = self._world.engine.sequence(api_key=api_key)
         await self._world.flush()
         return {
             "market_ns": step.market_ns,
@@ -210,15 +222,37 @@ class _Channel:
 
     async def _ledger(self, message: _Message) -> _Message:
         api_key = self._api_key(message)
-        exchange = self._world.exchange
-        return {
-            "balances": {
-                asset: {"free": f"{balance.free:f}", "locked": f"{balance.locked:f}"}
-                for asset, balance in exchange.balances(api_key=api_key).items()
-            },
-            "orders": [_order_json(order) for order in exchange.all_orders(api_key=api_key)],
-            "fills": [_fill_json(fill) for fill in exchange.fills(api_key=api_key)],
-        }
+        return ledger_json(self._world, api_key)
+
+    async def _mark(self, message: _Message) -> _Message:
+        symbol = self._symbol(message)
+        self._world.market_ns()
+        return mark_json(self._margin.mark(symbol))
+
+    async def _transfer(self, message: _Message) -> _Message:
+        api_key = self._api_key(message)
+        try:
+            amount = Decimal(str(message.get("amount")))
+            booking = self._margin.transfer(
+                api_key=api_key, asset=str(message.get("asset")), amount=amount, now_ns=self._world.market_ns()
+            )
+        except (InvalidOperation, Refused) as error:
+            raise ConfigError(f"no transfer of {message.get('amount')} {message.get('asset')}: {error}") from error
+        await self._world.flush()
+        return {"booking_id": booking.booking_id}
+
+    async def _tier(self, message: _Message) -> _Message:
+        api_key, tier = self._api_key(message), message.get("tier")
+        self._margin.set_tier(
+            api_key=api_key, tier=None if tier is None else str(tier), follows_volume=message.get("follows") is True
+        )
+        return {}
+
+    @property
+    def _margin(self) -> MarginExchange:
+        if not self._world.is_margined:
+            raise ConfigError("this market is not on margin: there are no marks, transfers and tiers")
+        return self._world.margin
 
     async def _bars(self, message: _Message) -> _Message:
         symbol = self._symbol(message)
@@ -242,7 +276,7 @@ class _Channel:
         bars = self._world.market.klines(
             symbol, interval, start_ns=start_ns, end_ns=end_ns, limit=min(limit, _TRUTH_BARS)
         )
-        return {"bars": [_bar_json(bar) for bar in bars if bar.is_closed]}
+        return {"bars": [bar_json(bar) for bar in bars if bar.is_closed]}
 
     async def _requests(self, _message: _Message) -> _Message:
         return {"requests": dict(self._world.requests)}
@@ -274,52 +308,10 @@ class _Channel:
 
     def _api_key(self, message: _Message) -> str:
         api_key = str(message.get("api_key"))
-        if not self._world.exchange.knows(api_key):
+        if not self._world.engine.knows(api_key):
             raise ConfigError("api_key names no account of this simulator")
         self._world.market_ns()
         return api_key
-
-
-def _bar_json(bar: Bar) -> list[Any]:
-    return [bar.open_ns, *(f"{number:f}" for number in (bar.open, bar.high, bar.low, bar.close, bar.volume))]
-
-
-def _order_json(order: SimOrder) -> _Message:
-    return {
-        "client_order_id": order.client_order_id,
-        "order_id": order.order_id,
-        "symbol": order.venue_symbol,
-        "side": order.side.value,
-        "order_type": order.order_type.value,
-        "status": order.status.value,
-        "is_open": order.is_open,
-        "quantity": f"{order.quantity:f}",
-        "filled": f"{order.executed_quantity:f}",
-        "price": None if order.price is None else f"{order.price:f}",
-        "trigger_price": None if order.trigger_price is None else f"{order.trigger_price:f}",
-        "trail_bps": order.trail_bps,
-        "display_quantity": None if order.display_quantity is None else f"{order.display_quantity:f}",
-        "time_in_force": order.time_in_force.value,
-        "post_only": order.post_only,
-        "created_ns": order.created_ns,
-        "updated_ns": order.updated_ns,
-    }
-
-
-def _fill_json(fill: SimFill) -> _Message:
-    return {
-        "client_order_id": fill.client_order_id,
-        "order_id": fill.order_id,
-        "trade_id": fill.trade_id,
-        "symbol": fill.venue_symbol,
-        "side": fill.side.value,
-        "price": f"{fill.price:f}",
-        "quantity": f"{fill.quantity:f}",
-        "fee": f"{fill.fee:f}",
-        "fee_asset": fill.fee_asset,
-        "time_ns": fill.time_ns,
-        "is_maker": fill.is_maker,
-    }
 
 
 # --- the child process, from outside -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import attrs
 
 from btx.model.instrument import Instrument
 from btx.model.time import NS_PER_DAY, NS_PER_MINUTE
+from btx.rules.contracts import is_inverse
 from btx.sim.tape import Row, Tape
 
 __all__ = ("SYNTHETIC_ORIGIN_NS", "synthetic_tape")
@@ -122,7 +123,9 @@ def _rows(instrument: Instrument, minutes: tuple[_Minute, ...], level: float, da
         close = _ticks(levels[number + 1], tick)
         high = max(open_, close, _ticks(max(levels[number : number + 2]) + minute.above, tick))
         low = min(open_, close, _ticks(min(levels[number : number + 2]) - minute.below, tick))
-        steps = max(round(minute.volume / float(step)), 50)
+        # Contracts of an inverse are counted in quote units.
+        worth = math.exp(levels[number]) if is_inverse(instrument) else 1.0
+        steps = max(round(minute.volume * worth / float(instrument.multiplier * step)), 50)
         rows.append(
             Row(
                 day_ns + number * NS_PER_MINUTE,

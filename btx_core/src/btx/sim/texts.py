@@ -26,6 +26,8 @@ def scenario_to_json(scenario: Scenario) -> str:
     return json.dumps(
         {
             "seed": scenario.seed,
+            "market": scenario.market,
+            "funding": {symbol: str(Path(path).absolute()) for symbol, path in scenario.funding.items()},
             "data": {symbol: str(Path(path).absolute()) for symbol, path in scenario.data.items()},
             "symbols": list(scenario.symbols),
             "speed": scenario.speed,
@@ -36,6 +38,7 @@ def scenario_to_json(scenario: Scenario) -> str:
             "accounts": _accounts_json(scenario.accounts),
             "port": scenario.port,
             "faults": scenario.faults,
+            "as_of": scenario.as_of,
             "attach": scenario.attach,
         }
     )
@@ -49,8 +52,8 @@ def scenario_from_json(text: str) -> Scenario:
     """
     try:
         fields = json.loads(text)
-        if "data" in fields:
-            fields["data"] = {symbol: Path(path) for symbol, path in fields["data"].items()}
+        for name in {"data", "funding"} & fields.keys():
+            fields[name] = {symbol: Path(path) for symbol, path in fields[name].items()}
         if "symbols" in fields:
             fields["symbols"] = tuple(fields["symbols"])
         if "accounts" in fields:
@@ -115,6 +118,7 @@ def _accounts_json(accounts: Sequence[SimAccount]) -> list[_Message]:
             "api_key": account.api_key,
             "api_secret": account.api_secret,
             "balances": {asset: f"{quantity:f}" for asset, quantity in account.balances.items()},
+            "may_withdraw": account.may_withdraw,
         }
         for account in accounts
     ]
@@ -126,6 +130,7 @@ def _accounts(items: Sequence[_Message]) -> tuple[SimAccount, ...]:
             api_key=item["api_key"],
             api_secret=item["api_secret"],
             balances={asset: Decimal(text) for asset, text in item["balances"].items()},
+            may_withdraw=item.get("may_withdraw", False),
         )
         for item in items
     )

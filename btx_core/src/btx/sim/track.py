@@ -142,6 +142,13 @@ class Track:
         before = self._rows[index - 1].close if index else self._rows[0].open
         return _Last(before, self._first_ids[index] - 1)
 
+    def reach(self, start_ns: int, end_ns: int) -> tuple[Decimal, Decimal]:
+        """Return bounds of every last price there is in ``[start_ns, end_ns]``, by the minutes that touch it."""
+        high = bisect_right(self._opens, end_ns)
+        low = max(bisect_right(self._opens, start_ns) - 2, 0)  # the close before it counts until its first print
+        rows = self._rows[low : max(high, low + 1)]
+        return min(row.low for row in rows), max(row.high for row in rows)
+
     def between(self, after_ns: int, until_ns: int) -> list[PublicTrade]:
         """Return the prints of ``(after_ns, until_ns]``, oldest first."""
         low = max(bisect_right(self._opens, after_ns) - 1, 0)

@@ -40,6 +40,7 @@ class SocketTerms:
     ping_s: float | None = None  # between two pings of the server
     pong_s: float | None = None  # without a pong, until the client is cut
     dials: int | None = None  # new sockets an address may open in the venue's window
+    key_s: float | None = None  # a key to an account's events lives, where the venue hands out such keys
 
 
 def terms_from(message: Mapping[str, Any]) -> SocketTerms:

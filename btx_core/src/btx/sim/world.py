@@ -1,5 +1,7 @@
 """The world: a market, an exchange and two clocks, played for whoever listens.
 
+The exchange is one for what is owned or one for positions on margin, by the kind of what is listed.
+
 ``wire`` time is the wall's, plus an offset one may inject: signatures, receive
 windows, rate meters.  ``market`` time stamps bars, trades and orders.  It moves
 in steps when the world is asked to advance (lockstep), or runs at ``speed``
@@ -8,7 +10,10 @@ from the moment the world is entered.
 Everything that happens is published in order to synchronous listeners.  What
 nobody wants and no order needs is not computed: trades inside a minute only
 for open orders and wanted streams, books and quotes only for those who want
-them.  It makes no difference to what happens.
+them.  It makes no difference to what happens.  Likewise mark prices: they are looked at every second of
+market time only while a margin or a conditional order hangs on them and could be reached.  Who wants them is
+told every second by a market that runs, and in lockstep at each minute's end, at each funding and where
+an advance ends.
 """
 
 import asyncio
@@ -19,28 +24,39 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
 from btx.errors import ConfigError
-from btx.model.time import NS_PER_MINUTE, NS_PER_S, Interval
+from btx.model.time import NS_PER_MINUTE, NS_PER_MS, NS_PER_S, Interval
 from btx.model.venue import Scenario, SimAccount, SimClock
+from btx.sim.conditionals import ConditionalEvent
 from btx.sim.dice import key_of
+from btx.sim.engine import Engine
 from btx.sim.exchange import Exchange, ExecutionEvent, Listing
 from btx.sim.faults import Faults, FaultScript, script_from_json
+from btx.sim.margin_events import AccountEvent, ConfigEvent, MarginCallEvent, MarkChange
+from btx.sim.margin_exchange import MarginExchange
 from btx.sim.market import BarChange, Market, MarketEvent, PublicTrade, QuoteChange
+from btx.sim.marks import PREMIUM, MarketMarks
+from btx.sim.rates import load_rates
 from btx.sim.track import BookMark
 
 __all__ = ("Listener", "Step", "Want", "World", "WorldEvent", "default_account")
 
-WorldEvent = ExecutionEvent | MarketEvent
+MarginEvent = ConditionalEvent | AccountEvent | MarginCallEvent | ConfigEvent
+WorldEvent = ExecutionEvent | MarginEvent | MarketEvent | MarkChange
 Listener = Callable[[WorldEvent], None]
 
 _MINUTE = Interval.parse("1m")
 _FORMING_NS = 2 * NS_PER_S  # market time between two looks at a bar that is not closed
 _FORMING_WALL_S = 0.5  # and wall time, so that a fast market does not flood its clients
+_INSURANCE = Decimal(1_000_000)  # units of each settle asset that the insurance fund begins with
 _BATCH_S = 0.01  # what is due within it is played together
+
+
+_ACCOUNT_EVENTS = (ExecutionEvent, ConditionalEvent, AccountEvent)
 
 
 class Want(enum.Enum):
@@ -50,6 +66,7 @@ class Want(enum.Enum):
     QUOTES = "quotes"
     BOOK = "book"
     BARS = "bars"
+    MARK = "mark"
 
 
 _NEED_TRADES = frozenset({Want.TRADES, Want.QUOTES, Want.BOOK})
@@ -73,6 +90,7 @@ class Step:
 class World:
     """A scenario being played for the listings it has data of.
 
+    ``premium`` is how far index prices lie from the last ones at most, see :mod:`btx.sim.marks`.
     Use it in one asyncio loop.  ``async with world`` starts a free-running
     market and stops it; in lockstep nothing runs by itself.
 
@@ -87,6 +105,7 @@ class World:
         *,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        premium: Decimal = PREMIUM,
     ) -> None:
         if scenario.speed is not None and scenario.speed <= 0:
             raise ConfigError(f"speed {scenario.speed} does not run: write a positive number, or None for lockstep")
@@ -101,9 +120,14 @@ class World:
         played = set(self.market.venue_symbols)
         self.listings = {one.venue_symbol: one for one in listings if one.venue_symbol in played}
         self.accounts = scenario.accounts or (default_account(scenario.seed, listings),)
-        self.exchange = Exchange(
-            listings=self.listings.values(), accounts=self.accounts, market=self.market, listener=self._publish
-        )
+        self._spot: Exchange | None = None
+        self._margin: MarginExchange | None = None
+        if all(listing.instrument.kind.is_margined for listing in self.listings.values()):
+            self._margin = self._margin_exchange(scenario, premium)
+        else:
+            self._spot = Exchange(
+                listings=self.listings.values(), accounts=self.accounts, market=self.market, listener=self._publish
+            )
         # A market that was moved to now and runs begins in the middle of a minute: where the wall clock is.
         self._begins_now = scenario.rebase and self.speed is not None
         self._start_clocks()
@@ -117,6 +141,49 @@ class World:
         self._forming_ns = self.market.now_ns
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+
+    def _margin_exchange(self, scenario: Scenario, premium: Decimal) -> MarginExchange:
+        instruments = [listing.instrument for listing in self.listings.values()]
+        by_name = {name: each for each in instruments for name in (each.symbol, each.venue_symbol)}
+        unknown = [symbol for symbol in scenario.funding if symbol not in by_name]
+        if unknown:
+            known = ", ".join(each.symbol for each in instruments)
+            raise ConfigError(f"funding rates of {unknown[0]}: only what is played has funding, write one of {known}")
+        rates = {
+            by_name[name].venue_symbol: load_rates(path, symbol=by_name[name].symbol, shift_ns=self.market.shift_ns)
+            for name, path in scenario.funding.items()
+        }
+        self._marks = MarketMarks(self.market, instruments, seed=scenario.seed, rates=rates, premium=premium)
+        return MarginExchange(
+            listings=self.listings.values(),
+            accounts=self.accounts,
+            market=self.market,
+            marks=self._marks,
+            listener=self._publish,
+            insurance={each.settle: _INSURANCE for each in instruments},
+        )
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange of a market where what is bought is owned."""
+        assert self._spot is not None, "this market is on margin"
+        return self._spot
+
+    @property
+    def margin(self) -> MarginExchange:
+        """The exchange of a market on margin."""
+        assert self._margin is not None, "this market is not on margin"
+        return self._margin
+
+    @property
+    def is_margined(self) -> bool:
+        """Whether the market is on margin: :attr:`margin` is its exchange, else :attr:`exchange`."""
+        return self._margin is not None
+
+    @property
+    def engine(self) -> Engine[Any]:
+        """The exchange, of whichever kind."""
+        return self._margin if self._margin is not None else self.exchange
 
     # --- listeners ------------------------------------------------------------------------------------------
 
@@ -227,6 +294,8 @@ class World:
         self._started_ns = self._monotonic_ns()
         if self._begins_now:
             self.market.seek(wire_ns)
+        if self._margin is not None:
+            self._margin.pass_time(self.market.now_ns)
         self.clock = SimClock(wire_origin_ns=wire_ns, market_origin_ns=self.market.now_ns, speed=self.speed)
 
     async def _run(self) -> None:
@@ -250,11 +319,13 @@ class World:
         now_ns = self.market.now_ns
         times = [now_ns - now_ns % NS_PER_MINUTE + NS_PER_MINUTE, self.market.end_ns]
         times += [at for symbol in self._busy_symbols() if (at := self.market.next_trade_ns(symbol)) is not None]
+        if (due_ns := self._next_due_ns(now_ns, times[0])) is not None:
+            times.append(due_ns)
         if self._wanted_bars():
             times.append(self._forming_ns + self._forming_period_ns())
         elapsed_ns = self._monotonic_ns() - self._started_ns
-        due_ns = (min(times) - self.clock.market_origin_ns) / self.speed
-        return max((due_ns - elapsed_ns) / NS_PER_S, 0.0)
+        wait_ns = (min(times) - self.clock.market_origin_ns) / self.speed
+        return max((wait_ns - elapsed_ns) / NS_PER_S, 0.0)
 
     def _forming_period_ns(self) -> int:
         assert self.speed is not None
@@ -263,7 +334,7 @@ class World:
     def _busy_symbols(self) -> list[str]:
         """Return the symbols whose single trades matter to somebody."""
         wanted = {symbol for symbol, kind, _ in self._wants if kind in _NEED_TRADES}
-        return [s for s in self.market.venue_symbols if s in wanted or self.exchange.has_orders(s)]
+        return [s for s in self.market.venue_symbols if s in wanted or self.engine.has_orders(s)]
 
     def _play(self, until_ns: int) -> list[tuple[str, Interval, int]]:
         """Let everything up to ``until_ns`` happen; return the wanted bars that closed."""
@@ -275,9 +346,12 @@ class World:
             while self.market.now_ns < until_ns:
                 now_ns = self.market.now_ns
                 close_ns = now_ns - now_ns % NS_PER_MINUTE + NS_PER_MINUTE
-                stop_ns = min(until_ns, close_ns)
-                self._play_trades(now_ns, stop_ns)
+                due_ns = self._next_due_ns(now_ns, close_ns)
+                stop_ns = min(until_ns, close_ns, due_ns if due_ns is not None else close_ns)
+                if not self._play_trades(now_ns, stop_ns):
+                    continue  # a position came or went on the way: other moments matter now
                 self.market.seek(stop_ns)
+                self._on_time(stop_ns, is_end=stop_ns in {until_ns, close_ns})
                 if stop_ns == close_ns:
                     closed += self._close_bars()
             self._tell_forming()
@@ -288,19 +362,48 @@ class World:
                 callback()
         return closed
 
-    def _play_trades(self, after_ns: int, until_ns: int) -> None:
+    def _next_due_ns(self, now_ns: int, close_ns: int) -> int | None:
+        """Return the next moment that may not be passed by; None: there is none, at a market without margin never."""
+        if self._margin is None:
+            return None
+        is_marked = self.speed is not None and any(kind is Want.MARK for _, kind, _ in self._wants)
+        if not is_marked:
+            is_marked = not self._margin.is_calm(lambda symbol: self._marks.bounds(symbol, now_ns, close_ns))
+        return self._margin.next_due_ns(now_ns, with_marks=is_marked)
+
+    def _on_time(self, now_ns: int, *, is_end: bool) -> None:
+        """Let happen what is due on margin, and tell the marks; the end of a minute or an advance is told anyhow."""
+        if self._margin is None:
+            return
+        self._margin.on_time(now_ns)
+        for symbol in sorted(symbol for symbol, kind, _ in self._wants if kind is Want.MARK):
+            is_stamp = bool(self._marks.rates(symbol, now_ns - 1, now_ns))
+            if (is_end or is_stamp) if self.speed is None else now_ns % NS_PER_S == 0:
+                self._told[symbol, Want.MARK] = now_ns // NS_PER_MS
+                self._publish(self._margin.mark(symbol))
+
+    def _play_trades(self, after_ns: int, until_ns: int) -> bool:
+        """Let prints happen; False: not all of them, a position has changed before the last."""
         symbols = self._busy_symbols()
         streams = [self.market.trades_between(symbol, after_ns, until_ns) for symbol in symbols]
+        pulse = self._pulse
         for trade in heapq.merge(*streams, key=lambda trade: trade.time_ns):
+            if self._pulse != pulse and trade.time_ns > self.market.now_ns:
+                return False
             self.market.seek(trade.time_ns)
             self._play_trade(trade)
+        return True
+
+    @property
+    def _pulse(self) -> int:
+        return self._margin.pulse if self._margin is not None else 0
 
     def _play_trade(self, trade: PublicTrade) -> None:
         symbol = trade.venue_symbol
         if (symbol, Want.TRADES, None) in self._wants:
             self._told[symbol, Want.TRADES] = trade.trade_id
             self._publish(trade)
-        self.exchange.on_trade(venue_symbol=symbol, price=trade.price, quantity=trade.quantity, now_ns=trade.time_ns)
+        self.engine.on_trade(venue_symbol=symbol, price=trade.price, quantity=trade.quantity, now_ns=trade.time_ns)
         if (symbol, Want.QUOTES, None) in self._wants:
             quote = self.market.quote(symbol)
             update_id = self._told[symbol, Want.QUOTES] = self.market.update_id(symbol)
@@ -347,7 +450,7 @@ class World:
     def _publish(self, event: WorldEvent) -> None:
         for listener in tuple(self._listeners):
             listener(event)
-        if isinstance(event, ExecutionEvent):
+        if isinstance(event, _ACCOUNT_EVENTS):
             self._changed.set()  # an order came or went: other trades matter now
 
 
@@ -359,10 +462,19 @@ def _report_crash(task: asyncio.Task[None]) -> None:
 
 
 def default_account(seed: int, listings: Sequence[Listing]) -> SimAccount:
-    """Return the account a scenario without accounts has: 100000 of every quote asset, nothing else."""
-    quotes = {listing.instrument.quote: Decimal(100_000) for listing in listings}
-    bases = {listing.instrument.base: Decimal(0) for listing in listings}
-    return SimAccount(api_key=_token(seed, "key"), api_secret=_token(seed, "secret"), balances={**bases, **quotes})
+    """Return the account a scenario without accounts has: 100000 of every quote asset, nothing else.
+
+    On margin it is 100000 of what is settled in quote units, and 10 of a coin that contracts are settled in.
+    """
+    instruments = [listing.instrument for listing in listings]
+    owned: dict[str, Decimal] = {}
+    if all(each.kind.is_margined for each in instruments):
+        owned = {each.settle: Decimal(100_000 if each.settle == each.quote else 10) for each in instruments}
+    else:
+        owned |= {each.base: Decimal(0) for each in instruments} | {
+            each.quote: Decimal(100_000) for each in instruments
+        }
+    return SimAccount(api_key=_token(seed, "key"), api_secret=_token(seed, "secret"), balances=owned)
 
 
 def _token(seed: int, purpose: str) -> str:

@@ -33,6 +33,9 @@ class RecordingBroker:
     async def replace(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:
         return await self._told((new,), self._inner.replace(leg=leg, venue_order_id=venue_order_id, new=new))
 
+    async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:
+        return await self._inner.amend(leg=leg, venue_order_id=venue_order_id, new=new)
+
     async def cancel(self, *, leg: Leg, venue_order_id: str | None) -> None:
         await self._inner.cancel(leg=leg, venue_order_id=venue_order_id)
 

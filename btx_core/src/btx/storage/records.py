@@ -17,6 +17,9 @@ import cattrs
 
 from btx.errors import JournalError
 from btx.model.journal import (
+    AccountState,
+    Booked,
+    BookingDelivered,
     Delivered,
     Event,
     GroupState,
@@ -33,11 +36,14 @@ from btx.model.journal import (
     UnknownRecord,
 )
 from btx.model.order import (
+    AmendRequested,
+    AmendResult,
     CancelRequested,
     CancelResult,
     Fill,
     Liquidity,
     Offset,
+    OrderEvent,
     OrderReport,
     OrderType,
     OutcomeUnknown,
@@ -55,6 +61,9 @@ _RECORDS: Mapping[str, type[Any]] = {
     "group": GroupState,
     "delivered": Delivered,
     "snapshot": Snapshot,
+    "booking": Booked,
+    "booking_delivered": BookingDelivered,
+    "account": AccountState,
     "halted": Halted,
     "resumed": Resumed,
     "strategy_state": StrategyState,
@@ -62,13 +71,15 @@ _RECORDS: Mapping[str, type[Any]] = {
     "run_ended": RunEnded,
     "note": Note,
 }
-_EVENTS: Mapping[str, type[Fill | OrderReport | PlaceRefused | OutcomeUnknown | CancelRequested | CancelResult]] = {
+_EVENTS: Mapping[str, type[OrderEvent]] = {
     "fill": Fill,
     "order_report": OrderReport,
     "place_refused": PlaceRefused,
     "outcome_unknown": OutcomeUnknown,
     "cancel_requested": CancelRequested,
     "cancel_result": CancelResult,
+    "amend_requested": AmendRequested,
+    "amend_result": AmendResult,
 }
 _KINDS: Mapping[type, str] = {of: kind for kind, of in (*_RECORDS.items(), *_EVENTS.items())}
 # What a user may put into an order's params beside plain values.

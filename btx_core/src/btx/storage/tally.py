@@ -1,13 +1,13 @@
 """What the live path made of the frames: closed bars, fills, orders, balances, and their digest."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from btx.model.account import AccountSnapshot
+from btx.model.account import AccountSnapshot, PositionReport
 from btx.model.market import Bar
 from btx.model.order import Fill, Order, OrderReport, Status
 
@@ -74,6 +74,7 @@ class Tally:
     def state(self, account: AccountSnapshot | None) -> dict[str, Any]:
         """Return everything as values JSON knows; equal runs give equal ones."""
         balances = account.balances if account is not None else {}
+        positions = account.positions if account is not None else ()
         return {
             "bars": {
                 name: {"count": bars.count, "last_open_ns": bars.last_open_ns, "sha256": bars.digest.hexdigest()}
@@ -91,7 +92,15 @@ class Tally:
                 for asset, balance in sorted(balances.items())
                 if balance.total
             },
-        }
+        } | ({"positions": _positions(positions)} if positions else {})
+
+
+def _positions(reports: Iterable[PositionReport]) -> dict[str, str]:
+    found = {}
+    for each in sorted(reports, key=lambda each: (each.symbol, each.position_side.value)):
+        entry = each.entry_price or Decimal(0)
+        found[f"{each.symbol} {each.position_side.value}"] = f"{_plain(each.quantity)} at {_plain(entry)}"
+    return found
 
 
 def _digest(lines: Mapping[str, str]) -> str:

@@ -123,7 +123,7 @@ async def connected(target: Target) -> AsyncIterator[Ports]:
             resources=resources,
         )
         store, broker = account.venue.store(context), account.venue.broker(context)
-        guard = Guard(info=account.venue.info)
+        guard = Guard(info=account.venue.info, market=account.market)
         before_ns = clock.wire_ns()
         venue_ns = await guard.read("time", store.server_time_ns)
         clock.offset_ns += venue_ns - (before_ns + clock.wire_ns()) // 2

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -28,20 +27,18 @@ from rich.console import Console
 
 from btx.compose import load, open_venue, scenario
 from btx.errors import AuthenticationError, TransportError
-from btx.model.order import GroupKind, Order, Status
 from btx.model.time import NS_PER_DAY
 from btx.model.venue import Endpoints
 from btx.rules.backoff import Backoff
 from btx.rules.breaker import Breaker
-from btx.rules.positions import base_change
-from btx.rules.recovery import History, replay
 from btx.runtime import faultpoints
 from btx.runtime.bars import BarTimes
 from btx.runtime.control import Control
-from btx.runtime.link import Timing
+from btx.runtime.facts import Timing
 from btx.sim.dice import key_of, unit
 from btx.sim.faults import Fault, FaultScript, random_script, script_to_json, shrink
-from btx.storage.journal import read_journal
+from btx.tools.chaos_books import Books
+from btx.worlds import usual_total
 
 __all__ = ("Job", "Kill", "Outcome", "Schedule", "run_chaos", "run_schedule", "schedule_of")
 
@@ -65,7 +62,15 @@ _TIMING = Timing(
     bars=BarTimes(late_pause_s=0.05),
     breaker=Breaker(open_ns=500_000_000),
 )
-_PRELOAD = ["btx.bt.witness", "btx.compose", "btx.storage.journal", "btx_binance.rest", "btx_binance.stream"]
+_PRELOAD = [
+    "btx.bt.witness",
+    "btx.compose",
+    "btx.storage.journal",
+    "btx_binance.spot.broker",
+    "btx_binance.spot.stream",
+    "btx_binance.futures.broker",
+    "btx_binance.futures.stream",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -116,8 +121,16 @@ class Job:
     venue: str = "binance"
     symbols: tuple[str, ...] = ("BTC/USDT",)
     minutes: int = 60
-    balances: Mapping[str, str] = attrs.field(factory=lambda: {"USDT": "100000"})
+    market: str | None = None  # the venue's first when not given
+    position_mode: str | None = None  # of positions on margin: "hedge" has a long and a short data of each symbol
+    balances: Mapping[str, str | int] | None = None  # what is usual in the market when not given
     params: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def _usual(job: Job) -> dict[str, int]:
+    info = open_venue(job.venue).info
+    currency = info.capabilities[job.market or info.markets[0]].currency
+    return {currency: usual_total(currency)}
 
 
 def schedule_of(seed: int, *, intensity: float = 4.0, kills: float = 1.5) -> Schedule:
@@ -157,16 +170,17 @@ async def run_schedule(schedule: Schedule, job: Job) -> Outcome:
             seed=schedule.seed,
             symbols=job.symbols,
             until=f"{job.minutes}m",
-            balances=dict(job.balances),
+            balances=dict(job.balances) if job.balances is not None else _usual(job),
             faults=script_to_json(FaultScript(faults=schedule.faults)),
         ),
+        market=job.market or "",
         warmup_ns=NS_PER_DAY,
     )
     with tempfile.TemporaryDirectory(prefix="btx-chaos-") as folder:
         async with open_venue(job.venue).simulator(world) as endpoints:
             lives, failure = await _live(schedule, job, endpoints, Path(folder))
             ledger = await _ask(endpoints, "ledger", api_key=endpoints.accounts[0].api_key)
-        books = _Books(folder=Path(folder), ledger=ledger)
+        books = Books(folder=Path(folder), ledger=ledger)
         broken = [failure] if failure else list(books.differences())
         return Outcome(
             schedule=schedule,
@@ -243,6 +257,8 @@ def _trade(job: Job, control: str, folder: str, kill: Kill | None) -> None:
     store = load(
         job.venue,
         env="sim",
+        market=job.market,
+        position_mode=job.position_mode,
         scenario=scenario(attach=control),
         keep=_WORLD,
         receive_window_ms=_WINDOW_MS,
@@ -252,6 +268,7 @@ def _trade(job: Job, control: str, folder: str, kill: Kill | None) -> None:
         store,
         load_strategy(job.strategy),
         job.symbols,
+        legs=("long", "short") if job.position_mode == "hedge" else (None,),
         told=Path(folder) / "told.jsonl",
         result=Path(folder) / "result.json",
         params=dict(job.params),
@@ -272,171 +289,6 @@ async def _ask(endpoints: Endpoints, op: str, **arguments: object) -> Mapping[st
         return await control.ask(op, **arguments)
     finally:
         await control.close()
-
-
-# --- the books ------------------------------------------------------------------------------------------------
-
-
-class _Books:
-    """The journal, the simulator's ledger, and what the strategy was told, side by side."""
-
-    def __init__(self, *, folder: Path, ledger: Mapping[str, Any]) -> None:
-        self._folder = folder
-        self._ledger = ledger
-        self._history = self._read_history()
-        told = folder / "told.jsonl"
-        lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
-        self._told = [json.loads(line) for line in lines]
-        naked = folder / "naked.json"
-        self.naked_s = float(json.loads(naked.read_text(encoding="utf-8"))["longest_s"]) if naked.exists() else 0.0
-
-    @property
-    def recovered(self) -> int:
-        """Fills that a later process told in place of the one that died."""
-        return sum(each["recovered"] for each in self._told)
-
-    def _read_history(self) -> History:
-        found = sorted(self._folder.glob("*/*/*/*/*/journal.sqlite"))
-        if not found:
-            return History()
-        reader = read_journal(found[0])
-        try:
-            return replay(record for _, _, record in reader.records())
-        finally:
-            reader.close()
-
-    def differences(self) -> Iterator[str]:
-        """Yield every invariant that does not hold, in words."""
-        yield from self._order_differences()
-        yield from self._fill_differences()
-        yield from self._group_differences()
-        yield from self._strategy_differences()
-        if self._history.halted is not None:
-            yield f"trading was halted though nobody else traded: {self._history.halted.reason}"
-
-    def _order_differences(self) -> Iterator[str]:
-        ours = self._history.orders
-        seen: dict[str, int] = {}
-        for row in self._ledger["orders"]:
-            order_id = row["client_order_id"]
-            seen[order_id] = seen.get(order_id, 0) + 1
-            if order_id not in ours:
-                yield f"order {order_id} is at the venue and was never written down"
-        yield from (f"order {order_id} was placed {count} times" for order_id, count in seen.items() if count > 1)
-        rows = {row["client_order_id"]: row for row in self._ledger["orders"]}
-        for order_id, order in ours.items():
-            yield from _state_differences(order_id, order, rows.get(order_id))
-
-    def _fill_differences(self) -> Iterator[str]:
-        theirs = {
-            (row["client_order_id"], str(row["trade_id"])): tuple(Decimal(row[k]) for k in ("price", "quantity", "fee"))
-            for row in self._ledger["fills"]
-        }
-        ours = {
-            (order_id, fill.fill_id): (fill.price, fill.quantity, fill.fee)
-            for order_id, order in self._history.orders.items()
-            for fill in order.fills
-        }
-        for key in sorted({*ours, *theirs}):
-            if ours.get(key) != theirs.get(key):
-                yield f"fill {key}: journal {ours.get(key)}, venue {theirs.get(key)}"
-
-    def _group_differences(self) -> Iterator[str]:
-        rows = {row["client_order_id"]: row for row in self._ledger["orders"]}
-        for group_id, state in self._history.groups.items():
-            group, legs = state.group, [o for o in self._history.orders.values() if o.leg.group_id == group_id]
-            if group.kind is not GroupKind.BRACKET or group.entry is None:
-                continue
-            sign = group.entry.request.side.sign
-            entered = sum((sign * _moved(o) for o in legs if o.leg.owner_id == group.entry.member_id), _ZERO)
-            exited = sum((-sign * _moved(o) for o in legs if o.leg.owner_id != group.entry.member_id), _ZERO)
-            if exited > entered:
-                yield f"bracket {group_id}: {exited} left for {entered} that came in"
-            yield from self._naked(group_id, legs, entered - exited, rows)
-
-    def _naked(
-        self, group_id: str, legs: Sequence[Order], held: Decimal, rows: Mapping[str, Mapping[str, Any]]
-    ) -> Iterator[str]:
-        state = self._history.groups[group_id]
-        group = state.group
-        assert group.entry is not None
-        if group.withdrawn or state.is_over:
-            return
-        covered = _ZERO
-        for member in group.members:
-            resting = [o for o in legs if o.leg.owner_id == member.member_id and _rests(rows.get(o.client_order_id))]
-            covered = max(covered, sum((o.quantity - o.filled for o in resting), _ZERO))
-        instrument = group.entry.request.instrument
-        waiting = [row for row in rows.values() if row["is_open"] and row["trigger_price"] is not None]
-        if instrument.max_conditional_orders is not None and len(waiting) >= instrument.max_conditional_orders:
-            return  # the venue takes no more stops: the price is watched by the process, and the user was told
-        least = max(instrument.min_quantity, instrument.step_size)
-        if held - covered >= least + instrument.step_size:
-            price = group.entry.request.price or Decimal(1)
-            if (held - covered) * price >= (instrument.min_notional or _ZERO):
-                yield f"bracket {group_id}: {held} held and {covered} protected"
-
-    def _strategy_differences(self) -> Iterator[str]:
-        path = self._folder / "result.json"
-        if not path.exists():
-            yield "the strategy left no word of its end"
-            return
-        result = json.loads(path.read_text(encoding="utf-8"))
-        balances = {
-            asset: Decimal(each["free"]) + Decimal(each["locked"]) for asset, each in self._ledger["balances"].items()
-        }
-        cash = balances.get("USDT", _ZERO)
-        if abs(Decimal(result["cash"]) - cash) > _EDGE:
-            yield f"cash: backtrader {result['cash']}, venue {cash}"
-        for symbol, size in result["positions"].items():
-            held = balances.get(symbol.partition("/")[0], _ZERO)
-            if abs(Decimal(size) - held) > Decimal("0.00001"):
-                yield f"position {symbol}: backtrader {size}, venue {held}"
-        yield from self._status_differences(result["statuses"])
-        told = {each["fill"].rpartition("/")[2] for each in self._told}
-        untold = {str(row["trade_id"]) for row in self._ledger["fills"]} - told
-        if untold:
-            yield f"fills {', '.join(sorted(untold))} were never told to the strategy"
-
-    def _status_differences(self, statuses: Mapping[str, str]) -> Iterator[str]:
-        """Compare what the strategy was told last with the venue, of orders that are one order at the venue, too."""
-        legs = Counter(order.leg.owner_id for order in self._history.orders.values())
-        for row in self._ledger["orders"]:
-            told = statuses.get(row["client_order_id"])
-            if told is None or legs[row["client_order_id"]] != 1 or row["client_order_id"] not in self._history.orders:
-                continue
-            expected = _TOLD[row["status"]]
-            if told not in expected:
-                yield f"order {row['client_order_id']}: the strategy was told {told}, the venue says {row['status']}"
-
-
-# What backtrader calls each of the venue's words; an expiry that the core made is a cancel at the venue.
-_TOLD = {
-    "NEW": {"Accepted"},
-    "PARTIALLY_FILLED": {"Partial"},
-    "FILLED": {"Completed"},
-    "CANCELED": {"Canceled", "Expired"},
-    "EXPIRED": {"Expired", "Canceled"},
-    "REJECTED": {"Rejected", "Margin"},
-    "PENDING_NEW": {"Submitted", "Accepted"},
-}
-
-
-def _state_differences(order_id: str, order: Order, row: Mapping[str, Any] | None) -> Iterator[str]:
-    if row is None:
-        if order.status is not Status.REJECTED:
-            yield f"order {order_id} is not at the venue and the journal says {order.status.value}"
-    elif bool(row["is_open"]) is order.status.is_final or order.status is Status.UNKNOWN:
-        yield f"order {order_id}: journal {order.status.value}, venue {row['status']}"
-
-
-def _moved(order: Order) -> Decimal:
-    base = order.leg.request.instrument.base
-    return sum((base_change(fill, base=base) for fill in order.fills), _ZERO)
-
-
-def _rests(row: Mapping[str, Any] | None) -> bool:
-    return row is not None and bool(row["is_open"])
 
 
 # --- many runs --------------------------------------------------------------------------------------------------

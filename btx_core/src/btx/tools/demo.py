@@ -32,6 +32,7 @@ __all__ = ("run_demo",)
 
 _EDGE = 1e-9  # what backtrader's floats may differ from the ledger, in units of the thing
 _INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
+_SYMBOLS = ("BTC/USDT", "ETH/USDT")  # of the synthetic market
 _ZERO = Decimal(0)
 
 
@@ -139,9 +140,7 @@ def run_demo(
     check_picture(picture)
     if report is not None:
         check_writable(report)
-    scenario = Scenario(seed=seed, data=data, until_ns=span_ns)
-    if data:
-        scenario = attrs.evolve(scenario, symbols=tuple(data))
+    scenario = Scenario(seed=seed, data=data, symbols=tuple(data) or _SYMBOLS, until_ns=span_ns)
     console = Console()
     store = btx.load(venue, env="sim", scenario=scenario)
     cerebro = sma_cross_cerebro(store, scenario.symbols)

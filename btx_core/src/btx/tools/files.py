@@ -7,14 +7,14 @@ from pathlib import Path
 
 from btx.errors import ConfigError
 
-__all__ = ("check_writable", "kline_files", "symbol_of")
+__all__ = ("check_writable", "files_by_symbol", "kline_files", "symbol_of")
 
 # Coins that markets are quoted in, the longer spelling first.
-_QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY")
+_QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY", "USD")
 _WORD = re.compile(r"[A-Z0-9]{5,20}")
 
 
-def kline_files(arguments: Iterable[str]) -> dict[str, Path]:
+def files_by_symbol(arguments: Iterable[str], *, option: str, of_what: str) -> dict[str, Path]:
     """Return files by symbol (``BTC/USDT``), the symbol from the file's name where it is not given.
 
     Raises:
@@ -27,21 +27,26 @@ def kline_files(arguments: Iterable[str]) -> dict[str, Path]:
             separator = ""
         path = Path(rest if separator else argument).expanduser()
         if not path.is_file():
-            raise ConfigError(f"there is no file {path}: --data takes [SYMBOL=]FILE with 1m klines")
+            raise ConfigError(f"there is no file {path}: {option} takes [SYMBOL=]FILE with {of_what}")
         symbol = symbol_of(name.upper() if separator else path.name)
         if symbol is None and separator:
-            raise ConfigError(f"{name!r} is no symbol: write --data BTC/USDT={path}")
+            raise ConfigError(f"{name!r} is no symbol: write {option} BTC/USDT={path}")
         if symbol is None:
-            raise ConfigError(f"no symbol can be read from {path.name!r}: write --data BTC/USDT={path}")
+            raise ConfigError(f"no symbol can be read from {path.name!r}: write {option} BTC/USDT={path}")
         if symbol in files:
             raise ConfigError(f"{symbol} has two files, {files[symbol].name} and {path.name}: give it one")
         files[symbol] = path
     return files
 
 
+def kline_files(arguments: Iterable[str]) -> dict[str, Path]:
+    """Return files of klines by symbol, see :func:`files_by_symbol`."""
+    return files_by_symbol(arguments, option="--data", of_what="1m klines")
+
+
 def symbol_of(text: str) -> str | None:
     """Return the symbol a text names (``BTC/USDT`` itself, or ``BTCUSDT`` somewhere in it), None when none."""
-    if re.fullmatch(r"[A-Z0-9]{2,20}/[A-Z0-9]{2,10}", text):
+    if re.fullmatch(r"[A-Z0-9]{2,20}/[A-Z0-9]{2,10}(:[A-Z0-9]{2,10}(-[0-9]{6})?)?", text):
         return text
     for word in _WORD.findall(text):
         for quote in _QUOTES:

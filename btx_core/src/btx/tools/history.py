@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from btx import venues
 from btx.compose import open_venue
 from btx.config import home
 from btx.errors import ConfigError, UnknownSymbolError
@@ -377,9 +378,19 @@ def run_rm(
 
 
 def _stores(venue: str | None) -> Mapping[str, BarStore]:
-    """Return the stores there are: binance/live/spot -> store."""
-    folders = sorted(path for path in (home() / "history").glob(f"{venue or '*'}/*/*") if path.is_dir())
-    return {"/".join(path.parts[-3:]): BarStore(path) for path in folders}
+    """Return the stores there are: binance/live/spot -> store.
+
+    Raises:
+        ConfigError: nothing is kept of ``venue``, and no adapter of that name is installed.
+    """
+    folders = sorted(path for path in (home() / "history").glob("*/*/*") if path.is_dir())
+    stores = {"/".join(path.parts[-3:]): BarStore(path) for path in folders}
+    if venue is None:
+        return stores
+    known = {*venues(), *(path.parts[-3] for path in folders)}
+    if venue not in known:
+        raise ConfigError(f"the venue {venue!r} is unknown: choose one of {', '.join(sorted(known)) or 'none'}")
+    return {name: store for name, store in stores.items() if name.startswith(f"{venue}/")}
 
 
 def _minute(time_ns: int) -> str:

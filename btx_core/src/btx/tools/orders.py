@@ -11,6 +11,9 @@ from rich.table import Table
 from btx.config import home
 from btx.errors import ConfigError
 from btx.model.journal import (
+    AccountState,
+    Booked,
+    BookingDelivered,
     Delivered,
     Event,
     GroupState,
@@ -27,6 +30,8 @@ from btx.model.journal import (
     UnknownRecord,
 )
 from btx.model.order import (
+    AmendRequested,
+    AmendResult,
     CancelRequested,
     CancelResult,
     Fill,
@@ -181,7 +186,7 @@ def _say(record: Record) -> str:
             return _say_of_account(record)
 
 
-def _say_of_account(record: Record) -> str:  # noqa: PLR0911 -- a sentence for each kind of record
+def _say_of_account(record: Record) -> str:  # noqa: C901, PLR0911 -- a sentence for each kind of record
     match record:
         case Note(kind=kind, text=text):
             return f"{kind}: {text}"
@@ -191,6 +196,14 @@ def _say_of_account(record: Record) -> str:  # noqa: PLR0911 -- a sentence for e
             return f"run ended {reason}"
         case Snapshot():
             return "what the account holds was written down"
+        case Booked(booking=each):
+            of = f" of {each.symbol}" if each.symbol is not None else ""
+            return f"booked: {each.kind.value.lower()}{of}: {plain(each.amount)} {each.asset}, {iso(each.time_ns)}"
+        case BookingDelivered():
+            return f"the strategy was told of {record.kind.value.lower()} {record.booking_id}"
+        case AccountState(reason=reason, equity=equity):
+            worth = ", ".join(f"{plain(each)} {asset}" for asset, each in equity.items()) or "of unknown worth"
+            return f"the account at {iso(record.time_ns)} ({reason.lower()}): {worth}"
         case Halted(reason=reason):
             return f"trading halted: {reason}"
         case Resumed():
@@ -224,10 +237,19 @@ def _say_event(event: OrderEvent) -> str:
             return f"refused: {event.reason}"
         case OutcomeUnknown():
             return f"no answer: {event.reason}; the venue is asked, nothing is sent again"
+        case CancelRequested() | CancelResult() | AmendRequested() | AmendResult():
+            return _say_request(event)
+
+
+def _say_request(event: CancelRequested | CancelResult | AmendRequested | AmendResult) -> str:
+    match event:
         case CancelRequested():
             return "cancel requested"
-        case CancelResult():
-            return f"cancel {event.outcome.value.lower()}{': ' + event.reason if event.reason else ''}"
+        case AmendRequested():
+            return f"amendment requested: {plain(event.quantity)} at {plain(event.price)}"
+        case CancelResult() | AmendResult():
+            what = "cancel" if isinstance(event, CancelResult) else "amendment"
+            return f"{what} {event.outcome.value.lower()}{': ' + event.reason if event.reason else ''}"
 
 
 def _average(fills: Iterable[Fill]) -> str:

@@ -22,16 +22,17 @@ from btx.errors import (
     TransportError,
     VenueError,
 )
-from btx.model.account import AccountSnapshot
+from btx.model.account import AccountSnapshot, PositionReport
 from btx.model.instrument import Instrument
 from btx.model.journal import Event, Halted, Intent, Resumed, Sent
-from btx.model.order import Fill, Leg, Order, OrderReport, OrderRequest, OrderType, Side, Status
+from btx.model.order import Fill, Leg, Order, OrderReport, OrderRequest, OrderType, PositionSide, Side, Status
 from btx.model.time import iso
 from btx.model.venue import Environment
-from btx.ports import Journal
+from btx.ports import Clock, Journal
 from btx.rules.filters import check_quantity, step_of
 from btx.rules.orders import apply, new_order
 from btx.rules.positions import split_dust
+from btx.rules.symbols import perpetual_of
 from btx.storage.journal import read_journal
 from btx.storage.requests import Request, RequestKind, take_requests, waiting_requests, write_request
 from btx.tools.accounts import Ports, Target, connected, journal_if_free, target
@@ -49,6 +50,7 @@ _IDS_EPOCH_S = 1_735_689_600  # 2025-01-01, so that six digits last until 2059
 _ROUNDS = 5  # of cancels, until what is still open is reported as such
 _PAUSE_S = 0.5  # before the second round; each pause is twice the last
 _QUERIES = 10
+_CLOSING = frozenset({(PositionSide.LONG, Side.SELL), (PositionSide.SHORT, Side.BUY)})
 _LIMIT_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
 
 
@@ -80,7 +82,7 @@ def run_panic(
 
     A paper account is only halted: nobody else can reach its orders.
     Orders that only reduce what is held stay, unless ``everything`` or
-    ``flatten`` says otherwise; ``flatten`` then sells what is held. The code is 0
+    ``flatten`` says otherwise; ``flatten`` then sells what is held, and closes positions on margin. The code is 0
     only if every cancel was confirmed and every sale filled.
 
     Raises:
@@ -149,7 +151,8 @@ async def _panic(
 
 
 def _chosen(instruments: Mapping[str, Instrument], symbols: Collection[str]) -> dict[str, Instrument]:
-    if unknown := sorted(set(symbols) - instruments.keys()):
+    symbols = {each if each in instruments else perpetual_of(each) for each in symbols}
+    if unknown := sorted(symbols - instruments.keys()):
         raise ConfigError(f"the venue has no instrument {', '.join(unknown)}: write symbols like BTC/USDT")
     return {symbol: each for symbol, each in instruments.items() if not symbols or symbol in symbols}
 
@@ -207,16 +210,29 @@ class _Panic:
         ]
 
     async def flatten(self) -> list[_Line]:
-        """Sell what is held, at the market."""
+        """Sell what is held and close what is on margin, at the market."""
         account = await self._account()
         lines = []
+        for report in account.positions:
+            instrument = self._instruments.get(report.symbol)
+            if instrument is not None and report.quantity:
+                parts = _parts(instrument, abs(report.quantity))
+                lines += [await self._close(_closing(instrument, report, part, self._ports.clock)) for part in parts]
         for instrument in self._instruments.values():
-            held = account.balances.get(instrument.base)
-            if instrument.quote == self._aim.account.settings.currency and held is not None and held.total:
-                lines += [await self._sell(instrument, part) for part in _parts(instrument, held.free)]
-                if held.locked:
-                    text = f"{plain(held.locked)} {instrument.base} are locked by orders that are still open"
-                    lines.append(_Line(order_id="", what=f"SELL {instrument.symbol}", outcome=text, is_done=False))
+            if instrument.kind.is_margined:
+                continue
+            lines += await self._sell_all(instrument, account)
+        return lines
+
+    async def _sell_all(self, instrument: Instrument, account: AccountSnapshot) -> list[_Line]:
+        held = account.balances.get(instrument.base)
+        if instrument.quote != self._aim.account.settings.currency or held is None or not held.total:
+            return []
+        parts = _parts(instrument, held.free)
+        lines = [await self._close(_sale(instrument, part, self._ports.clock)) for part in parts]
+        if held.locked:
+            text = f"{plain(held.locked)} {instrument.base} are locked by orders that are still open"
+            lines.append(_Line(order_id="", what=f"SELL {instrument.symbol}", outcome=text, is_done=False))
         return lines
 
     async def _account(self) -> AccountSnapshot:
@@ -228,8 +244,11 @@ class _Panic:
         return tuple(report for report in reports if report.symbol in self._instruments)
 
     def _opens(self, report: OrderReport, account: AccountSnapshot) -> bool:
-        """A sale of what is held reduces; whatever else may rest, opens."""
-        held = account.balances.get(self._instruments[report.symbol].base)
+        """A sale of what is held reduces, and on margin what may only reduce; whatever else may rest, opens."""
+        instrument = self._instruments[report.symbol]
+        if instrument.kind.is_margined:
+            return not report.reduce_only and (report.position_side, report.side) not in _CLOSING
+        held = account.balances.get(instrument.base)
         return report.side is not Side.SELL or held is None or not held.total
 
     async def _cancel(self, report: OrderReport) -> str:
@@ -255,19 +274,12 @@ class _Panic:
         word = "cancelled" if last.status is Status.CANCELED else last.status.value.lower()
         return f"{word}, filled {plain(last.filled)}" if last.filled else word
 
-    async def _sell(self, instrument: Instrument, quantity: Decimal) -> _Line:
-        """Sell once; a lost answer is asked for, and never sent again."""
-        request = OrderRequest(
-            instrument=instrument,
-            side=Side.SELL,
-            order_type=OrderType.MARKET,
-            quantity=quantity,
-            signal_ns=self._ports.clock.market_ns(),
-        )
+    async def _close(self, request: OrderRequest) -> _Line:
+        """Send a market order once; a lost answer is asked for, and never sent again."""
+        instrument, quantity = request.instrument, request.quantity
         leg = Leg(client_order_id=next(self._new_ids), request=request, quantity=quantity)
-        line = functools.partial(
-            _Line, order_id=leg.client_order_id, what=f"SELL {plain(quantity)} {instrument.symbol}"
-        )
+        what = f"{request.side.value} {plain(quantity)} {instrument.symbol}"
+        line = functools.partial(_Line, order_id=leg.client_order_id, what=what)
         violation = check_quantity(instrument, quantity, order_type=OrderType.MARKET)
         if violation is not None:
             return line(outcome=f"dust, it cannot be sold: {violation.text}", is_done=True)
@@ -335,9 +347,33 @@ def _leg_of(report: OrderReport, instrument: Instrument) -> Leg:
         quantity=quantity,
         price=report.price or None,
         trigger_price=report.trigger_price or None,
+        position_side=report.position_side or PositionSide.NET,
         signal_ns=0,
     )
     return Leg(client_order_id=report.client_order_id, request=request, quantity=quantity)
+
+
+def _sale(instrument: Instrument, quantity: Decimal, clock: Clock) -> OrderRequest:
+    return OrderRequest(
+        instrument=instrument,
+        side=Side.SELL,
+        order_type=OrderType.MARKET,
+        quantity=quantity,
+        signal_ns=clock.market_ns(),
+    )
+
+
+def _closing(instrument: Instrument, report: PositionReport, quantity: Decimal, clock: Clock) -> OrderRequest:
+    """Return what makes a position smaller, and cannot turn it over: of a leg its side says so."""
+    return OrderRequest(
+        instrument=instrument,
+        side=Side.SELL if report.quantity > 0 else Side.BUY,
+        order_type=OrderType.MARKET,
+        quantity=quantity,
+        reduce_only=report.position_side is PositionSide.NET,
+        position_side=report.position_side,
+        signal_ns=clock.market_ns(),
+    )
 
 
 def _parts(instrument: Instrument, quantity: Decimal) -> Iterator[Decimal]:
@@ -378,7 +414,8 @@ def _what(report: OrderReport) -> str:
 def _said(order: Order) -> str:
     notional = sum((each.price * each.quantity for each in order.fills), Decimal(0))
     at = f" at {plain(round(notional / order.filled, 8))}" if order.filled else ""
-    return f"{order.status.value.lower()}, sold {plain(order.filled)}{at}"
+    word = "sold" if order.leg.request.side is Side.SELL else "bought"
+    return f"{order.status.value.lower()}, {word} {plain(order.filled)}{at}"
 
 
 def _show(console: Console, lines: Sequence[_Line]) -> None:

@@ -19,6 +19,7 @@ from rich.table import Table
 from btx.compose import replay_store
 from btx.errors import BtxError, DataError, NotSupportedError
 from btx.model.account import AccountSnapshot
+from btx.model.frames import FrameKind
 from btx.model.instrument import Instrument
 from btx.model.market import Bar
 from btx.model.order import Fill, Leg, Order, OrderList, OrderReport, Receipt
@@ -27,7 +28,7 @@ from btx.model.venue import Channel, Endpoints, Environment
 from btx.ports import Broker, Tap
 from btx.rules.backoff import Backoff
 from btx.runtime.bars import BarTimes
-from btx.runtime.link import Timing
+from btx.runtime.facts import Timing
 from btx.sim.replay import Moment, Replay, standing
 from btx.storage.handed import RecordingBroker, leg_of, outcome_of
 from btx.storage.recorded import frame_of, lines, market_ns, parts
@@ -237,6 +238,9 @@ class _MuteBroker(RecordingBroker):
     async def replace(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:  # noqa: ARG002
         raise NotSupportedError(f"a replay replaces no order {leg.client_order_id}")
 
+    async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:  # noqa: ARG002
+        raise NotSupportedError(f"a replay amends no order {leg.client_order_id}")
+
     async def cancel(self, *, leg: Leg, venue_order_id: str | None) -> None:
         """Nothing: what the recorded cancel came to, the account stream tells."""
 
@@ -330,10 +334,19 @@ def _play(
 
 
 def _moments(files: tuple[Path, ...], until: int | None) -> Iterator[Moment]:
+    """Read what is to be played; not that we hung up at the end, which would look as if the venue had."""
+    ends: list[Moment] = []
     for line in itertools.islice(lines(files), until):
         stamp = market_ns(line)
-        if stamp is not None:
-            yield Moment(market_ns=stamp, frame=frame_of(line), note=line)
+        if stamp is None:
+            continue
+        moment = Moment(market_ns=stamp, frame=frame_of(line), note=line)
+        if line["k"] == FrameKind.CLOSED.value:
+            ends.append(moment)
+        elif line["k"] != "trailer":
+            yield from ends
+            ends.clear()
+            yield moment
 
 
 # --- the two side by side -------------------------------------------------------------------------------------

@@ -1,109 +1,120 @@
-"""The simulated venue: one aiohttp application on one loopback port, and the control channel beside it."""
+"""The simulated venue: one aiohttp application on one loopback port, and the control channel beside it.
+
+One world is one market: spot, USD-M or COIN-M futures.  Which skin it gets is decided here.
+"""
 
 import asyncio
 import contextlib
 import functools
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
+from btx.model.instrument import InstrumentKind
 from btx.model.venue import Endpoints, Scenario
-from btx.sim.exchange import ExecutionEvent
+from btx.sim.box import Box, box_of
+from btx.sim.exchange import Listing
 from btx.sim.server import serve_control
-from btx.sim.world import World, WorldEvent
-from btx_binance.sim import archive, market_data, rest, trading, ws, ws_api
+from btx.sim.world import World
+from btx_binance.sim import exchange_info
 from btx_binance.sim.connections import Connections
 from btx_binance.sim.door import Door
-from btx_binance.sim.exchange_info import listings
 from btx_binance.sim.faults import Mishaps, outage
-from btx_binance.sim.venue import Call, Venue
+from btx_binance.sim.futures.app import FuturesSkin
+from btx_binance.sim.futures.listings import listings as contracts
+from btx_binance.sim.futures.listings import named
+from btx_binance.sim.futures.market import COINM, USDM, dialect_of
+from btx_binance.sim.futures.protocol import Protocol
+from btx_binance.sim.skin import Skin
+from btx_binance.sim.spot import SpotSkin
 
-__all__ = ("AS_OF", "NOT_MODELLED", "serving", "simulator")
+__all__ = ("matcher", "serving", "simulator")
 
-AS_OF = "2026-03"
-"""The state of the venue's documentation that is served."""
-
-NOT_MODELLED: tuple[str, ...] = (
-    "SOR, pegged orders, and order lists whose exits follow the fill (OPO, OPOCO)",
-    "self-trade prevention: clients' orders never meet each other, only the market",
-    "the effect of an order on the market: nobody else sees it, and no print comes of it",
-    "strategyId and strategyType: checked, then forgotten",
-    "the BNB discount, VIP tiers, special and tax commissions: every account pays 0.1 %",
-    "the decrement of the order count when orders fill",
-    "archiving of orders after 90 days; expiryReason",
-    "public files but the monthly klines",
-    "klines of 1s and of other time zones",
-    "the streams !miniTicker@arr, !ticker@arr, <symbol>@ticker_<window> and <symbol>@avgPrice",
-    "one aggregate trade of several prints: each print is an aggregate of its own",
-    "RSA keys; FIX; SBE; the microsecond time unit",
-    "deposits, withdrawals, margin and everything else under /sapi but what clients ask for at start",
-    "how fast and how long the venue bans: 418 comes after ten 429 answers, for 2 minutes first",
-    "the wrapping of serverShutdown on a combined stream: the manual does not say, a fault has a form for either",
-    "the venue's own delays: requests are answered, and events pushed, at once",
-)
-"""What a client of the real venue would find and does not find here; the README says it too."""
-
-_CALLS: tuple[Call, ...] = (*market_data.CALLS, *trading.CALLS)
+_SPOT = "spot"
 _SHUTDOWN_S = 2.0
+_DIALECTS = {InstrumentKind.LINEAR: USDM, InstrumentKind.INVERSE: COINM}
 
 
 @contextlib.asynccontextmanager
 async def simulator(scenario: Scenario) -> AsyncIterator[Endpoints]:
-    """Serve Binance spot's wire protocol on loopback, in the running loop, until the context ends.
+    """Serve the wire protocol of one of Binance's markets on loopback, in the running loop, until the context ends.
 
-    ``Endpoints.rest`` is the base of ``/api/v3``; ``Endpoints.stream`` the base
-    of ``/ws`` and ``/stream``; ``Endpoints.trading_stream`` the whole address of
-    the WebSocket API.  ``Endpoints.extra`` has ``raw_stream`` and
+    ``Endpoints.rest`` is the base of ``/api/v3``, ``/fapi/v1`` or ``/dapi/v1``;
+    ``Endpoints.stream`` the base of the market streams; ``Endpoints.trading_stream``
+    the whole address of the WebSocket API.  ``Endpoints.extra`` has what clients
+    need besides: ``world``, a mark no other world has, ``as_of``,
+    ``not_modelled``, one thing per line; of spot ``raw_stream`` and
     ``combined_stream`` spelled out, ``ccxt_stream`` for ccxt's
     ``urls["api"]["ws"]["spot"]``, ``archive`` for what the venue has at
-    data.binance.vision, ``world``, a mark no other world has, ``as_of``, and ``not_modelled``, one thing per line.
+    data.binance.vision; of futures what :meth:`FuturesSkin.describe` says.
 
     Raises:
         ConfigError: the scenario names what cannot be played.
         OSError: ``scenario.port`` is taken.
     """
-    async with World(scenario, listings(scenario)) as world, serving(world, port=scenario.port) as endpoints:
+    scenario, listed = _prepared(scenario)
+    async with (
+        World(scenario, listed) as world,
+        serving(world, port=scenario.port, as_of=scenario.as_of) as endpoints,
+    ):
         yield endpoints
 
 
+def matcher(scenario: Scenario) -> Box:
+    """Return the world that :func:`simulator` serves, to be asked directly, in lockstep.
+
+    Raises:
+        ConfigError: the scenario names what cannot be played.
+    """
+    return box_of(*_prepared(scenario))
+
+
+def _prepared(scenario: Scenario) -> tuple[Scenario, Sequence[Listing]]:
+    """Return the scenario with its symbols in full, and what is listed for it."""
+    if scenario.market in ("", _SPOT):
+        return scenario, exchange_info.listings(scenario)
+    dialect = dialect_of(scenario.market)
+    scenario = named(scenario, dialect)
+    return scenario, contracts(scenario, dialect)
+
+
 @contextlib.asynccontextmanager
-async def serving(world: World, *, port: int = 0) -> AsyncIterator[Endpoints]:
+async def serving(world: World, *, port: int = 0, as_of: str = "") -> AsyncIterator[Endpoints]:
     """Serve a world that somebody else made; as :func:`simulator` otherwise.
 
     Raises:
+        ConfigError: there is no protocol of ``as_of``.
         OSError: ``port`` is taken.
     """
-    venue = Venue(world, {account.api_key: account.api_secret for account in world.accounts})
-    mishaps = Mishaps(world)
-    connections = Connections(mishaps, venue.meters)
-    streams = ws.Streams(venue, mishaps)
-    user_data = ws_api.UserData(venue, mishaps)
+    skin = _skin(world, as_of)
+    mishaps = Mishaps(world, skin.venue.meters, skin.failures)
+    connections = skin.connections(mishaps)
     app = web.Application(middlewares=[outage(mishaps)])
     app.on_shutdown.append(mishaps.close)
-    ws.add_routes(app, venue, connections, streams)
-    ws_api.add_routes(app, venue, connections, user_data, _CALLS)
-    archive.add_routes(app, venue, mishaps)
-    rest.add_routes(app, venue, mishaps, _CALLS)
-
-    def tell(event: WorldEvent) -> None:
-        if isinstance(event, ExecutionEvent):
-            user_data.tell(event)
-        else:
-            streams.tell(event)
+    skin.add_routes(app, mishaps, connections)
 
     async def flush() -> None:
-        streams.settle()
+        skin.settle()
         await connections.flush()
 
-    world.listen(tell)
+    world.listen(skin.tell)
     world.on_flush(flush)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(world.forget, tell)
+        stack.callback(world.forget, skin.tell)
+        stack.callback(skin.close)
         address = await _serve(stack, app, mishaps, connections, port)
-        describe = functools.partial(_endpoints, world, address, secrets.token_hex(4))
+        describe = functools.partial(_endpoints, world, skin, address, secrets.token_hex(4))
         control = await stack.enter_async_context(serve_control(world, describe, connections))
         yield describe(control)
+
+
+def _skin(world: World, as_of: str) -> Skin:
+    known = {account.api_key: account.api_secret for account in world.accounts}
+    kind = next(iter(world.listings.values())).instrument.kind
+    if kind is InstrumentKind.SPOT:
+        return SpotSkin(world, known, as_of)
+    return FuturesSkin(world, known, _DIALECTS[kind], Protocol.of(as_of))
 
 
 async def _serve(
@@ -131,22 +142,14 @@ def _cut_all(server: web.Server) -> None:
             handler.transport.abort()
 
 
-def _endpoints(world: World, address: str, mark: str, control: str) -> Endpoints:
+def _endpoints(world: World, skin: Skin, address: str, mark: str, control: str) -> Endpoints:
     stream = f"ws://{address}"
     return Endpoints(
         rest=f"http://{address}",
         stream=stream,
-        trading_stream=f"{stream}/ws-api/v3",
+        trading_stream=f"{stream}{skin.trading_path}",
         control=control,
         accounts=world.accounts,
         clock=world.clock,
-        extra={
-            "raw_stream": f"{stream}/ws",
-            "combined_stream": f"{stream}/stream",
-            "ccxt_stream": f"{stream}/stream/ws",
-            "archive": f"http://{address}",
-            "world": mark,
-            "as_of": AS_OF,
-            "not_modelled": "\n".join(NOT_MODELLED),
-        },
+        extra={**skin.describe(address), "world": mark},
     )

@@ -29,15 +29,22 @@ _OF_THE_VENUE = (Kind.OUTAGE, Kind.REFUSE, Kind.RATE_LIMIT, Kind.BAN)  # not of 
 
 
 class Connections:
-    """All sockets of a simulator; what the control channel may do to them is :class:`btx.sim.wires.Wires`."""
+    """All sockets of a simulator; what the control channel may do to them is :class:`btx.sim.wires.Wires`.
 
-    def __init__(self, mishaps: Mishaps, meters: Meters) -> None:
+    The server pings each ``ping_s`` and cuts off who has not answered for ``pong_s``; spot's terms when not said.
+    """
+
+    def __init__(
+        self, mishaps: Mishaps, meters: Meters, *, ping_s: float | None = None, pong_s: float | None = None
+    ) -> None:
+        self.on_terms: Callable[[SocketTerms], None] = lambda _terms: None  # who else has terms that may be changed
         self._mishaps = mishaps
         self._meters = meters
         self._open: dict[Connection, None] = {}
         self._numbers = itertools.count(1)
         self._counts: Counter[str] = Counter(dials=0, opened=0)
-        self._ping_s, self._pong_s = _PING_S, _PONG_S
+        self._ping_s = _PING_S if ping_s is None else ping_s
+        self._pong_s = _PONG_S if pong_s is None else pong_s
         self._life_s, self._notice_s = _LIFETIME_S, _NOTICE_S
         self._changed = asyncio.Event()
 
@@ -152,6 +159,7 @@ class Connections:
         self._pong_s = self._pong_s if terms.pong_s is None else terms.pong_s
         if terms.dials is not None:
             self._meters.dials = terms.dials
+        self.on_terms(terms)
         self._changed.set()
 
     def counts(self) -> Mapping[str, int]:

@@ -68,7 +68,7 @@ def _bound(port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((_HOST, port))
         bound.setblocking(False)
-    except BaseException:
+    except OSError:  # taken, or not allowed
         bound.close()
         raise
     return bound

@@ -25,7 +25,7 @@ from btx_binance.sim import wire
 from btx_binance.sim.meters import RATE_LIMITS, status
 from btx_binance.sim.wire import JSON
 
-__all__ = ("exchange_info", "listings")
+__all__ = ("exchange_info", "is_tabled", "listings")
 
 #                tick     max price  step  max quantity  max market quantity  min notional
 _FULL = """
@@ -124,6 +124,10 @@ class _Rules:
     min_notional: Decimal
 
 
+_USUAL = ("BTC/USDT", "ETH/USDT")
+"""What the synthetic market trades when nobody says."""
+
+
 def listings(scenario: Scenario) -> tuple[Listing, ...]:
     """Return a listing for each symbol the scenario plays.
 
@@ -133,8 +137,13 @@ def listings(scenario: Scenario) -> tuple[Listing, ...]:
     Raises:
         ConfigError: a symbol's base and quote cannot be told apart.
     """
-    symbols = scenario.data or dict.fromkeys(scenario.symbols)
+    symbols = scenario.data or dict.fromkeys(scenario.symbols or _USUAL)
     return tuple(_listing(_rules(symbol, path)) for symbol, path in symbols.items())
+
+
+def is_tabled(symbol: str) -> bool:
+    """Say whether the rules of a symbol, written ``BTC/USDT``, are the venue's own and not derived."""
+    return symbol in _TABLE
 
 
 def _listing(rules: _Rules) -> Listing:

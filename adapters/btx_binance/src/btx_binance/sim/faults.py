@@ -9,56 +9,83 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
+from typing import Any
 
+import attrs
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from btx.model.time import NS_PER_S, to_ms
+from btx.model.time import NS_PER_S
 from btx.sim.faults import Action, Fault, Kind, Where
 from btx.sim.world import World
+from btx_binance.sim.meters import Meters
 from btx_binance.sim.venue import Call, Security
 from btx_binance.sim.wire import WireError
 
-__all__ = ("Mishaps", "answered", "cut", "operation_of", "outage", "swallowed")
+__all__ = ("SPOT", "Failures", "Mishaps", "answered", "cut", "operation_of", "outage", "swallowed")
 
-# An outage keeps the port: one that is given back may be taken by somebody else, even by a client that redials.
-_NOT_DONE = (
-    (503, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes."),
-    (500, -1001, "Internal error; unable to process your request. Please try again."),
-    (503, -1016, "This service is no longer available."),
-)
-_UNKNOWN = (
-    (503, -1007, "Timeout waiting for response from backend server. Send status unknown; execution status unknown."),
-    (500, -1006, "An unexpected response was received from the message bus. Execution status unknown."),
-    (503, -1000, "Unknown error, please check your request or try again later."),
-)
 _REFUSALS = (503, 403, 429, None)
 _PAGE = "<html><head><title>Please wait</title></head><body>One moment, please...</body></html>"
-_ORDERS = re.compile(r"(/api/v3)?/(order|openOrders|allOrders|orderList|openOrderList|allOrderList|myTrades|order/.*)")
+_ROOT = re.compile(r"/[a-z]+/v\d/")
+_ORDERS = re.compile(
+    "order|openOrders|allOrders|orderList|openOrderList|allOrderList|myTrades|order/.*"
+    "|openOrder|userTrades|orderAmendment|forceOrders|algoOrder|openAlgoOrders|allAlgoOrders|batchOrders"
+)
+_SETTINGS = re.compile(
+    "leverage|marginType|positionMargin|positionSide/dual|multiAssetsMargin|countdownCancelAll|feeBurn"
+)
+_LISTEN_KEY = "listenKey"
 
 
-def operation_of(call: Call) -> Where:
+@attrs.frozen(kw_only=True)
+class Failures:
+    """How a system says that it failed: HTTP status, code and text; by the form of the fault."""
+
+    not_done: tuple[tuple[int, int, str], ...]
+    unknown: tuple[tuple[int, int, str], ...]  # the request may have been done
+
+
+_LOST = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
+_STRANGE = "An unexpected response was received from the message bus. Execution status unknown."
+_SORRY = "Unknown error, please check your request or try again later."
+
+SPOT = Failures(
+    not_done=(
+        (503, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes."),
+        (500, -1001, "Internal error; unable to process your request. Please try again."),
+        (503, -1016, "This service is no longer available."),
+    ),
+    unknown=((503, -1007, _LOST), (500, -1006, _STRANGE), (503, -1000, _SORRY)),
+)
+
+
+def operation_of(call: Call[Any]) -> Where:
     """Return the class of an operation: what it does to orders, or whose data it reads."""
+    verb, path = call.rest or ("GET", (call.method or "").partition(".")[0])
+    path = _ROOT.sub("", path)
+    if path == _LISTEN_KEY:
+        return Where.ACCOUNT
     if call.security is not Security.SIGNED:
         return Where.MARKET
-    verb, path = call.rest or ("GET", f"/{(call.method or '').partition('.')[0]}")
     if verb == "DELETE":
         return Where.CANCEL
     if path.endswith("/test"):  # it makes no order
         return Where.QUERY
     if verb in ("POST", "PUT"):
-        return Where.PLACE
+        return Where.ACCOUNT if _SETTINGS.fullmatch(path) else Where.PLACE
     return Where.QUERY if _ORDERS.fullmatch(path) else Where.ACCOUNT
 
 
 class Mishaps:
     """What goes wrong at one simulated venue. Lives in the loop that serves it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, meters: Meters, failures: Failures = SPOT) -> None:
         self.cut_all: Callable[[], None] = lambda: None  # every connection, of HTTP and of sockets
         self.refuse_all: Callable[[float], None] = lambda _for_s: None  # the port itself, for so long
         self.blocked: int | None = None  # the form of refusal every new socket gets; None: none
         self._world = world
+        self._meters = meters
+        self._failures = failures
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
 
@@ -102,7 +129,7 @@ class Mishaps:
         if action.get(Kind.KEY_EXPIRY) is not None:
             return WireError(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
         if (fault := action.get(Kind.ERROR_BEFORE)) is not None:
-            status, code, text = _NOT_DONE[fault.form % len(_NOT_DONE)]
+            status, code, text = self._failures.not_done[fault.form % len(self._failures.not_done)]
             return WireError(code, text, status=status)
         return None
 
@@ -110,7 +137,7 @@ class Mishaps:
         """Return the error that is told of a request although it was done, None when none is."""
         if (fault := action.get(Kind.ERROR_AFTER)) is None:
             return None
-        status, code, text = _UNKNOWN[fault.form % len(_UNKNOWN)]
+        status, code, text = self._failures.unknown[fault.form % len(self._failures.unknown)]
         return WireError(code, text, status=status)
 
     async def hold(self, action: Action) -> None:
@@ -147,13 +174,10 @@ class Mishaps:
         return action
 
     def _limited(self, fault: Fault) -> WireError:
-        until_ms = to_ms(self._world.wire_ns() + int(fault.for_s * NS_PER_S))
+        until_ns = self._world.wire_ns() + int(fault.for_s * NS_PER_S)
         if fault.kind is Kind.BAN:
-            text = f"Way too much request weight used; IP banned until {until_ms}. "
-        else:
-            text = "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
-        text += "Please use WebSocket Streams for live updates to avoid bans."
-        return WireError(-1003, text, status=418 if fault.kind is Kind.BAN else 429, retry_at_ms=until_ms)
+            return self._meters.banned(until_ns)
+        return self._meters.too_much(self._meters.limits.weight, until_ns)
 
 
 # --- HTTP ------------------------------------------------------------------------------------------------
@@ -213,7 +237,10 @@ def _meters(response: web.Response) -> dict[str, str]:
 
 
 def outage(mishaps: Mishaps) -> Middleware:
-    """Return what cuts every request off while the venue is not to be reached."""
+    """Return what cuts every request off while the venue is not to be reached.
+
+    The port is kept: one that is given back may be taken by somebody else, even by a client that redials.
+    """
 
     @web.middleware
     async def cut_while_out(request: web.Request, handler: Handler) -> web.StreamResponse:

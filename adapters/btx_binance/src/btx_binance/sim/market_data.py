@@ -40,23 +40,6 @@ def _exchange_info(venue: Venue, ask: Ask) -> JSON:
     return exchange_info(shown, venue.wire_ms())
 
 
-def _other_exchange_info(venue: Venue, _: Ask) -> JSON:
-    """Return the exchangeInfo of a derivatives market that lists nothing."""
-    return {
-        "timezone": "UTC",
-        "serverTime": venue.wire_ms(),
-        "futuresType": "U_MARGINED",
-        "rateLimits": [],
-        "exchangeFilters": [],
-        "assets": [],
-        "symbols": [],
-    }
-
-
-def _system_status(_: Venue, __: Ask) -> JSON:
-    return {"status": 0, "msg": "normal"}
-
-
 # --- book, trades, bars ----------------------------------------------------------------------------------
 
 
@@ -357,7 +340,7 @@ _SYMBOLS = (symbol(mandatory=False), names("symbols"), choice("symbolStatus", ("
 _TYPE = choice("type", ("FULL", "MINI"), error=(-1139, "Invalid ticker type."))
 _KLINES = (symbol(), _interval("interval"), *_SPAN, _UTC, _LIMIT)
 
-CALLS: tuple[Call, ...] = (
+CALLS: tuple[Call[Venue], ...] = (
     Call(run=_ping, rest=("GET", "/api/v3/ping"), method="ping"),
     Call(run=_time, rest=("GET", "/api/v3/time"), method="time"),
     Call(
@@ -439,8 +422,4 @@ CALLS: tuple[Call, ...] = (
         params=_SYMBOLS,
         weight=_price_weight,
     ),
-    # What clients ask for besides, before they trade spot.
-    Call(run=_system_status, rest=("GET", "/sapi/v1/system/status")),
-    Call(run=_other_exchange_info, rest=("GET", "/fapi/v1/exchangeInfo")),
-    Call(run=_other_exchange_info, rest=("GET", "/dapi/v1/exchangeInfo")),
 )

@@ -12,7 +12,18 @@ import attrs
 from btx.model.time import NS_PER_MS, NS_PER_S, to_ms
 from btx_binance.sim.wire import JSON, WireError
 
-__all__ = ("CONNECTIONS", "ORDERS", "RATE_LIMITS", "RAW_REQUESTS", "WEIGHT", "Limit", "Meters", "status")
+__all__ = (
+    "CONNECTIONS",
+    "ORDERS",
+    "RATE_LIMITS",
+    "RAW_REQUESTS",
+    "SPOT",
+    "WEIGHT",
+    "Limit",
+    "Limits",
+    "Meters",
+    "status",
+)
 
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "DAY": 86_400}
 
@@ -41,6 +52,23 @@ class Limit:
         return f"{self.count} {self.interval}"
 
 
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What one of the venue's systems meters, and its words for too much of it."""
+
+    weight: Limit  # per address
+    orders: tuple[Limit, ...]  # per account
+    raw: Limit | None = None  # requests, per address
+    has_bare_header: bool = False  # X-MBX-USED-WEIGHT, without the window
+    too_much: str  # with {limit}, {units} and {window}
+    banned: str  # with {until}
+
+    @property
+    def listed(self) -> tuple[Limit, ...]:
+        """What exchangeInfo shows."""
+        return (self.weight, *self.orders, *(() if self.raw is None else (self.raw,)))
+
+
 # exchangeInfo of 2025-08-07.
 WEIGHT = Limit(kind="REQUEST_WEIGHT", interval="MINUTE", count=1, limit=6000)
 ORDERS = (
@@ -48,7 +76,17 @@ ORDERS = (
     Limit(kind="ORDERS", interval="DAY", count=1, limit=200_000),
 )
 RAW_REQUESTS = Limit(kind="RAW_REQUESTS", interval="MINUTE", count=5, limit=61_000)
-RATE_LIMITS = (WEIGHT, *ORDERS, RAW_REQUESTS)
+SPOT = Limits(
+    weight=WEIGHT,
+    orders=ORDERS,
+    raw=RAW_REQUESTS,
+    has_bare_header=True,
+    too_much="Too much request weight used; current limit is {limit} {units} per {window}. "
+    "Please use WebSocket Streams for live updates to avoid polling the API.",
+    banned="Way too much request weight used; IP banned until {until}. "
+    "Please use WebSocket Streams for live updates to avoid bans.",
+)
+RATE_LIMITS = SPOT.listed
 # web-socket-streams.md and web-socket-api.md, "limit of 300 connections per attempt every 5 minutes".
 CONNECTIONS = Limit(kind="CONNECTIONS", interval="MINUTE", count=5, limit=300)
 
@@ -67,7 +105,8 @@ class _Address:
 class Meters:
     """Counts what each address and each account used, and refuses what goes beyond."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = SPOT) -> None:
+        self.limits = limits
         self.dials = CONNECTIONS.limit  # new sockets an address may open in that window
         self._used: dict[tuple[str, Limit], tuple[int, int]] = {}
         self._addresses: dict[str, _Address] = {}
@@ -91,10 +130,8 @@ class Meters:
         """
         state = self._addresses.setdefault(address, _Address())
         if now_ns < state.banned_until_ns:
-            raise _banned(state.banned_until_ns)
-        raw = self.take(address, RAW_REQUESTS, 1, now_ns)
-        used = self.take(address, WEIGHT, weight, now_ns)
-        over = WEIGHT if used > WEIGHT.limit else RAW_REQUESTS if raw > RAW_REQUESTS.limit else None
+            raise self.banned(state.banned_until_ns)
+        over = self._exceeded(address, weight, now_ns)
         if over is None:
             return
         state.violations += 1
@@ -102,43 +139,66 @@ class Meters:
             state.violations = 0
             state.banned_until_ns = now_ns + _BANS_NS[min(state.bans, len(_BANS_NS) - 1)]
             state.bans += 1
-            raise _banned(state.banned_until_ns)
-        raise _too_much(over, now_ns)
+            raise self.banned(state.banned_until_ns)
+        raise self.too_much(over, (now_ns // over.window_ns + 1) * over.window_ns)
+
+    def _exceeded(self, address: str, weight: int, now_ns: int) -> Limit | None:
+        limits = self.limits
+        raw = self.take(address, limits.raw, 1, now_ns) if limits.raw is not None else 0
+        if self.take(address, limits.weight, weight, now_ns) > limits.weight.limit:
+            return limits.weight
+        return limits.raw if limits.raw is not None and raw > limits.raw.limit else None
+
+    def too_much(self, limit: Limit, until_ns: int) -> WireError:
+        """Return the error for an address that is beyond a limit until then."""
+        units = "request weight" if limit is self.limits.weight else "raw requests"
+        text = self.limits.too_much.format(limit=limit.limit, units=units, window=limit.words)
+        return WireError(-1003, text, status=429, retry_at_ms=to_ms(until_ns + NS_PER_MS - 1))
+
+    def banned(self, until_ns: int) -> WireError:
+        """Return the error for an address that carried on, and is shut out until then."""
+        until_ms = to_ms(until_ns)
+        return WireError(-1003, self.limits.banned.format(until=until_ms), status=418, retry_at_ms=until_ms)
 
     def connect(self, address: str, now_ns: int) -> bool:
         """Count one new socket and say whether it may open."""
         return self.take(address, CONNECTIONS, 1, now_ns) <= self.dials
 
-    def order(self, account: str, now_ns: int, *, units: int = 1) -> None:
-        """Count the orders of one request of ``account``: an order list is several.
+    def order(self, account: str, now_ns: int, *, units: int | tuple[int, ...] = 1) -> None:
+        """Count the orders of one request of ``account``: a list is several, and may count differently per limit.
 
         Raises:
             WireError: -1015, status 429, past a limit; the request does not count then.
         """
-        for limit in ORDERS:
-            if self.used(account, limit, now_ns) + units > limit.limit:
+        limits = self.limits.orders
+        counts = units if isinstance(units, tuple) else (units,) * len(limits)
+        for limit, count in zip(limits, counts, strict=True):
+            if self.used(account, limit, now_ns) + count > limit.limit:
                 raise WireError(
                     -1015,
                     f"Too many new orders; current limit is {limit.limit} orders per {limit.words}.",
                     status=429,
                 )
-        for limit in ORDERS:
-            self.take(account, limit, units, now_ns)
+        for limit, count in zip(limits, counts, strict=True):
+            self.take(account, limit, count, now_ns)
 
     def order_counts(self, account: str, now_ns: int) -> list[JSON]:
         """Return the state of an account's order meters, as the API lists it."""
-        return [status(limit, self.used(account, limit, now_ns)) for limit in ORDERS]
+        return [status(limit, self.used(account, limit, now_ns)) for limit in self.limits.orders]
 
     def weight_count(self, address: str, now_ns: int) -> JSON:
         """Return the state of an address's weight meter, as the API lists it."""
-        return status(WEIGHT, self.used(address, WEIGHT, now_ns))
+        return status(self.limits.weight, self.used(address, self.limits.weight, now_ns))
 
     def headers(self, address: str, account: str | None, now_ns: int) -> dict[str, str]:
         """Return the response headers: used weight, and the order counts of ``account``."""
-        used = str(self.used(address, WEIGHT, now_ns))
-        headers = {"X-MBX-USED-WEIGHT": used, f"X-MBX-USED-WEIGHT-{WEIGHT.letters}": used}
+        weight = self.limits.weight
+        used = str(self.used(address, weight, now_ns))
+        headers = {f"X-MBX-USED-WEIGHT-{weight.letters}": used}
+        if self.limits.has_bare_header:
+            headers["X-MBX-USED-WEIGHT"] = used
         if account is not None:
-            for limit in ORDERS:
+            for limit in self.limits.orders:
                 headers[f"X-MBX-ORDER-COUNT-{limit.letters}"] = str(self.used(account, limit, now_ns))
         return headers
 
@@ -152,25 +212,3 @@ def status(limit: Limit, count: int | None = None) -> dict[str, Any]:
         "limit": limit.limit,
     }
     return listed if count is None else {**listed, "count": count}
-
-
-def _too_much(limit: Limit, now_ns: int) -> WireError:
-    until_ns = (now_ns // limit.window_ns + 1) * limit.window_ns
-    what = "request weight" if limit is WEIGHT else "raw requests"
-    return WireError(
-        -1003,
-        f"Too much request weight used; current limit is {limit.limit} {what} per {limit.words}. "
-        "Please use WebSocket Streams for live updates to avoid polling the API.",
-        status=429,
-        retry_at_ms=to_ms(until_ns + NS_PER_MS - 1),
-    )
-
-
-def _banned(until_ns: int) -> WireError:
-    return WireError(
-        -1003,
-        f"Way too much request weight used; IP banned until {to_ms(until_ns)}. "
-        "Please use WebSocket Streams for live updates to avoid bans.",
-        status=418,
-        retry_at_ms=to_ms(until_ns),
-    )

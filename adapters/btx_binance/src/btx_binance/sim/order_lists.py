@@ -243,7 +243,7 @@ _OLD_OCO: tuple[Param, ...] = (
     *_ANSWER,
 )
 
-CALLS: tuple[Call, ...] = (
+CALLS: tuple[Call[Venue], ...] = (
     Call(
         run=_place_oco,
         rest=("POST", "/api/v3/orderList/oco"),

@@ -24,6 +24,7 @@ __all__ = (
     "long",
     "missing",
     "names",
+    "pattern",
     "read",
     "symbol",
     "text",
@@ -83,24 +84,24 @@ def missing(name: str) -> WireError:
 
 def symbol(*, mandatory: bool = True) -> Param:
     """A symbol in capitals; whether it is listed is another question."""
-    return Param(name="symbol", convert=_pattern(_SYMBOL), mandatory=mandatory)
+    return Param(name="symbol", convert=pattern(_SYMBOL), mandatory=mandatory)
 
 
 def client_id(name: str) -> Param:
     """A client order id: 1 to 36 letters, digits, ``-`` and ``_``."""
-    return Param(name=name, convert=_pattern(_CLIENT_ID))
+    return Param(name=name, convert=pattern(_CLIENT_ID))
 
 
 def text(name: str, *, mandatory: bool = False) -> Param:
     """Any text up to 200 characters."""
-    return Param(name=name, convert=_pattern(_TEXT), mandatory=mandatory)
+    return Param(name=name, convert=pattern(_TEXT), mandatory=mandatory)
 
 
 def long(name: str, *, maximum: int = _LONG_MAX, mandatory: bool = False) -> Param:
     """A whole number that is not negative."""
 
     def convert(parameter: str, raw: Raw) -> int:
-        value = int(_pattern(_LONG)(parameter, raw))
+        value = int(pattern(_LONG)(parameter, raw))
         if value > _LONG_MAX:
             raise WireError(-1108, f"Parameter '{parameter}' overflowed.")
         return min(value, maximum)
@@ -112,7 +113,7 @@ def decimal(name: str, *, mandatory: bool = False) -> Param:
     """A decimal number with at most eight decimals, in plain notation."""
 
     def convert(parameter: str, raw: Raw) -> Decimal:
-        plain = _pattern(_DECIMAL)(parameter, raw)
+        plain = pattern(_DECIMAL)(parameter, raw)
         value = Decimal(plain)
         if -value.normalize().as_tuple().exponent > _DECIMALS:  # type: ignore[operator]  # it is finite
             raise WireError(-1111, f"Parameter '{parameter}' has too much precision.")
@@ -168,7 +169,8 @@ def names(name: str) -> Param:
 _LIST = '^\\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}\\]$'
 
 
-def _pattern(legal: str) -> Callable[[str, Raw], str]:
+def pattern(legal: str) -> Callable[[str, Raw], str]:
+    """Return a reader of texts that look like this; others are refused with -1100."""
     compiled = re.compile(legal)
 
     def convert(parameter: str, raw: Raw) -> str:
@@ -194,6 +196,6 @@ AUTH = (
     text("apiKey"),
     text("signature"),
     long("timestamp"),
-    Param(name="recvWindow", convert=lambda name, raw: Decimal(_pattern(_DECIMAL)(name, raw))),
+    Param(name="recvWindow", convert=lambda name, raw: Decimal(pattern(_DECIMAL)(name, raw))),
 )
 """What every signed request may carry besides its own parameters."""

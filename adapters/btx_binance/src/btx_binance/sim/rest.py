@@ -9,25 +9,23 @@ from aiohttp import web
 from btx_binance.sim import faults
 from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.params import Raw
-from btx_binance.sim.venue import Ask, Call, Venue, authorize
+from btx_binance.sim.venue import Ask, Call, V, Venue, authorize
 from btx_binance.sim.wire import WireError, dumps
 
 __all__ = ("add_routes",)
 
 _SIGNATURE = re.compile(r"(?:^|&)signature=[^&]*")
-_USER_STREAM = "/api/v3/userDataStream"  # listen keys ended on 2026-02-20
 
 
-def add_routes(app: web.Application, venue: Venue, mishaps: Mishaps, calls: Iterable[Call]) -> None:
+def add_routes(app: web.Application, venue: V, mishaps: Mishaps, calls: Iterable[Call[V]]) -> None:
     """Serve every call that has a REST address, and say clearly what is not served."""
     for call in calls:
         if call.rest is not None:
             app.router.add_route(*call.rest, _handler(venue, mishaps, call))
-    app.router.add_route("*", _USER_STREAM, _gone)
     app.router.add_route("*", "/{path:.*}", _not_served)
 
 
-def _handler(venue: Venue, mishaps: Mishaps, call: Call) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _handler(venue: V, mishaps: Mishaps, call: Call[V]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     operation = faults.operation_of(call)
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -100,10 +98,6 @@ def _answer(
         content_type="application/json",
         headers=headers,
     )
-
-
-async def _gone(_: web.Request) -> web.Response:
-    raise web.HTTPGone
 
 
 async def _not_served(request: web.Request) -> web.Response:

@@ -427,55 +427,6 @@ def _order_counts(venue: Venue, ask: Ask) -> list[JSON]:
     return venue.meters.order_counts(ask.api_key, venue.world.wire_ns())
 
 
-# --- what there is not -----------------------------------------------------------------------------------
-
-
-def _none(_: Venue, __: Ask) -> list[JSON]:
-    return []
-
-
-def _coins(venue: Venue, ask: Ask) -> list[JSON]:
-    """The coins of the listings, without networks: nothing can be deposited or withdrawn here."""
-    held = venue.exchange.balances(api_key=ask.api_key)
-    coins = {
-        coin
-        for listing in venue.exchange.listings.values()
-        for coin in (listing.instrument.base, listing.instrument.quote)
-    }
-    zero = wire.number(None)
-    return [
-        {
-            "coin": coin,
-            "depositAllEnable": False,
-            "free": wire.number(held[coin].free) if coin in held else zero,
-            "freeze": zero,
-            "ipoable": zero,
-            "ipoing": zero,
-            "isLegalMoney": False,
-            "locked": wire.number(held[coin].locked) if coin in held else zero,
-            "name": coin,
-            "networkList": [],
-            "storage": zero,
-            "trading": True,
-            "withdrawAllEnable": False,
-            "withdrawing": zero,
-        }
-        for coin in sorted(coins | set(held))
-    ]
-
-
-def _fee_table(venue: Venue, ask: Ask) -> list[JSON]:
-    return [
-        {
-            "symbol": venue_symbol,
-            "makerCommission": wire.number(listing.fees.maker),
-            "takerCommission": wire.number(listing.fees.taker),
-        }
-        for venue_symbol, listing in venue.exchange.listings.items()
-        if ask.get("symbol", venue_symbol) == venue_symbol
-    ]
-
-
 _LIMIT = long("limit", maximum=1000)
 _ORDER_ID = (long("orderId"), client_id("origClientOrderId"))
 _SPAN = (long("startTime"), long("endTime"))
@@ -485,7 +436,7 @@ def _open_weight(sent: Mapping[str, Raw]) -> int:
     return 6 if "symbol" in sent else 80
 
 
-CALLS: tuple[Call, ...] = (
+CALLS: tuple[Call[Venue], ...] = (
     Call(
         run=_place,
         rest=("POST", "/api/v3/order"),
@@ -574,21 +525,6 @@ CALLS: tuple[Call, ...] = (
         rest=("GET", "/api/v3/rateLimit/order"),
         method="account.rateLimits.orders",
         weight=40,
-        security=Security.SIGNED,
-    ),
-    # What clients ask for besides, answered as an account without it would be.
-    Call(
-        run=_coins,
-        rest=("GET", "/sapi/v1/capital/config/getall"),
-        weight=10,
-        security=Security.SIGNED,
-    ),
-    Call(run=_none, rest=("GET", "/sapi/v1/margin/allPairs"), security=Security.KEY),
-    Call(run=_none, rest=("GET", "/sapi/v1/margin/isolated/allPairs"), security=Security.SIGNED),
-    Call(
-        run=_fee_table,
-        rest=("GET", "/sapi/v1/asset/tradeFee"),
-        params=(symbol(mandatory=False),),
         security=Security.SIGNED,
     ),
     Call(

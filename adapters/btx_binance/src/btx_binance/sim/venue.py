@@ -4,19 +4,23 @@ import enum
 import itertools
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import attrs
 
+from btx.model.account import Balance
 from btx.model.time import to_ms
 from btx.sim.exchange import Exchange, Listing
 from btx.sim.market import Market
 from btx.sim.world import World
-from btx_binance.sim.meters import Meters
+from btx_binance.sim.meters import SPOT, Limits, Meters
 from btx_binance.sim.params import AUTH, Param, Raw, missing, read
 from btx_binance.sim.wire import WireError, signature_fits
 
-__all__ = ("Ask", "Call", "Security", "Terms", "Venue", "authorize")
+__all__ = ("Ask", "Call", "Security", "Terms", "V", "Venue", "authorize")
+
+V = TypeVar("V", bound="Venue", contravariant=True)  # noqa: PLC0105 -- it is what most signatures name
+"""The venue a call runs at: of spot, or of one of the futures markets."""
 
 _RECV_WINDOW_MS = Decimal(5000)
 _RECV_WINDOW_MAX_MS = Decimal(60_000)
@@ -56,6 +60,7 @@ class Terms:
     weight: int | Callable[[Mapping[str, Raw]], int] = 1
     security: Security = Security.NONE
     counts_orders: bool = False  # answers carry the account's order counts
+    any_case: bool = False  # parameters may be written in small and capital letters as one likes
 
     def weigh(self, sent: Mapping[str, Raw]) -> int:
         """Return the request weight of a call with these parameters."""
@@ -69,14 +74,18 @@ class Terms:
         """
         if self.params is None:
             return {}
-        return read(self.params + (AUTH if self.security is not Security.NONE else ()), sent)
+        params = self.params + (AUTH if self.security is not Security.NONE else ())
+        if self.any_case:
+            names = {param.name.lower(): param.name for param in params}
+            sent = {names.get(name.lower(), name): value for name, value in sent.items()}
+        return read(params, sent)
 
 
 @attrs.frozen(kw_only=True)
-class Call(Terms):
+class Call(Terms, Generic[V]):
     """One operation of the venue, under its REST address and its WebSocket API method."""
 
-    run: Callable[["Venue", Ask], Any]
+    run: Callable[[V, Ask], Any]
     rest: tuple[str, str] | None = None  # GET, /api/v3/...
     method: str | None = None  # order.place
 
@@ -84,10 +93,10 @@ class Call(Terms):
 class Venue:
     """The world behind the wire, and the little the wire has to remember itself."""
 
-    def __init__(self, world: World, secrets: Mapping[str, str]) -> None:
+    def __init__(self, world: World, secrets: Mapping[str, str], limits: Limits = SPOT) -> None:
         self.world = world
         self.secrets = secrets
-        self.meters = Meters()
+        self.meters = Meters(limits)
         self.cancel_ids: dict[tuple[str, int], str] = {}
         self._made_ids = itertools.count(1)
 
@@ -117,6 +126,10 @@ class Venue:
             return self.exchange.listings[venue_symbol]
         except KeyError as error:
             raise WireError(-1121, "Invalid symbol.") from error
+
+    def balances(self, api_key: str) -> Mapping[str, Balance]:
+        """Return what an account owns."""
+        return self.exchange.balances(api_key=api_key)
 
     def made_id(self) -> str:
         """Return a client id as the venue makes one when none was sent."""

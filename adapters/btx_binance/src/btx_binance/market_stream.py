@@ -1,17 +1,19 @@
-"""Pushes: market data through cryptofeed's parsers on a socket of ours, the account through ccxt.pro.
+"""Market data: cryptofeed's parsers on sockets of ours, for any of Binance's markets.
 
-Source: https://developers.binance.com/docs/binance-spot-api-docs: web-socket-streams
-(2023-12-04), user-data-stream, web-socket-api.
+Sources: https://developers.binance.com/docs/binance-spot-api-docs, web-socket-streams (2023-12-04),
+and https://developers.binance.com/docs/derivatives, "Websocket Market Streams" (2026-05-28).
+What one connection of the port carries may need several sockets: USD-M has its
+streams at two addresses, and is silent about those that are subscribed at the other.
 """
 
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from cryptofeed.exchanges import Binance
+import attrs
 from websockets import ConnectionClosed
 
 from btx.bridges.cryptofeed import Parser, Send, SocketOptions, bar, quote, run_socket, trade
@@ -21,92 +23,135 @@ from btx.model.time import from_ms
 from btx.model.venue import Channel, StreamState, StreamStatus, Subscription
 from btx.ports import Context, Sink, StreamEvent, Wanted
 from btx_binance import codec
-from btx_binance.config import book_stream, options, require_keys, stream_url
+from btx_binance.config import options
 from btx_binance.limits import MESSAGE_PAUSE_S, STREAMS_PER_CONNECTION
-from btx_binance.rest import Api, api, tell_socket_usage
 
-__all__ = ("BinanceStream", "stream_names")
+__all__ = ("Reading", "either", "run_market", "stream_name", "stream_names")
+
+NameOf = Callable[[Subscription], str]
+BaseOf = Callable[[Subscription], str]
 
 _BATCH = 200  # streams in the address, or in one SUBSCRIBE: keeps the address below 8 kB
 _ANSWER_S = 5.0  # for a SUBSCRIBE or UNSUBSCRIBE to be answered
-_SUFFIXES = {Channel.TRADE: "aggTrade", Channel.QUOTE: "bookTicker"}
-_BOOK = "depth@100ms"
+_SUFFIXES = {Channel.TRADE: "aggTrade", Channel.QUOTE: "bookTicker", Channel.MARK: "markPrice@1s"}
 
 
-class BinanceStream:
-    """Binance spot's market streams, and its user data stream."""
+async def run_market(
+    *,
+    context: Context,
+    wanted: Wanted,
+    sink: Sink,
+    reader: type["Reading"],
+    bases: Collection[str],
+    base_of: BaseOf,
+    name_of: NameOf,
+) -> None:
+    """Be the sockets at ``bases`` that carry what is wanted, until cancelled or one is lost.
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._api = api(context)
+    Raises:
+        TransportError: one is lost.
+        SubscriptionRefusedError: something is refused.
+        NotSupportedError: more streams than a connection may carry, or one that is no market stream.
+    """
+    stream_names(wanted.now, name_of=name_of)  # what cannot be is told before a socket is opened
+    together = _Together(wanted, sink, base_of)
+    mine = options(context)
+    pinged = SocketOptions(ping_interval_s=mine.ping_interval_s, ping_timeout_s=mine.ping_timeout_s)
 
-    async def run(self, *, wanted: Wanted, sink: Sink) -> None:
-        """Be one connection that carries what is wanted, until cancelled.
-
-        Raises:
-            TransportError: the connection is lost; the runtime dials again.
-            SubscriptionRefusedError: so it does, and seeks out what is refused if that goes on.
-            AuthenticationError: dialling again would not help.
-            NotSupportedError: account and market together, or more streams than a connection may carry.
-            MissingSecretError: an account stream without a key.
-        """
-        channels = {each.channel for each in wanted.now}
-        if channels == {Channel.ACCOUNT}:
-            await self._run_account(wanted.now, sink)
-        await self._run_market(wanted, sink)
-
-    async def _run_account(self, subscriptions: frozenset[Subscription], sink: Sink) -> None:
-        require_keys(self._context)
-        account = _AccountFrames(self._api, sink, self._context.observe, subscriptions)
-        await self._api.client.listen(
-            subscribe=lambda exchange: exchange.authenticate({"type": "spot"}),
-            on_frame=account.frame,
-            on_fault=lambda detail: sink(StreamStatus(state=StreamState.FAULT, detail=detail)),
-        )
-
-    async def _run_market(self, wanted: Wanted, sink: Sink) -> None:
-        first = wanted.now
-        book = book_stream(self._context)
-        names = stream_names(first, book=book)[:_BATCH]
-        frames = _MarketFrames(first, names, wanted, sink, pause_s=MESSAGE_PAUSE_S, book=book)
-        url = f"{stream_url(self._context)}/stream?streams={'/'.join(names)}"
-        mine = options(self._context)
-        pinged = SocketOptions(ping_interval_s=mine.ping_interval_s, ping_timeout_s=mine.ping_timeout_s)
-        reading = asyncio.ensure_future(
+    async def run(base: str) -> None:
+        part = _Part(wanted, base, base_of)
+        first = part.now or await part.changed(frozenset())
+        names = stream_names(first, name_of=name_of)[:_BATCH]
+        frames = _MarketFrames(reader, first, names, part, together.sink_of(base), name_of=name_of)
+        await either(
             run_socket(
-                url=url,
+                url=f"{base}/stream?streams={'/'.join(names)}",
                 handler=frames,
                 options=pinged,
-                tap=self._context.tap,
-                proxy=self._context.settings.proxy,
-            )
+                tap=context.tap,
+                proxy=context.settings.proxy,
+            ),
+            frames.follow(),
         )
-        following = asyncio.ensure_future(frames.follow())
-        both = (reading, following)
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in both:
-                each.cancel()
-            outcomes = await asyncio.gather(*both, return_exceptions=True)
-        for error in outcomes:  # of the two the one that ended it; the other was cancelled
-            if isinstance(error, Exception):
-                raise error
+
+    await either(*(run(base) for base in bases))
 
 
-def stream_names(subscriptions: Collection[Subscription], *, book: str = _BOOK) -> tuple[str, ...]:
-    """Return Binance's stream names, each once, sorted; ``book`` is what the depth stream is called.
+async def either(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends, and raise what it raised; the others are cancelled, and over."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in tasks:
+            each.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in outcomes:
+        if isinstance(error, Exception):
+            raise error
+
+
+class _Part:
+    """What is wanted at one address."""
+
+    def __init__(self, wanted: Wanted, base: str, base_of: BaseOf) -> None:
+        self._wanted = wanted
+        self._base = base
+        self._base_of = base_of
+
+    @property
+    def now(self) -> frozenset[Subscription]:
+        return self._of(self._wanted.now)
+
+    async def changed(self, known: frozenset[Subscription]) -> frozenset[Subscription]:
+        whole = self._wanted.now
+        while self._of(whole) == known:
+            whole = await self._wanted.changed(whole)
+        return self._of(whole)
+
+    def _of(self, whole: frozenset[Subscription]) -> frozenset[Subscription]:
+        return frozenset(each for each in whole if self._base_of(each) == self._base)
+
+
+class _Together:
+    """Tells SUBSCRIBED of several sockets as of one: when each that is needed stands, and what stands on all."""
+
+    def __init__(self, wanted: Wanted, sink: Sink, base_of: BaseOf) -> None:
+        self._wanted = wanted
+        self._sink = sink
+        self._base_of = base_of
+        self._standing: dict[str, frozenset[Subscription]] = {}
+
+    def sink_of(self, base: str) -> Sink:
+        def tell(event: StreamEvent) -> None:
+            if not isinstance(event, StreamStatus) or event.state is not StreamState.SUBSCRIBED:
+                self._sink(event)
+                return
+            self._standing[base] = event.subscriptions
+            if {self._base_of(each) for each in self._wanted.now} <= self._standing.keys():
+                self._sink(attrs.evolve(event, subscriptions=frozenset().union(*self._standing.values())))
+
+        return tell
+
+
+def stream_names(subscriptions: Collection[Subscription], *, name_of: NameOf) -> tuple[str, ...]:
+    """Return Binance's stream names, each once, sorted.
 
     Raises:
         NotSupportedError: more than one connection may carry, or one that is no market stream.
     """
-    names = tuple(sorted({_stream_name(each, book) for each in subscriptions}))
+    names = tuple(sorted({name_of(each) for each in subscriptions}))
     if len(names) > STREAMS_PER_CONNECTION:
         raise NotSupportedError(f"{len(names)} streams on one connection: Binance allows {STREAMS_PER_CONNECTION}")
     return names
 
 
-def _stream_name(subscription: Subscription, book: str) -> str:
+def stream_name(subscription: Subscription, book: str) -> str:
+    """Return what a stream is called; ``book`` is what a depth stream is, after the symbol.
+
+    Raises:
+        NotSupportedError: it is no market stream.
+    """
     if subscription.channel is Channel.ACCOUNT:
         raise NotSupportedError("account and market streams of Binance are separate connections")
     if subscription.instrument is None:
@@ -115,8 +160,10 @@ def _stream_name(subscription: Subscription, book: str) -> str:
     return f"{subscription.instrument.venue_symbol.lower()}@{suffix}"
 
 
-class _Reader(Parser, Binance):  # type: ignore[misc] # cryptofeed is untyped
-    """cryptofeed's Binance, for one frame at a time, with exact times from the raw message."""
+class Reading(Parser):
+    """Mixed in before a cryptofeed exchange class: one frame at a time, with exact times from the raw message."""
+
+    counts_quotes = True  # whether a bar's second volume is in quote units
 
     async def read(self, event: Mapping[str, Any]) -> StreamEvent:
         """Return the model's value of one market event.
@@ -133,6 +180,8 @@ class _Reader(Parser, Binance):  # type: ignore[misc] # cryptofeed is untyped
                 return await self._read_bar(event)
             case "depthUpdate":
                 return codec.book_delta(event, symbol=self.exchange_symbol_to_std_symbol(event["s"]))
+            case "markPriceUpdate":
+                return codec.mark_price_update(event, symbol=self.exchange_symbol_to_std_symbol(event["s"]))
             case None | "bookTicker" if "B" in event and "A" in event:
                 return await self._read_quote(event)
             case kind:
@@ -148,7 +197,7 @@ class _Reader(Parser, Binance):  # type: ignore[misc] # cryptofeed is untyped
             await self.parse(self._candle, event),
             open_ns=from_ms(int(kline["t"])),
             close_ns=from_ms(int(kline["T"]) + 1),
-            quote_volume=Decimal(kline["q"]),
+            quote_volume=Decimal(kline["q"]) if self.counts_quotes else None,
         )
 
     async def _read_quote(self, event: Mapping[str, Any]) -> Quote:
@@ -166,19 +215,18 @@ class _MarketFrames:
 
     def __init__(
         self,
+        reader: type[Reading],
         first: frozenset[Subscription],
         names: Collection[str],
         wanted: Wanted,
         sink: Sink,
         *,
-        pause_s: float,
-        book: str,
+        name_of: NameOf,
     ) -> None:
-        self._reader = _Reader(symbols=_symbols(first))
+        self._reader = reader(symbols=_symbols(first))
         self._wanted = wanted
         self._sink = sink
-        self._pause_s = pause_s
-        self._book = book
+        self._name_of = name_of
         self._first = first
         self._names = set(names)  # that are subscribed
         self._told: frozenset[Subscription] | None = None
@@ -187,7 +235,7 @@ class _MarketFrames:
         self._answers: dict[int, asyncio.Future[None]] = {}
 
     async def opened(self, send: Send) -> None:
-        if self._names == set(stream_names(self._first, book=self._book)):
+        if self._names == set(stream_names(self._first, name_of=self._name_of)):
             self._tell(self._first)
         self._opened.set_result(send)
 
@@ -202,7 +250,7 @@ class _MarketFrames:
         subscriptions = self._first
         while True:
             if subscriptions != self._told:
-                names = set(stream_names(subscriptions, book=self._book))
+                names = set(stream_names(subscriptions, name_of=self._name_of))
                 self._reader.learn(_symbols(subscriptions))
                 await self._ask(send, "UNSUBSCRIBE", sorted(self._names - names))
                 await self._ask(send, "SUBSCRIBE", sorted(names - self._names))
@@ -252,7 +300,7 @@ class _MarketFrames:
                 await send(json.dumps(request))
                 async with asyncio.timeout(_ANSWER_S):
                     # Both: at most five messages a second may leave, however fast the answers are.
-                    await asyncio.gather(answer, asyncio.sleep(self._pause_s))
+                    await asyncio.gather(answer, asyncio.sleep(MESSAGE_PAUSE_S))
             except TimeoutError:
                 raise TransportError(f"Binance did not answer a {method} within {_ANSWER_S:.0f} s") from None
             except ConnectionClosed as error:
@@ -265,49 +313,3 @@ def _symbols(subscriptions: Collection[Subscription]) -> dict[str, str]:
     return {
         each.instrument.venue_symbol: each.instrument.symbol for each in subscriptions if each.instrument is not None
     }
-
-
-class _AccountFrames:
-    """Reads the user data stream; every event on its own, before ccxt could fold two into one."""
-
-    def __init__(
-        self,
-        shared: Api,
-        sink: Sink,
-        observe: Callable[[str, int], None],
-        subscriptions: frozenset[Subscription],
-    ) -> None:
-        self._api = shared
-        self._subscriptions = subscriptions
-        self._sink = sink
-        self._observe = observe
-
-    def frame(self, message: Any) -> bool:
-        """Return True for an event, which ccxt must not see, False for an answer, which it waits for."""
-        event = message.get("event")
-        if event is None:
-            tell_socket_usage(self._observe, message)
-            result = message.get("result")
-            if message.get("status") == 200 and isinstance(result, dict) and "subscriptionId" in result:
-                self._sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=self._subscriptions))
-            return False
-        self._event(event)
-        return True
-
-    def _event(self, event: Mapping[str, Any]) -> None:
-        match event["e"]:
-            case "executionReport":
-                for each in codec.execution_report(event, symbol=self._api.symbol(event["s"])):
-                    self._sink(each)
-            case "outboundAccountPosition":
-                self._sink(codec.balance_update(event))
-            case "balanceUpdate" | "listStatus":
-                # A difference, whose totals come with outboundAccountPosition; a list, whose orders report. A list's
-                # REJECT answers a failed placement and a failed cancel alike (enums), so no order ends by it.
-                pass
-            case "externalLockUpdate":
-                self._sink(StreamStatus(state=StreamState.LOST, detail=f"{event.get('a')}: locked from outside"))
-            case "eventStreamTerminated" | "serverShutdown":
-                raise TransportError(f"Binance ended the user data stream ({event['e']})")
-            case kind:
-                raise DataError(f"an account event of kind {kind!r} is not known")

@@ -1,0 +1,1 @@
+"""Binance USD-M and COIN-M: one code, and a table of what differs."""

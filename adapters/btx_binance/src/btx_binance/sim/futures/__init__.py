@@ -1,0 +1,1 @@
+"""The simulated venue of USD-M and COIN-M futures."""

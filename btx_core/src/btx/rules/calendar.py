@@ -1,0 +1,122 @@
+"""Calendars: whether an instrument trades at a moment, when next, and which trading day a moment counts to.
+
+A trading day is a date that is neither weekend nor holiday; its sessions are laid on its midnight in the
+calendar's zone, by the wall clock. A session that begins before midnight (below zero) is a night session: it lies on
+the evening of the trading day before, so Monday's is on Friday evening. Chinese futures have none on the evening
+before a holiday that is no weekend (seen in SHFE's rb2401 of 2023-09-28 to 2023-10-09); other venues do.
+Sessions are half-open, [open, close). Times are UTC nanoseconds; zones through the IANA database.
+"""
+
+import datetime
+import functools
+import zoneinfo
+from typing import NamedTuple
+
+from btx.model.calendar import Calendar
+from btx.model.time import NS_PER_DAY, NS_PER_S
+
+__all__ = ("Session", "day_bounds", "is_open", "next_open", "sessions_of", "trading_day")
+
+_DAY = datetime.timedelta(days=1)
+_EPOCH = datetime.date(1970, 1, 1)
+_SEARCHED_DAYS = 60  # longer than any holiday
+
+
+class Session(NamedTuple):
+    """One stretch of trading, UTC ns: open at ``open_ns``, no longer at ``close_ns``."""
+
+    open_ns: int
+    close_ns: int
+    day: datetime.date  # the trading day it counts to
+
+
+def is_open(calendar: Calendar, time_ns: int) -> bool:
+    """Say whether the instrument trades at ``time_ns``."""
+    if not calendar.hours:
+        return True
+    session = _next(calendar, time_ns)
+    return session is not None and session.open_ns <= time_ns
+
+
+def next_open(calendar: Calendar, time_ns: int) -> int | None:
+    """Return when it trades next: ``time_ns`` itself when it trades; None when it is closed for months."""
+    if not calendar.hours:
+        return time_ns
+    session = _next(calendar, time_ns)
+    return None if session is None else max(session.open_ns, time_ns)
+
+
+def trading_day(calendar: Calendar, time_ns: int) -> datetime.date | None:
+    """Return the day ``time_ns`` counts to: of the session it is in, else of the next one; None as ``next_open``."""
+    if not calendar.hours:
+        return _date(calendar, time_ns)
+    session = _next(calendar, time_ns)
+    return None if session is None else session.day
+
+
+def day_bounds(calendar: Calendar, day: datetime.date) -> tuple[int, int] | None:
+    """Return the first open and the last close of a trading day, UTC ns; None when it is none.
+
+    Without hours it is midnight to midnight of the zone, 23 or 25 hours long where clocks change.
+    """
+    if not calendar.hours:
+        return _at(calendar, day, 0), _at(calendar, day + _DAY, 0)
+    sessions = sessions_of(calendar, day)
+    return (sessions[0].open_ns, sessions[-1].close_ns) if sessions else None
+
+
+@functools.lru_cache(maxsize=4096)
+def sessions_of(calendar: Calendar, day: datetime.date) -> tuple[Session, ...]:
+    """Return the sessions that count to ``day``, in the order of time; none when it is no trading day."""
+    if not _trades(calendar, day):
+        return ()
+    found = []
+    for hours in calendar.hours:
+        base = _night_before(calendar, day) if hours.open_s < 0 else day
+        if base is not None:
+            found.append(Session(_at(calendar, base, hours.open_s), _at(calendar, base, hours.close_s), day))
+    return tuple(sorted(found))
+
+
+def _night_before(calendar: Calendar, day: datetime.date) -> datetime.date | None:
+    """Return the date after the evening on which the night session of ``day`` begins; None when it has none."""
+    eve = day - _DAY
+    while not _trades(calendar, eve):
+        if calendar.skips_night_before_holiday and eve.weekday() not in calendar.weekend:
+            return None
+        eve -= _DAY
+    return eve + _DAY
+
+
+def _next(calendar: Calendar, time_ns: int) -> Session | None:
+    """Return the session ``time_ns`` is in, or else the next one."""
+    today = _date(calendar, time_ns)
+    for step in range(-1, _SEARCHED_DAYS):
+        for session in sessions_of(calendar, today + step * _DAY):
+            if session.close_ns > time_ns:
+                return session
+    return None
+
+
+def _trades(calendar: Calendar, day: datetime.date) -> bool:
+    return day.weekday() not in calendar.weekend and day not in calendar.holidays
+
+
+def _date(calendar: Calendar, time_ns: int) -> datetime.date:
+    if calendar.zone == "UTC":
+        return _EPOCH + datetime.timedelta(days=time_ns // NS_PER_DAY)
+    moment = datetime.datetime.fromtimestamp(time_ns // NS_PER_S, _zone(calendar.zone))
+    return moment.date()
+
+
+def _at(calendar: Calendar, day: datetime.date, seconds: int) -> int:
+    """Return the moment the wall clock of ``day`` shows so many seconds after midnight."""
+    days, rest = divmod(seconds, 86_400)
+    clock = datetime.time(rest // 3600, rest // 60 % 60, rest % 60)
+    moment = datetime.datetime.combine(day + days * _DAY, clock, _zone(calendar.zone))
+    return int(moment.timestamp()) * NS_PER_S
+
+
+@functools.cache
+def _zone(name: str) -> zoneinfo.ZoneInfo:
+    return zoneinfo.ZoneInfo(name)

@@ -1,0 +1,130 @@
+"""The market's side of a session: its connections, and the desks of bars, trades, quotes, books and marks.
+
+Lives on btx-io; none of the desks connects before a data is opened.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from btx.model.instrument import Instrument
+from btx.model.market import Bar
+from btx.model.venue import Capabilities, Channel
+from btx.ports import Feed, Stream
+from btx.runtime.bars import BarDesk
+from btx.runtime.books import BookDesk
+from btx.runtime.facts import Facts, Timing
+from btx.runtime.guard import Guard
+from btx.runtime.latest import Latest, Prints
+from btx.runtime.lines import MarketLines
+from btx.runtime.mailbox import Mailbox, Note
+from btx.runtime.prints import TradeDesk
+
+__all__ = ("MarketSide",)
+
+
+class MarketSide:
+    """Everything that brings prices.
+
+    ``on_bar`` hears of every closed bar, ``on_hole`` why one cannot be had, ``on_fatal`` that dialling again
+    would not help.
+    """
+
+    def __init__(
+        self,
+        *,
+        feed: Feed,
+        stream: Stream,
+        facts: Facts,
+        guard: Guard,
+        capabilities: Capabilities,
+        timing: Timing,
+        in_lockstep: bool,
+        post: Callable[[Mailbox[Any], Any, tuple[int, int] | None], None],
+        tell: Callable[[Note], None],
+        note: Callable[[str, str], None],
+        progressed: Callable[[], None],
+        on_bar: Callable[[Bar, Instrument], None],
+        on_hole: Callable[[str], None],
+        on_fatal: Callable[[Exception], None],
+    ) -> None:
+        clock = facts.clock
+        self.lines = MarketLines(
+            stream=stream,
+            tell=tell,
+            on_fatal=on_fatal,
+            size=capabilities.streams_per_connection,
+            life_s=capabilities.connection_life_s,
+            redial=timing.redial,
+            patience=None if in_lockstep else timing.patience,
+        )
+        self.bars = BarDesk(
+            feed=feed,
+            lines=self.lines,
+            clock=clock,
+            guard=guard,
+            post=post,
+            note=note,
+            progressed=progressed,
+            on_close=on_bar,
+            on_hole=on_hole,
+            doubt=clock.doubt,
+            span_ns=clock.span_ns,
+            is_timed=not in_lockstep,
+            times=timing.bars,
+        )
+        self.books = BookDesk(
+            feed=feed,
+            lines=self.lines,
+            clock=clock,
+            guard=guard,
+            dense=capabilities.trade_ids_dense,
+            note=note,
+            progressed=progressed,
+        )
+        self.prints = TradeDesk(
+            lines=self.lines,
+            feed=feed,
+            clock=clock,
+            guard=guard,
+            dense=capabilities.trade_ids_dense,
+            post=post,
+            note=note,
+            progressed=progressed,
+            on_close=on_bar,
+            on_hole=on_hole,
+            span_ns=clock.span_ns,
+            doubt=clock.doubt,
+        )
+
+    @property
+    def stops(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        """What ends it, the last first."""
+        return self.lines.stop, self.bars.stop, self.books.stop, self.prints.stop
+
+    def end_feeds(self, error: Exception | None = None) -> None:
+        """Tell every feed that no bar will follow; with an error, because of it."""
+        for desk in (self.bars, self.prints):
+            desk.end(error)
+
+    def connect(self) -> None:
+        """Connect what was opened."""
+        self.bars.connect()
+        self.prints.connect()
+
+    def open(self, instrument: Instrument, channel: Channel, slot: Latest[Any] | Prints, depth: int) -> None:
+        """Fill a slot with what the market pushes beside the bars."""
+        self.books.open(instrument, channel, slot, depth=depth)
+
+    def close(self, slot: Latest[Any] | Prints) -> None:
+        """Fill a slot no more."""
+        self.books.close(slot)
+
+    def on_room(self, mailbox: Mailbox[Any]) -> None:
+        """A feed's mailbox has room again."""
+        for desk in (self.bars, self.prints):
+            desk.on_room(mailbox)
+
+    def close_bars(self, mailbox: Mailbox[Any]) -> None:
+        """Stop a feed."""
+        for desk in (self.bars, self.prints):
+            desk.close(mailbox)
