@@ -116,6 +116,7 @@ class Fifty:
             period=Period(),
             account=StartingAccount(cash=Decimal(1_000_000), currency="USDT", commission=Decimal(0)),
             market="usdm",
+            is_margined=True,
             rules=Rules(rates=bars if is_funded else 0),
         )
         self._cerebro = bt.Cerebro(stdstats=False)

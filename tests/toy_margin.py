@@ -13,6 +13,7 @@ from btx.model.account import AccountSnapshot, AccountUpdate, Balance, Booking, 
 from btx.model.derivatives import FundingRate, LeverageTier, MarginMode, MarkPrice, PositionMode
 from btx.model.instrument import Instrument
 from btx.model.order import (
+    VENUE_MADE,
     Fill,
     Leg,
     Liquidity,
@@ -176,6 +177,15 @@ class ToyMargin(ToyVenue):
             attrs.evolve(self.report(order), origin=Origin.LIQUIDATION),
             self.update("INSURANCE_CLEAR"),
         )
+
+    async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
+        order = self.orders.get(f"made {leg.client_order_id.rpartition('-')[2]}")
+        if order is None or not leg.client_order_id.startswith(VENUE_MADE):
+            return await super().query(leg=leg)
+        await self._request("query", leg.client_order_id)
+        told = (self.report(order), *order.fills)
+        made = {"client_order_id": leg.client_order_id, "origin": Origin.LIQUIDATION, "sequence": None}
+        return tuple(attrs.evolve(each, **made) for each in told)
 
     def warn(self, key: Key) -> None:
         """Push a margin call."""

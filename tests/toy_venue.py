@@ -87,7 +87,7 @@ INFO = VenueInfo(
 FEES = FeeSchedule(maker=Decimal("0.001"), taker=Decimal("0.001"), discount_asset="TOY", source="made up")
 DEADLINE_S = 5.0
 REQUESTS = (
-    *("place", "place_list", "replace", "amend", "cancel", "cancel_all", "query", "open_orders", "fills"),
+    *("place", "place_list", "replace", "amend", "dead_man", "cancel", "cancel_all", "query", "open_orders", "fills"),
     *("bars", "trades", "account", "dial", "subscribe", "instruments", "time"),
 )
 _CONDITIONAL = frozenset(OrderType) - {OrderType.MARKET, OrderType.LIMIT}
@@ -401,6 +401,9 @@ class ToyVenue:
         order = self.orders.get(leg.client_order_id)
         if order is None or order.status.is_final:
             raise OrderNotFoundError("unknown order", code=-2013)
+        if new.quantity <= order.filled:
+            self._end([order], Status.CANCELED)
+            raise OrderRejectedError("so much has filled: cancelled", code=-5027)
         order.leg = attrs.evolve(order.leg, request=new.request, quantity=new.quantity)
         self._tell(self.report(order))
         self._answer(fault)
@@ -420,6 +423,10 @@ class ToyVenue:
         if not resting:
             raise OrderNotFoundError("there is none", code=-2011)
         self._end(resting, Status.CANCELED)
+        self._answer(fault)
+
+    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:
+        fault = await self._request("dead_man", (instrument.symbol, after_s))
         self._answer(fault)
 
     async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -134,6 +135,46 @@ def test_the_sample_strategy_gives_what_backtraders_own_data_and_broker_give(
 
     assert ours == books(alone)
     assert "trade" in ours[0][0]
+
+
+def test_the_store_answers_with_the_venues_rules_without_asking_it(klines: Path) -> None:
+    store = btx.load("binance", env="backtest", scenario=btx.scenario(data={"BTC/USDT": klines}))
+
+    small = store.would_accept(side="buy", dataname="BTC/USDT", size="0.00001", price="100")
+    elsewhere = pickle.loads(pickle.dumps(store))  # as optimisation sends it
+
+    assert store.instrument("BTC/USDT").price_band is not None
+    assert elsewhere.instrument("BTC/USDT") == store.instrument("BTC/USDT")
+    assert store.instruments() == {}, "before a run"
+    assert (small.rule, bool(store.would_accept(side="buy", dataname="BTC/USDT", size=1, price=100))) == (
+        "min_notional",
+        True,
+    )
+
+
+def test_a_search_in_other_processes_may_follow_a_run_of_the_same_broker(klines: Path) -> None:
+    store = btx.load("binance", env="backtest", scenario=btx.scenario(data={"BTC/USDT": klines}))
+    first, search = sma_cross_cerebro(store, ["BTC/USDT"]), bt.Cerebro(stdstats=False)
+    first.run()
+    search.setbroker(store.getbroker())
+    search.adddata(store.getdata(dataname="BTC/USDT"))
+    search.optstrategy(SmaCross, fast=[5, 10])
+
+    found = search.run(maxcpus=2)
+
+    assert [each.p.fast for (each,) in found] == [5, 10]
+
+
+def test_perpetuals_can_be_played_with_backtraders_own_fills(klines: Path) -> None:
+    store = btx.load(
+        "binance", env="backtest", market="usdm", fills="stock", scenario=btx.scenario(data={"BTC/USDT": klines})
+    )
+    cerebro = sma_cross_cerebro(store, ["BTC/USDT"])
+
+    cerebro.run()
+
+    assert cerebro.broker.getcommissioninfo(cerebro.datas[0]).p.commission == 0.0005
+    assert cerebro.broker.getvalue() != 100_000
 
 
 def test_longer_bars_are_made_of_the_files_minutes(klines: Path) -> None:
@@ -293,9 +334,16 @@ def test_what_is_missing_is_fetched_once_and_a_symbol_nobody_lists_is_told(simul
     ("words", "sentence"),
     [
         ({"limit": None}, "load has no option limit=: did you mean limits=?"),
+        ({"fills": "paper"}, "write 'bars' (orders meet bars under the venue's rules), 'stock'"),
+        ({"leverage": 5}, "positions of market 'spot' are not on margin"),
         ({"market": "moon"}, "Binance has no market 'moon' here"),
         ({"scenario": "btc.csv"}, "is none: write btx.scenario"),
         ({"scenario": btx.scenario(seed=2)}, "plays files or the cache: name files"),
+        (
+            {"fills": "stock", "market": "usdm", "leverage": 5},
+            'fills="stock" is backtrader\'s own broker, and knows no',
+        ),
+        ({"market": "usdm", "leverage": {"BTCUSDT": 5}}, "write the symbol with a slash"),
         ({"balances": {"USDT": "1", "BTC": "1"}}, "begins with USDT alone, not with BTC: buy what it should hold"),
     ],
 )
@@ -304,6 +352,30 @@ def test_words_that_make_no_sense_here_are_told(words: dict[str, Any], sentence:
         btx.load("binance", env="backtest", **words)
 
     assert sentence in str(told.value)
+
+
+def test_what_the_market_has_not_is_told_before_it_is_played(klines: Path) -> None:
+    def play(dataname: str, **words: Any) -> None:
+        scenario = btx.scenario(data={dataname: klines})
+        store = btx.load("binance", env="backtest", scenario=scenario, **words)
+        cerebro = bt.Cerebro(stdstats=False)
+        cerebro.setbroker(store.getbroker())
+        cerebro.adddata(store.getdata(dataname))
+        cerebro.run()
+
+    with pytest.raises(ConfigError, match="Binance allows a leverage of 125 with BTC/USDT:USDT, not of 1000"):
+        play("BTC/USDT", market="usdm", leverage=1000)
+    with pytest.raises(ConfigError, match="'BTC/USDT:USDT' is a contract, and this market is spot"):
+        play("BTC/USDT:USDT")
+    play("BTC/USDT", market="usdm", fills="stock")  # the plain symbol means the perpetual here, too
+
+
+def test_stores_of_backtests_on_bars_are_not_joined(klines: Path) -> None:
+    scenario = btx.scenario(data={"BTC/USDT": klines})
+    stores = [btx.load("binance", env="backtest", market=market, scenario=scenario) for market in ("spot", "usdm")]
+
+    with pytest.raises(ConfigError, match=r'a backtest on bars has one account: .* fills="venue"'):
+        btx.broker(*stores)
 
 
 def test_faults_need_a_wire(klines: Path) -> None:

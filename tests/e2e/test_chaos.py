@@ -83,6 +83,15 @@ def test_the_command_says_how_it_went(tmp_path: Path) -> None:
     assert "0 failed" in " ".join(passed.output.split())
 
 
+def test_a_strategy_whose_orders_are_all_refused_has_tried_nothing() -> None:
+    of_coins = ["--market", "coinm", "--symbol", "BTC/USD"]  # the strategy orders parts of a contract
+
+    result = CliRunner().invoke(cli, ["chaos", RESTLESS, *of_coins, "--runs", "1", "--seed", "500", "--minutes", "5"])
+
+    assert result.exit_code == 1
+    assert "nothing was tried" in result.output
+
+
 def test_a_strategy_that_breaks_is_told_and_its_schedule_shrunk_to_nothing(tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text(

@@ -1,5 +1,6 @@
 """Perpetuals through the real client libraries: the strategy's account is the simulator's, to the last digit."""
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from btx.bt.analyzers import Costs
 from btx.errors import ConfigError
 from btx.model.venue import Endpoints, Scenario
 from btx.sim.texts import endpoints_from_json
+from btx.storage.recorded import parts
+from btx.tools.replay import run_replay
 from tests.e2e.test_attach import DEADLINE_S, detached
 from tests.e2e.trading import Scripted, account, world
 
@@ -186,7 +189,9 @@ def test_the_same_symbol_owned_and_on_margin_is_traded_at_once_in_two_simulators
     assert strategy.broker.getcash(strategy.datas[0]) != strategy.broker.getcash(strategy.datas[1])
 
 
-def test_an_amended_order_is_one_venue_order_all_along_and_fills_as_amended() -> None:
+def test_an_amended_order_is_one_venue_order_all_along_and_fills_as_amended_again_in_a_replay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     desk: dict[str, Any] = {}
 
     def rest(strategy: Any) -> None:
@@ -201,8 +206,12 @@ def test_an_amended_order_is_one_venue_order_all_along_and_fills_as_amended() ->
     def overreach(strategy: Any) -> None:
         assert strategy.broker.amend(desk["order"], size=50)  # the account has not the margin
 
-    store = btx.load("binance", market="usdm", leverage=5, limits=None, scenario=margin_world("usdm", minutes=30))
-    strategy, ledger = trade(store, {2: rest, 4: move, 6: overreach, 8: meet}, datas=({"dataname": "BTC/USDT"},))
+    store = btx.load(
+        "binance", market="usdm", leverage=5, limits=None, scenario=margin_world("usdm", minutes=30), record=tmp_path
+    )
+    strategy, ledger = trade(
+        store, {2: rest, 4: move, 6: overreach, 8: meet}, datas=({"dataname": "BTC/USDT", "backfill": "1h"},)
+    )
 
     agree(strategy, ledger)
     order = desk["order"]
@@ -212,3 +221,7 @@ def test_an_amended_order_is_one_venue_order_all_along_and_fills_as_amended() ->
     assert "legs" not in order.info
     assert "Margin is insufficient" in order.info.amend_refused
     assert not any(text.startswith(("DRIFT", "HALT", "FAULT")) for text in strategy.store_notes)
+    (file,) = parts(tmp_path)
+    capsys.readouterr()
+    assert run_replay(file, speed=None, strategy=None, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["differences"] == []

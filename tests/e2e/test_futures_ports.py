@@ -265,3 +265,29 @@ def test_an_amendment_of_a_post_only_order_that_would_take_is_told_as_refused_an
         await bench.until_status(leg, Status.CANCELED)
 
     run("usdm", use)
+
+
+@MARKETS
+def test_a_countdown_takes_what_rests_away_and_leaves_what_waits_unless_it_is_stopped(market: str) -> None:
+    async def use(bench: Bench) -> None:
+        await bench.listen_to_account()
+        tick, last = (await bench.instrument()).tick_size, await bench.price()
+        low, lower = (last * Decimal(factor) // tick * tick for factor in ("0.95", "0.9"))
+        leg = await leg_of(bench, order_type=OrderType.LIMIT, price=low)
+        stop = await leg_of(bench, side=Side.SELL, order_type=OrderType.STOP_MARKET, trigger_price=lower)
+        for each in (leg, stop):
+            await bench.broker.place(leg=each)
+        instrument = leg.request.instrument
+        await bench.broker.dead_man(instrument=instrument, after_s=60.0)
+        await bench.broker.dead_man(instrument=instrument, after_s=None)
+        await bench.advance(3)
+        kept = await bench.broker.open_orders(instruments=[instrument])
+        await bench.broker.dead_man(instrument=instrument, after_s=60.0)
+        await bench.advance(3)
+        await bench.until_status(leg, Status.CANCELED)
+        left = await bench.broker.open_orders(instruments=[instrument])
+
+        assert len(kept) == 2
+        assert [each.client_order_id for each in left] == [stop.client_order_id]
+
+    run(market, use)

@@ -197,6 +197,50 @@ def test_the_planted_venues_are_the_adapters_own_but_for_the_fault(job: Job, sim
     assert compare(play_on(job, matcher), sim).first is None
 
 
+BROKEN = """
+import backtrader as bt
+
+
+class Raises(bt.Strategy):
+    def next(self):
+        if len(self) == 3:
+            raise ValueError("boom")
+
+class Unmade(bt.Strategy):
+    def __init__(self):
+        raise ValueError("no")
+"""
+
+
+def test_chance_is_not_taken_for_a_look_at_the_future(job: Job, tmp_path: Path) -> None:
+    path = tmp_path / "dice.py"
+    path.write_text(
+        "import itertools\nimport backtrader as bt\n\n\n"
+        "class Dice(bt.Strategy):\n"
+        "    def __init__(self):\n        import builtins\n"
+        "        self.run = builtins.__dict__.setdefault('_btx_dice', itertools.count()).__next__()\n\n"
+        "    def next(self):\n        if len(self) == 3 + self.run:\n            self.buy()\n",
+        encoding="utf-8",
+    )
+    dice = attrs.evolve(job, strategy=str(path), span_ns=10 * NS_PER_MINUTE)
+
+    assert planted(dice, play(dice, "sim"), play(dice, "backtest")).cause is Cause.STRATEGY
+
+
+def test_coin_margined_contracts_are_bought_and_runs_without_orders_say_so(tmp_path: Path) -> None:
+    idle = tmp_path / "idle.py"
+    idle.write_text("import backtrader as bt\n\n\nclass Idle(bt.Strategy):\n    pass\n", encoding="utf-8")
+    words = ["--market", "coinm", "--leverage", "3", "--span", "1h"]
+    sma = str(ROOT / "examples" / "strategies" / "sma_cross.py")
+
+    traded = CliRunner().invoke(cli, ["parity", sma, *words, "--json"])
+    nothing = CliRunner().invoke(cli, ["parity", str(idle), *words])
+
+    assert traded.exit_code == nothing.exit_code == 0
+    assert json.loads(traded.stdout)["counts"]["fill"]["equal"] > 0
+    assert "the strategy sent no order" in nothing.output
+
+
 # --- the command --------------------------------------------------------------------------------------------
 
 
@@ -249,10 +293,22 @@ def test_a_difference_is_exit_code_1_in_text_page_and_json(job: Job, tmp_path: P
         ),
         (["{sma}", "--market", "moon"], "binance has no market 'moon' here"),
         (["{sma}", "--html", "/nowhere/page.html"], "there is no folder /nowhere"),
+        (["{sma}", "--leverage", "5"], "positions of market 'spot' are not on margin"),
+        (["{sma}", "--funding", "BTC/USDT={data}"], "--funding is of positions on margin, and those of spot are not"),
+        (["{broken}:Raises", "--data", "{data}", "--span", "10m"], "in both runs, after 2 bars: ValueError: boom (b"),
+        (["{broken}:Unmade", "--data", "{data}", "--span", "10m"], "cannot be made: ValueError: no (broken.py line 12"),
     ],
 )
-def test_what_cannot_be_compared_is_one_sentence_and_exit_code_2(words: list[str], sentence: str, job: Job) -> None:
-    known = {"sma": str(ROOT / "examples" / "strategies" / "sma_cross.py"), "data": f"{job.data['BTC/USDT']}"}
+def test_what_cannot_be_compared_is_one_sentence_and_exit_code_2(
+    words: list[str], sentence: str, job: Job, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(BROKEN, encoding="utf-8")
+    known = {
+        "sma": str(ROOT / "examples" / "strategies" / "sma_cross.py"),
+        "data": f"{job.data['BTC/USDT']}",
+        "broken": str(broken),
+    }
 
     done = CliRunner().invoke(cli, ["parity", *(word.format(**known) for word in words)])
 

@@ -42,8 +42,8 @@ def test_what_fails_is_shown_with_its_cure_and_is_the_exit_code() -> None:
     assert done.exit_code == 1
     assert "FAIL NOPE/USDT" in done.output
     assert "500 is wanted, and 125 the most" in done.output
-    assert "→ close all, then switch it" in done.output
-    assert "3 fail" in done.output
+    assert "it is one_way, hedge is set at the start" in done.output
+    assert "2 fail" in done.output
 
 
 @pytest.mark.parametrize(

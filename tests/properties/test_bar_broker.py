@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from btx.bt.matching import Prices, Working, at_open, within
 from btx.model.derivatives import FundingRate
 from btx.model.order import OrderType
+from btx.model.restrictions import NO_RESTRICTIONS, Restrictions
 from btx.model.time import NS_PER_MINUTE
 from btx.rules.account import Terms
 from tests.backtests import START_NS, columns
@@ -52,7 +53,16 @@ def gamble(seed: int) -> Any:  # noqa: C901 -- the dice have many sides
     return act
 
 
-def gambled(seed: int, *, is_margined: bool, share: float | None = None, **cerebro: Any) -> Run:
+def gambled(
+    seed: int,
+    *,
+    is_margined: bool,
+    share: float | None = None,
+    cash: str = "2000",
+    leverage: int = 10,
+    restricted: Restrictions = NO_RESTRICTIONS,
+    **cerebro: Any,
+) -> Run:
     symbol = PERP.symbol if is_margined else SPOT.symbol
     rates = [
         FundingRate(symbol=symbol, time_ns=START_NS + minute * NS_PER_MINUTE, rate=Decimal("0.0003"))
@@ -61,8 +71,9 @@ def gambled(seed: int, *, is_margined: bool, share: float | None = None, **cereb
     return play(
         columns(seed, 80, symbol=symbol),
         dict.fromkeys(range(1, 80), gamble(seed)),
-        terms=Terms(instrument=PERP, tiers=TIERS, leverage=10) if is_margined else Terms(instrument=SPOT),
-        cash="2000",
+        terms=Terms(instrument=PERP, tiers=TIERS, leverage=leverage) if is_margined else Terms(instrument=SPOT),
+        cash=cash,
+        restricted=restricted,
         funding=rates,
         prepare=lambda broker: broker.set_volume_share(share),
         cerebro_words=cerebro,
@@ -101,6 +112,18 @@ def test_bar_by_bar_and_vectorised_tell_the_same(seed: int, is_margined: bool) -
 
     assert [told[:7] for told in one.told] == [told[:7] for told in other.told]
     assert one.broker.ledger() == other.broker.ledger()
+
+
+@given(st.integers(0, 10**6), st.sampled_from(("5", "8", "30")))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+def test_the_quick_look_at_quiet_bars_changes_nothing(seed: int, cash: str) -> None:
+    """With a limit far away every bar gets the full round: funding and liquidations come when they came."""
+    quick = gambled(seed, is_margined=True, cash=cash, leverage=50)
+    far = Restrictions(price_limit=Decimal("0.99"))
+    whole = gambled(seed, is_margined=True, cash=cash, leverage=50, restricted=far)
+
+    assert [told[:7] for told in quick.told] == [told[:7] for told in whole.told]
+    assert quick.broker.booked() == whole.broker.booked()
 
 
 PRICE = st.integers(80, 120).map(float)

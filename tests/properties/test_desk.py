@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from btx.model.order import Fill, Leg, ListKind, OrderList, OrderReport, OrderType, Side
 from btx.ports import StreamEvent
+from btx.rules.orders import new_order
 from tests.toy_venue import DEADLINE_S, Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig
 from tests.values import request
@@ -56,6 +57,7 @@ actions = st.lists(
         st.tuples(st.just("list"), st.sampled_from(ListKind)),
         st.tuples(st.just("cancel"), index),
         st.tuples(st.just("replace"), index),
+        st.tuples(st.just("amend"), index, st.sampled_from([100, 101]), st.integers(1, 8)),
         st.tuples(st.just("execute"), index, st.integers(1, 6)),
         st.tuples(st.just("trade"), st.sampled_from([90, 110, 130])),
         st.tuples(st.just("fault"), st.sampled_from([Fault.LOST_ANSWER, Fault.LOST_REQUEST, Fault.REFUSED])),
@@ -79,6 +81,11 @@ def act(rig: OrderRig, toy: Held, what: tuple[Any, ...], number: int) -> None:
             rig.desk.cancel(names[place % len(names)])
         case ("replace", place) if names:
             rig.desk.replace(names[place % len(names)], leg(f"o{number}", quantity=Decimal(5)))
+        case ("amend", place, price, quantity) if names:
+            name = names[place % len(names)]
+            asked = attrs.evolve(rig.order(name).leg.request, price=Decimal(price), quantity=Decimal(quantity))
+            if rig.desk.amends(name, asked):
+                rig.desk.amend(name, asked)
         case ("deliver", place) if toy.held:
             deliver(rig, toy, place % len(toy.held))
         case ("repeat", place) if toy.told:
@@ -97,7 +104,8 @@ def happen(toy: Held, what: tuple[Any, ...]) -> None:
         case ("trade", price):
             toy.trade("BTC/USDT", price)
         case ("fault", fault):
-            toy.faults["place"].append(fault)
+            for name in ("place", "amend"):
+                toy.faults[name].append(fault)
 
 
 def deliver(rig: OrderRig, toy: Held, place: int) -> None:
@@ -114,14 +122,15 @@ def test_however_pushes_come_every_order_ends_as_it_did_at_the_venue(
     async def scene() -> None:
         toy = Held()
         began = toy.balances["BTC"]
-        rig = OrderRig(toy, patience_s=0.002, can_replace=can_replace)
+        rig = OrderRig(toy, patience_s=0.002, can_replace=can_replace, can_amend=True)
         desk = rig.desk
         for number, what in enumerate(script):
             act(rig, toy, what, number)
             for _ in range(3):
                 await asyncio.sleep(0)
             assert desk.open_orders == {name: each for name, each in desk.orders.items() if not each.is_settled}
-        toy.faults["place"].clear()
+        for name in ("place", "amend"):
+            toy.faults[name].clear()
         while toy.held or desk.outstanding:  # what is delivered may let the desk ask for more
             while toy.held:
                 deliver(rig, toy, chance.randrange(len(toy.held)))
@@ -136,6 +145,8 @@ def test_however_pushes_come_every_order_ends_as_it_did_at_the_venue(
             here = desk.orders[name]
             assert {each.fill_id for each in here.fills} == {each.fill_id for each in there.fills}
             assert here.status is there.status
+            assert (here.wanted, here.terms) == (None, new_order(there.leg).terms)
+            assert here.quantity == there.leg.quantity
         counted = sum((each.leg.request.side.sign * each.filled for each in desk.orders.values()), Decimal(0))
         assert toy.balances["BTC"] - began == counted
         await desk.stop()

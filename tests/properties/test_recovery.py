@@ -146,10 +146,11 @@ actions = st.lists(
         st.tuples(st.just("submit"), st.sampled_from([OrderType.MARKET, OrderType.LIMIT]), st.sampled_from(Side)),
         st.tuples(st.just("cancel"), st.integers(0, 2)),
         st.tuples(st.just("replace"), st.integers(0, 2)),
+        st.tuples(st.just("amend"), st.integers(0, 2), st.integers(1, 8)),
         st.tuples(st.just("execute"), st.integers(0, 2), st.integers(1, 3)),
         st.tuples(
             st.just("fault"),
-            st.sampled_from(["place", "cancel", "replace"]),
+            st.sampled_from(["place", "cancel", "replace", "amend"]),
             st.sampled_from([Fault.LOST_ANSWER, Fault.LOST_REQUEST, Fault.NOT_SENT, Fault.REFUSED]),
         ),
         st.tuples(st.just("mute"), st.booleans()),
@@ -169,6 +170,10 @@ def act(rig: OrderRig, what: tuple[Any, ...]) -> None:
             rig.desk.cancel(ids[number])
         case ("replace", number) if number < len(ids):
             rig.desk.replace(ids[number], attrs.evolve(leg(), client_order_id=f"o{len(ids)}"))
+        case ("amend", number, quantity) if number < len(ids):
+            asked = attrs.evolve(rig.order(ids[number]).leg.request, quantity=Decimal(quantity))
+            if rig.desk.amends(ids[number], asked):
+                rig.desk.amend(ids[number], asked)
         case ("execute", number, quantity) if number < len(ids):
             order = toy.orders.get(ids[number])
             if order is not None and not order.status.is_final and order.remaining >= quantity:
@@ -195,7 +200,7 @@ def test_whenever_a_desk_dies_its_journal_knows_what_it_knew(
     async def scene() -> None:
         journal = Written()
         toy = ToyVenue()
-        rig = OrderRig(toy, journal=journal, intent=intended, patience_s=0.002, can_replace=can_replace)
+        rig = OrderRig(toy, journal=journal, intent=intended, patience_s=0.002, can_replace=can_replace, can_amend=True)
         journal.post(Snapshot(balances=dict(toy.balances), time_ns=1))
         async with listening(rig):
             for what in script:

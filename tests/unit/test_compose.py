@@ -160,6 +160,12 @@ def test_the_same_account_with_other_settings_is_not_silently_the_first(
     assert btx.load("tiered", env="testnet", **KEYS) is first
 
 
+def test_a_simulated_account_that_rests_may_be_loaded_otherwise_as_a_notebook_does() -> None:
+    first = btx.load("acme")
+
+    assert btx.load("acme", receive_window_ms=1) is not first
+
+
 def test_an_option_is_one_the_adapter_declares(install: Install) -> None:
     install("tiered", WITH_OPTIONS)
 

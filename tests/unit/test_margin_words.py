@@ -32,6 +32,7 @@ def acme(install: Install) -> None:
         ({"leverage": {"BTC/USDT": "5"}}, r"^leverage=\{'BTC/USDT': '5'\}: write a whole number"),
         ({"margin_mode": "crossed"}, r"^margin_mode='crossed' is not taken here: write 'cross' or 'isolated'$"),
         ({"position_mode": "both"}, r"^position_mode='both' is not taken here: write 'hedge' or 'one_way'$"),
+        ({"dead_man": "60s"}, r"^dead_man='60s': Acme usdm cancels nothing by itself: leave it out$"),
         ({"market": "spot", "scenario": Scenario(market="usdm")}, r"^the scenario is of market 'usdm': load it with"),
         (
             {"market": "spot", "scenario": Scenario(funding={"BTC/USDT": Path("f.csv")})},
@@ -42,6 +43,19 @@ def acme(install: Install) -> None:
 def test_a_word_that_says_nothing_here_is_told_in_one_sentence(words: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         btx.load("acme", **{"market": "usdm", **words})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("soon", r"^dead_man='soon' is no duration: write '60s'$"), ("4s", r"^dead_man='4s' is too short to be renewed")],
+)
+def test_a_dead_mans_switch_has_a_time_that_can_be_kept(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        btx.load("binance", market="usdm", dead_man=text)
+    kept = btx.load("binance", market="usdm", keep="trial", dead_man="60s")
+    with pytest.raises(ConfigError, match=r"dead_man or record: load it once, or the same way$"):
+        btx.load("binance", market="usdm", keep="trial", dead_man="90s")
+    assert btx.load("binance", market="usdm", keep="trial", dead_man="60s") is kept
 
 
 def test_leverage_and_modes_reach_the_session_as_values() -> None:
@@ -57,11 +71,11 @@ def test_leverage_and_modes_reach_the_session_as_values() -> None:
 
 
 def test_an_account_loaded_again_with_another_leverage_is_refused() -> None:
-    first = btx.load("acme", market="usdm", leverage=5)
+    first = btx.load("acme", market="usdm", keep="trial", leverage=5)
 
-    assert btx.load("acme", market="usdm", leverage=5) is first
+    assert btx.load("acme", market="usdm", keep="trial", leverage=5) is first
     with pytest.raises(ConfigError, match=r"^this account at Acme is loaded already, with another .*leverage"):
-        btx.load("acme", market="usdm", leverage=6)
+        btx.load("acme", market="usdm", keep="trial", leverage=6)
 
 
 def test_the_limits_that_are_on_by_default_let_a_position_have_its_leverage() -> None:

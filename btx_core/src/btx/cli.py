@@ -177,7 +177,7 @@ def explain(order: str, journal: str | None) -> None:
 _ENV = click.option(
     "--env", default="sim", show_default=True, help="sim, paper, testnet or live; keys as for btx.load."
 )
-_MARKET = click.option("--market", help="spot, ...; the adapter's first when not given.")
+_MARKET = click.option("--market", help="spot, usdm, ...; the adapter's first when not given.")
 _WORLD = click.option("--world", help="Of env=sim: the name the world is kept under; the only one when not given.")
 
 
@@ -232,7 +232,10 @@ def panic(
 )
 @_MARKET
 @click.option(
-    "--symbol", "symbols", multiple=True, default=("BTC/USDT",), show_default=True, help="What to trade; repeatable."
+    "--symbol",
+    "symbols",
+    multiple=True,
+    help="What to trade; repeatable.  [default: BTC/USDT; of coinm BTC/USD]",
 )
 @click.option("--leverage", type=click.IntRange(min=1), help="Of a market on margin: the one to trade with.")
 @click.option("--margin-mode", help="cross or isolated, likewise.")
@@ -289,7 +292,12 @@ def replay(file: Path, speed: float | None, strategy: str | None, as_json: bool)
 )
 @click.option("--venue", default="binance", show_default=True, help="The adapter to trade on.")
 @_MARKET
-@click.option("--symbol", "symbols", multiple=True, help="Of the seeded market; repeatable.  [default: BTC/USDT]")
+@click.option(
+    "--symbol",
+    "symbols",
+    multiple=True,
+    help="Of the seeded market; repeatable.  [default: BTC/USDT; of coinm BTC/USD]",
+)
 @click.option("--strategy", "class_name", metavar="CLASS", help="Which strategy of the file, when it has several.")
 @click.option("--seed", default=1, show_default=True, help="Seed of what happens inside the bars.")
 @click.option(
@@ -300,6 +308,11 @@ def replay(file: Path, speed: float | None, strategy: str | None, as_json: bool)
     help="Market time to play: 90m, 12h, 7d, or all; of a seeded market a day.",
 )
 @click.option("--percents", default=10.0, show_default=True, help="Of the cash, for orders that say no size.")
+@click.option(
+    "--funding", multiple=True, metavar="[SYMBOL=]FILE", help="Of a market on margin: rates to settle; repeatable."
+)
+@click.option("--leverage", type=click.IntRange(min=1), help="Of a market on margin.  [default: a new account's]")
+@click.option("--margin-mode", help="cross or isolated, likewise.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report there, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
 def parity(
@@ -312,6 +325,9 @@ def parity(
     seed: int,
     span: int | None,
     percents: float,
+    funding: tuple[str, ...],
+    leverage: int | None,
+    margin_mode: str | None,
     html: Path | None,
     *,
     as_json: bool,
@@ -329,6 +345,9 @@ def parity(
             seed=seed,
             span_ns=span,
             percents=percents,
+            funding=funding,
+            leverage=leverage,
+            margin_mode=margin_mode,
             html=html,
             as_json=as_json,
         )

@@ -3,18 +3,13 @@
 The only module that knows all siblings.
 """
 
-import asyncio
-import contextlib
 import difflib
 import functools
 import inspect
 import os
-import tempfile
 import threading
-import time
 import weakref
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -22,40 +17,35 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from btx.config import Secret, Settings, home, proxy_address, proxy_secrets, resolve_secret, webhook_address
-from btx.errors import ConfigError, MissingSecretError, RateLimitedError, TransportError, UnknownSymbolError
+from btx.cached import CachedBars
+from btx.config import Secret, Settings, home, proxy_address, resolve_secret, webhook_address
+from btx.errors import ConfigError, MissingSecretError
 from btx.hookspecs import hookimpl
 from btx.model.account import AccountSnapshot
 from btx.model.calendar import ALWAYS, Calendar
+from btx.model.derivatives import PositionMode
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument, InstrumentKind
-from btx.model.market import BarColumns
 from btx.model.order import Leg, OrderRequest
 from btx.model.restrictions import NO_RESTRICTIONS, Restrictions
-from btx.model.time import Interval, iso
-from btx.model.venue import Endpoints, Environment, Scenario, SimAccount
-from btx.ops.alerts import Alarms, Webhook
+from btx.model.time import NS_PER_S, parse_duration
+from btx.model.venue import Capabilities, Endpoints, Environment, Scenario, SimAccount
+from btx.outside import Outside, journal_of, record_folder, recording_of
 from btx.played import PlayedRules
 from btx.plugins import Venue, load_venue
-from btx.ports import BarCache, Clock, Journal
 from btx.rules.reconcile import Sharing
 from btx.rules.risk import NO_LIMITS, Limits
-from btx.runtime.facts import DEFAULT_TIMING, OpenJournal, OpenRecording, Timing
-from btx.runtime.history import HistoryDesk
-from btx.runtime.margining import Margining, margining_of
+from btx.rules.symbols import perpetual_of
+from btx.runtime.facts import DEFAULT_TIMING, OpenRecording, Timing
+from btx.runtime.margining import AS_IT_IS, Margining, margining_of
 from btx.runtime.orders import Resubmit, one_leg
-from btx.runtime.public import open_public_side
 from btx.runtime.session import Session
 from btx.storage.lines import LineFile, MemoryLines
-from btx.storage.places import JOURNAL, PAPER_ACCOUNT, account_folder, history_folder
-from btx.storage.presence import remove_presence, write_presence
-from btx.storage.recording import Recorder, check_folder
-from btx.storage.requests import RequestKind, take_requests
+from btx.storage.places import PAPER_ACCOUNT, account_folder
 from btx.worlds import (
     BOXED,
     DEFAULT_SCENARIO,
     account_of,
-    attached,
     check_world,
     in_market,
     scenario,
@@ -91,7 +81,8 @@ _PAPER_KEY = "paper"  # names the account where a venue would want a key
 
 _lock = threading.Lock()
 _stores: "weakref.WeakValueDictionary[tuple[object, ...], LiveStore]" = weakref.WeakValueDictionary()
-_loaded_with: "weakref.WeakKeyDictionary[LiveStore, tuple[Settings, Path | None, Margining]]" = (
+_SHORTEST_DEAD_MAN_S = 5.0
+_loaded_with: "weakref.WeakKeyDictionary[LiveStore, tuple[Settings, Path | None, Margining, float | None]]" = (
     weakref.WeakKeyDictionary()
 )
 
@@ -218,7 +209,8 @@ def load(
     timing: Timing = DEFAULT_TIMING,
     record: str | Path | None = None,
     proxy: str | None = None,
-    fills: str = "bars",  # noqa: ARG001 -- one script runs everywhere
+    fills: str = "bars",
+    dead_man: str | None = None,
 ) -> "LiveStore":
     """Return the store of one account at one venue. Nothing connects before ``cerebro.run()``.
 
@@ -261,6 +253,8 @@ def load(
         proxy: what everything of the venue goes through, ``"http://user:password@host:port"``, or where that
             is: ``"env:NAME"``, ``"file:PATH"``. Default what the system says: ``HTTPS_PROXY``, ``NO_PROXY``.
         fills: what fills the orders of ``env="backtest"``, see :func:`load_backtest`; it says nothing elsewhere.
+        dead_man: ``"60s"``: the venue cancels what rests in the book when it has heard nothing of this process for
+            so long, where it can do that. Conditional orders (stops) wait on. On paper it says nothing.
 
     The same account loaded twice is the same store; different accounts share nothing.
 
@@ -268,6 +262,7 @@ def load(
         ConfigError: a setting is wrong or missing; the message says what to write.
         PluginError: the adapter cannot be used.
     """
+    _check_fills(fills)  # it says nothing here, but one script runs everywhere
     check_world(_environment(env), scenario)
     if _environment(env) is Environment.LIVE and not (confirm or os.environ.get("BTX_LIVE") == "1"):
         raise ConfigError("env='live' is real money: say so with btx.load(..., confirm=True) or BTX_LIVE=1")
@@ -287,6 +282,7 @@ def load(
     venue, environment, settings = account.venue, account.environment, account.settings
     market, currency = account.market, settings.currency
     can = venue.info.capabilities[market]
+    dead_man_s = _dead_man(dead_man, f"{venue.info.title} {market}", can)
     margining = margining_of(
         can, market=market, leverage=leverage, margin_mode=margin_mode, position_mode=position_mode
     )
@@ -295,18 +291,21 @@ def load(
     world = (scenario or DEFAULT_SCENARIO) if environment is Environment.SIM else scenario
     world = in_market(world, market, is_margined=can.margined) if world is not None else None
     _check_kept(environment, keep)
-    folder = _record_folder(record)
+    folder = record_folder(record)
     if balances is not None and environment is not Environment.PAPER:
         raise ConfigError("balances= are of env='paper'; those of env='sim' are in btx.scenario(balances=...)")
     paper = account_of(balances or {currency: usual_total(currency)}) if environment is Environment.PAPER else None
     key = (name, environment, market, settings.api_key, currency, repr(world), keep)
     with _lock:
         store = _stores.get(key)
+        wished = settings, folder, margining, dead_man_s
+        if store is not None and _loaded_with[store] != wished and _is_own_world(store, world, keep):
+            store = None
         if store is None:
             policies = {
                 "sharing": _sharing(sharing),
                 "resubmit": _resubmit(resubmit),
-                "timing": _patience(timing),
+                "timing": attrs.evolve(_patience(timing), dead_man_s=dead_man_s),
                 "margining": margining,
             }
             if paper is not None:
@@ -314,13 +313,19 @@ def load(
             store = _stores[key] = _store(
                 venue, environment, market, settings=settings, scenario=world, keep=keep, record=folder, **policies
             )
-            _loaded_with[store] = settings, folder, margining
-        elif _loaded_with[store] != (settings, folder, margining):
+            _loaded_with[store] = wished
+        elif _loaded_with[store] != wished:
             raise ConfigError(
                 f"this account at {venue.info.title} is loaded already, with another secret, receive_window_ms, "
-                "options, limits, webhook, proxy, leverage, mode or record: load it once, or the same way"
+                "options, limits, webhook, proxy, leverage, mode, dead_man or record: load it once, or the same way"
             )
         return store
+
+
+def _is_own_world(store: "LiveStore", world: Scenario | None, keep: str | None) -> bool:
+    """Say whether a store that rests has an account nobody shares: its world is made anew by each run."""
+    is_made_anew = store.session.environment is Environment.SIM and keep is None
+    return is_made_anew and world is not None and world.attach is None and not store.session.is_running
 
 
 def check_words(function: Callable[..., object], words: Collection[str]) -> None:
@@ -389,6 +394,12 @@ def load_backtest(
     currency = currency if currency is not None else can.currency
     if scenario is not None:
         scenario = in_market(scenario, market, is_margined=can.margined)
+    _check_leverages(margining, scenario)
+    if fills == "stock" and margining != AS_IT_IS:
+        raise ConfigError(
+            'fills="stock" is backtrader\'s own broker, and knows no leverage and no modes: leave these words out, '
+            "or fills= out"
+        )
     if fills == "venue":
         if scenario is None or not scenario.data:
             raise ConfigError(
@@ -397,7 +408,7 @@ def load_backtest(
         world = attrs.evolve(
             scenario, market=market, accounts=(account_of(balances),) if balances is not None else scenario.accounts
         )
-        return _venue_backtest(venue, market, world, currency=currency)
+        return _venue_backtest(venue, market, world, currency=currency, margining=margining)
     if balances is not None:
         account: SimAccount | None = account_of(balances)
     else:
@@ -417,18 +428,25 @@ def load_backtest(
         account=StartingAccount(
             cash=cash,
             currency=currency,
-            commission=venue.commission(_nominal(name, "BTC", currency), None).taker,
+            commission=venue.commission(_nominal(name, "BTC", currency, is_margined=can.margined), None).taker,
         ),
         market=market,
         rules=PlayedRules(venue=name, market=market, scenario=scenario, margining=margining, open_venue=_opened)
         if fills == "bars"
         else None,
+        is_margined=can.margined,
         position_mode=margining.position_mode,
     )
 
 
-def _venue_backtest(venue: Venue, market: str, scenario: Scenario, *, currency: str) -> "BacktestStore":
+def _venue_backtest(
+    venue: Venue, market: str, scenario: Scenario, *, currency: str, margining: Margining
+) -> "BacktestStore":
     """Return a store whose orders the venue's own simulator fills, in this process."""
+    if margining.position_mode is PositionMode.HEDGE:
+        raise ConfigError(
+            "fills=\"venue\" has no position_mode='hedge' yet: leave fills= out, or take env='sim', they have it"
+        )
     from btx.bt.backtest import Period, StartingAccount
     from btx.bt.venue import VenueBacktestStore
     from btx.runtime.inline import InlineSession
@@ -439,13 +457,23 @@ def _venue_backtest(venue: Venue, market: str, scenario: Scenario, *, currency: 
             market=market,
             settings=Settings(currency=currency, limits=NO_LIMITS),
             open_matcher=lambda: venue.matcher(scenario),
+            margining=margining,
         ),
         title=venue.info.title,
         source=_bar_source(scenario, venue=venue.info.name, market=market),
         intervals=venue.info.capabilities[market].intervals,
         period=Period(warmup_ns=scenario.warmup_ns, until_ns=scenario.until_ns),
         account=StartingAccount(cash=Decimal(0), currency=currency, commission=Decimal(0)),  # the venue has them
+        position_mode=PositionMode.ONE_WAY,
     )
+
+
+def _check_leverages(margining: Margining, scenario: Scenario | None) -> None:
+    """Refuse a leverage of what is not played: it would be a wish that nobody grants."""
+    played = scenario.data if scenario is not None else {}
+    strange = [each for each in margining.leverages if played and not {each, perpetual_of(each)} & set(played)]
+    if strange:
+        raise ConfigError(f"leverage= names {strange[0]}, and what is played is {', '.join(played)}")
 
 
 def _check_fills(fills: Any) -> None:
@@ -487,114 +515,19 @@ def _bar_source(scenario: Scenario | None, *, venue: str, market: str) -> "BarSo
         from btx.storage.klines import FileBars
 
         return FileBars(files={symbol: Path(path) for symbol, path in scenario.data.items()})
-    return _CachedBars(venue=venue, market=market, attach=scenario.attach if scenario is not None else None)
+    return CachedBars(
+        open_venue=_opened, venue=venue, market=market, attach=scenario.attach if scenario is not None else None
+    )
 
 
-@attrs.frozen(kw_only=True)
-class _CachedBars:
-    """The history cache as a backtest reads it; what is missing is fetched. ``attach`` names a simulator to ask."""
-
-    venue: str
-    market: str
-    attach: str | None
-
-    @property
-    def is_whole(self) -> bool:
-        """It goes on and on: a period says which part is played."""
-        return False
-
-    @property
-    def words(self) -> str:
-        return "the history cache" + (f" of the simulator at {self.attach}" if self.attach is not None else "")
-
-    def begins_ns(self) -> int:
-        """Return the beginning of all time: it is not whole."""
-        return 0
-
-    def columns(self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None) -> BarColumns:
-        """Return the bars of a period that is over.
-
-        Raises:
-            ConfigError: a part of it is missing, and cannot be fetched; the message says the command that does.
-        """
-        assert start_ns is not None
-        assert end_ns is not None
-        end_ns = min(end_ns, interval.open_of(time.time_ns()))
-        if start_ns >= end_ns:
-            raise ConfigError(f"{symbol}: no {interval} bar has closed in that period yet")
-        try:
-            # A notebook has a loop running on this thread.
-            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="btx-history") as thread:
-                return thread.submit(asyncio.run, self._columns(symbol, interval, start_ns, end_ns)).result()
-        except (TransportError, RateLimitedError) as error:
-            where = f" --env sim --attach {self.attach}" if self.attach is not None else ""
-            raise ConfigError(
-                f"{symbol} {interval} bars of {_day(start_ns)} to {_day(end_ns)} are not all in the cache, and cannot "
-                f"be fetched now ({error}): btx history download {self.venue} {symbol} -i {interval} "
-                f"--from {_day(start_ns)} --to {_day(end_ns)}{where}"
-            ) from error
-
-    async def _columns(self, symbol: str, interval: Interval, start_ns: int, end_ns: int) -> BarColumns:
-        from btx.storage.bars import BarStore
-        from btx.storage.klines import fold_columns
-
-        endpoints = await attached(self.attach) if self.attach is not None else None
-        environment = Environment.BACKTEST if endpoints is None else Environment.SIM
-        world = endpoints.extra.get("world") if endpoints is not None else None
-        cache = BarStore(
-            history_folder(home(), venue=self.venue, environment=environment, market=self.market, world=world)
-        )
-        if cache.missing(symbol, interval, start_ns, end_ns):
-            if interval.nominal_ns > _MINUTE.nominal_ns and not cache.missing(symbol, _MINUTE, start_ns, end_ns):
-                return fold_columns(cache.columns(symbol, _MINUTE, start_ns, end_ns), interval)
-            await self._fetch(cache, endpoints, symbol, interval=interval, start_ns=start_ns, end_ns=end_ns)
-        return cache.columns(symbol, interval, start_ns, end_ns)
-
-    async def _fetch(
-        self,
-        cache: BarCache,
-        endpoints: Endpoints | None,
-        symbol: str,
-        *,
-        interval: Interval,
-        start_ns: int,
-        end_ns: int,
-    ) -> None:
-        venue = open_venue(self.venue)
-        environment = Environment.LIVE if endpoints is None else Environment.SIM
-        async with open_public_side(venue, environment=environment, market=self.market, endpoints=endpoints) as public:
-            store = venue.store(public.context)
-            found = await public.guard.read("instruments", lambda: store.instruments(symbols=[symbol]))
-            if symbol not in found:
-                raise UnknownSymbolError(f"{venue.info.title} lists no {symbol}: write it like BTC/USDT")
-            desk = HistoryDesk(
-                feed=venue.feed(public.context),
-                guard=public.guard,
-                cache=cache,
-                clock=public.clock,
-                archive=venue.info.capabilities[self.market].archive,
-                tries=_FETCH_TRIES,
-            )
-            await desk.ensure(found[symbol], interval, start_ns, end_ns)
-
-
-_MINUTE = Interval.parse("1m")
-_FETCH_TRIES = 2  # somebody waits in front of it; `btx history download` is patient
-
-
-def _day(time_ns: int) -> str:
-    """Return ``2025-06-01``, with the minute where it is no midnight: as `btx history download` reads it."""
-    return iso(time_ns)[:16].removesuffix("T00:00")
-
-
-def _nominal(venue: str, base: str, quote: str) -> Instrument:
+def _nominal(venue: str, base: str, quote: str, *, is_margined: bool) -> Instrument:
     """Return an instrument to ask fees of, where its grids are not known and not needed."""
     finest = Decimal("1e-8")
     return Instrument(
         venue=venue,
         symbol=f"{base}/{quote}",
         venue_symbol=f"{base}{quote}",
-        kind=InstrumentKind.SPOT,
+        kind=InstrumentKind.LINEAR if is_margined else InstrumentKind.SPOT,
         base=base,
         quote=quote,
         settle=quote,
@@ -623,8 +556,8 @@ def _store(
         market=market,
         settings=settings,
         endpoints=simulated(venue.info.name, environment, scenario) if scenario is not None else the_venues_own,
-        journal=_journal(venue.info.name, environment, market, keep, is_kept=scenario is None or keep is not None),
-        outside=_Outside(
+        journal=journal_of(venue.info.name, environment, market, keep, is_kept=scenario is None or keep is not None),
+        outside=Outside(
             settings,
             name=f"{venue.info.name}/{environment.value}/{market}",
             folder=None
@@ -633,7 +566,7 @@ def _store(
                 account_folder, home(), venue=venue.info.name, environment=environment, market=market, world=keep
             ),
         ),
-        recording=_recording(venue.info.name, environment, market, record) if record is not None else None,
+        recording=recording_of(venue.info.name, environment, market, record) if record is not None else None,
         **policies,
     )
     return LiveStore(session, world=world_words(environment, scenario))
@@ -694,103 +627,6 @@ def _on_paper(
     return PaperVenue(venue, balances=balances, ledger=ledger)
 
 
-class _Outside:
-    """What reaches a session from other processes, what it tells them, and whom it alarms."""
-
-    def __init__(self, settings: Settings, *, name: str, folder: Callable[..., Path] | None) -> None:
-        self._settings = settings
-        self._name = name
-        self._folder_of = folder
-        self._folder: Path | None = None
-        self._webhook: Webhook | None = None
-        self._alarms: Alarms | None = None
-
-    def enter(self, *, api_key: str, endpoints: Endpoints | None) -> None:
-        """Say that this process trades on the account."""
-        if self._settings.webhook:
-            self._webhook = Webhook(self._settings.webhook, session=self._name)
-            self._alarms = Alarms(self._webhook.tell)
-        if self._folder_of is not None:
-            self._folder = self._folder_of(api_key=api_key)
-            where = None
-            if endpoints is not None:
-                from btx.sim.texts import endpoints_to_json
-
-                where = endpoints_to_json(endpoints)
-            write_presence(self._folder, pid=os.getpid(), endpoints_json=where)
-
-    def look(
-        self, *, halted: str | None, naked: Mapping[str, Decimal], unknown: Collection[str]
-    ) -> tuple[tuple[str, str], ...]:
-        """Tell what is so, and return what is asked: ``("halt", reason)`` or ``("resume", "")``."""
-        if self._alarms is not None:
-            self._alarms.look(now_ns=time.monotonic_ns(), halted=halted, naked=naked, unknown=unknown)
-        if self._folder is None:
-            return ()
-        return tuple(
-            ("halt" if each.kind is RequestKind.HALT else "resume", each.reason) for each in take_requests(self._folder)
-        )
-
-    def leave(self) -> None:
-        """Say that it does no longer."""
-        if self._webhook is not None:
-            self._webhook.close()
-        if self._folder is not None:
-            remove_presence(self._folder)
-        self._webhook = self._alarms = self._folder = None
-
-
-def _journal(venue: str, environment: Environment, market: str, keep: str | None, *, is_kept: bool) -> OpenJournal:
-    @contextlib.contextmanager
-    def opened(api_key: str, on_fault: Callable[[str], None]) -> Iterator[Journal]:
-        from btx.storage.journal import open_journal  # the database library is needed where orders are
-
-        with contextlib.ExitStack() as resources:
-            if not is_kept:
-                place = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="btx-")))
-            else:
-                place = account_folder(
-                    home(), venue=venue, environment=environment, market=market, api_key=api_key, world=keep
-                )
-            journal = open_journal(place / JOURNAL, on_fault=on_fault)
-            resources.callback(journal.close)
-            yield journal
-
-    return opened
-
-
-def _record_folder(record: str | Path | None) -> Path | None:
-    text = record if record is not None else os.environ.get("BTX_RECORD", "")
-    if not text:
-        return None
-    if not isinstance(text, str | Path):
-        raise ConfigError(f"record={text!r}: write the path of a folder")
-    folder = Path(text).expanduser()
-    check_folder(folder, said=f"record={str(record)!r}" if record is not None else f"BTX_RECORD={text}")
-    return folder
-
-
-def _recording(venue: str, environment: Environment, market: str, folder: Path) -> OpenRecording:
-    def opened(clock: Clock, settings: Settings, on_fault: Callable[[str], None]) -> Recorder:
-        return Recorder(
-            folder,
-            about={
-                "session": f"{venue}/{environment.value}/{market}",
-                "venue": venue,
-                "environment": environment.value,
-                "market": market,
-            },
-            clock=clock,
-            secrets=(
-                *(each.reveal() for each in (settings.api_key, settings.api_secret, settings.webhook)),
-                *proxy_secrets(settings.proxy),
-            ),
-            on_fault=on_fault,
-        )
-
-    return opened
-
-
 def _sharing(word: str) -> Sharing:
     try:
         return Sharing(word)
@@ -827,6 +663,20 @@ def _resubmit(times: Any) -> Resubmit:
     if not isinstance(times, int) or times < 0:
         raise ConfigError(f"resubmit={times!r}: write how often, 0 for never")
     return Resubmit(times=times)
+
+
+def _dead_man(text: str | None, where: str, can: Capabilities) -> float | None:
+    if text is None:
+        return None
+    if not can.dead_man:
+        raise ConfigError(f"dead_man={text!r}: {where} cancels nothing by itself: leave it out")
+    try:
+        seconds = parse_duration(text) / NS_PER_S
+    except ValueError as error:
+        raise ConfigError(f"dead_man={text!r} is no duration: write '60s'") from error
+    if seconds < _SHORTEST_DEAD_MAN_S:
+        raise ConfigError(f"dead_man={text!r} is too short to be renewed in time: write '60s'")
+    return seconds
 
 
 def _patience(timing: Any) -> Timing:

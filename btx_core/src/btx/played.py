@@ -61,12 +61,16 @@ class PlayedRules:
 
         Raises:
             UnknownSymbolError: neither the tables nor the venue know it.
-            ConfigError: the venue was not reached.
+            ConfigError: the venue was not reached, or does not allow the leverage.
         """
         terms = self._listed(symbol)
+        wanted = self.margining.leverage_of(symbol, symbol.partition(":")[0])
+        most = max((tier.max_leverage for tier in terms.tiers), default=None)
+        if wanted is not None and most is not None and wanted > most:
+            raise ConfigError(f"{self.info.title} allows a leverage of {most} with {symbol}, not of {wanted}")
         return attrs.evolve(
             terms,
-            leverage=self.margining.leverage_of(symbol, symbol.partition(":")[0]) or terms.leverage,
+            leverage=wanted or terms.leverage,
             margin_mode=self.margining.margin_mode or terms.margin_mode,
         )
 

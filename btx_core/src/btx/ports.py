@@ -218,6 +218,16 @@ class Broker(Protocol):
         Raises: as :meth:`cancel`; OrderNotFoundError when there was none.
         """
 
+    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:
+        """Have the venue cancel what rests in an instrument ``after_s`` from now, in its own time; None: not any more.
+
+        Each call takes the place of the one before; see ``Capabilities.dead_man``.
+
+        Raises:
+            OutcomeUnknownError: it may be so; saying it again is harmless.
+            TransportError: it certainly never left.
+        """
+
     async def cancel(self, *, leg: Leg, venue_order_id: str | None) -> None:
         """Ask the venue to cancel; of an order list one leg takes the others with it.
 
@@ -257,6 +267,13 @@ class Matcher(Protocol):
     @property
     def broker(self) -> Broker:
         """What takes orders; nothing in it waits."""
+
+    def trade_with(self, symbol: str, *, leverage: int | None, margin_mode: MarginMode | None) -> None:
+        """Set how positions of an instrument are margined; None leaves it. Of a market on margin alone.
+
+        Raises:
+            OrderRejectedError: the venue does not allow it.
+        """
 
     def account(self) -> AccountSnapshot:
         """Return the account as it is."""

@@ -178,6 +178,10 @@ def test_an_answer_that_does_not_say_what_was_taken_leaves_an_order_unknown(body
         errors = []
         async with serve({"* /{path:.*}": answer(body)}) as where, connected(where) as context:
             broker = SpotBroker(context)
+            with pytest.raises(NotSupportedError, match="no other price"):
+                await broker.amend(leg=leg(), venue_order_id=None, new=leg())
+            with pytest.raises(NotSupportedError, match="cancels nothing by itself"):
+                await broker.dead_man(instrument=leg().request.instrument, after_s=60.0)
             for request in (broker.place(leg=leg()), broker.replace(leg=leg(), venue_order_id="9", new=leg())):
                 with pytest.raises(BtxError) as caught:
                     await request

@@ -15,7 +15,7 @@ from btx.errors import (
     OutcomeUnknownError,
 )
 from btx.model.instrument import Instrument
-from btx.model.order import Fill, ListKind, OrderList, OrderReport, OrderType, PositionSide, Status
+from btx.model.order import Fill, ListKind, OrderList, OrderReport, OrderType, Origin, PositionSide, Status
 from btx.ports import Context
 from btx_binance.futures.broker import FuturesBroker
 from tests.unit.binance.futures_rig import API, MARKETS, USDM, leg, stop
@@ -203,12 +203,12 @@ def test_a_stop_that_triggered_is_what_its_child_is(status: str) -> None:
 
 
 def test_an_order_of_the_exchanges_own_is_asked_for_by_its_number() -> None:
-    venue = Venue({"GET /fapi/v1/order": _ORDER})
+    venue = Venue({"GET /fapi/v1/order": {**_ORDER, "clientOrderId": "settlement_autoclose-1"}})
     made = attrs.evolve(leg(), client_order_id="venue-BTC/USDT:USDT-261225-1917641")
 
     (report,) = run(venue, lambda context: FuturesBroker(context).query(leg=made))
 
-    assert report.client_order_id == made.client_order_id
+    assert (report.client_order_id, report.origin) == (made.client_order_id, Origin.DELIVERY)
     assert venue.fields() == {"symbol": "BTCUSDT", "orderId": "1917641"}
 
 
@@ -321,5 +321,7 @@ def test_what_the_market_does_not_have_is_refused_here() -> None:
             await broker.place_list(order_list=OrderList(list_id="l", kind=ListKind.OCO, legs=(leg(), stop())))
         with pytest.raises(NotSupportedError, match="cannot replace"):
             await broker.replace(leg=leg(), venue_order_id=None, new=leg())
+        with pytest.raises(NotSupportedError, match="limit orders only"):
+            await broker.amend(leg=stop(), venue_order_id=None, new=stop())
 
     run(Venue({}), ask)

@@ -158,11 +158,12 @@ def play(
     cerebro_words: Mapping[str, Any] | None = None,
     analyzers: Sequence[Any] = (),
     is_stock: bool = False,
+    add: Callable[[Any, Any], Any] = bt.Cerebro.adddata,
     **rules: Any,
 ) -> Run:
     """Run a strategy that at bar N (from 1 on) does ``script[N](strategy)``; orders are numbered from 1 on.
 
-    ``is_stock``: with backtrader's own broker and the taker's rate.
+    ``is_stock``: with backtrader's own broker and the taker's rate. ``add`` adds a data to cerebro.
     """
     shelf = [bars] if isinstance(bars, BarColumns) else list(bars)
     traded = {each.instrument.symbol: each for each in ([terms] if isinstance(terms, Terms) else terms)}
@@ -178,6 +179,7 @@ def play(
         account=StartingAccount(cash=Decimal(cash), currency=info.capabilities[market].currency, commission=FEES.taker),
         market=market,
         rules=None if is_stock else ToyRules(info=info, traded=traded, **rules),
+        is_margined=market != "spot",
         position_mode=mode,
     )
     told: list[tuple[Any, ...]] = []
@@ -209,7 +211,7 @@ def play(
     cerebro.setbroker(broker)
     for each in shelf:
         for leg in legs:
-            cerebro.adddata(store.getdata(each.symbol, interval=str(each.interval), position_side=leg))
+            add(cerebro, store.getdata(each.symbol, interval=str(each.interval), position_side=leg))
     cerebro.addstrategy(Scripted)
     for analyzer in analyzers:
         cerebro.addanalyzer(analyzer)

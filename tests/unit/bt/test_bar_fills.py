@@ -10,6 +10,7 @@ import pytest
 
 from btx.errors import ConfigError
 from btx.model.fees import FeeLevel
+from btx.model.instrument import PriceBand
 from btx.rules.account import Terms
 from tests.unit.bt.bar_rig import FEES, FREE, SPOT, bars_of, flat, play
 from tests.values import d
@@ -110,6 +111,16 @@ def test_a_stop_fills_at_its_trigger_or_worse_at_the_open() -> None:
     assert run.fill(3) == (4, -0.9, 90.0)
 
 
+def test_a_stop_limit_does_not_fill_at_a_price_that_may_have_been_before_its_trigger() -> None:
+    """Bought from 105 on, for 104 at most: bar 2 was at 100, but perhaps before it was at 106; bar 3 closes below."""
+    stop_limit = {"size": 1, "price": 105, "plimit": 104, "exectype": bt.Order.StopLimit}
+    first = play(bars_of(*flat(100), (100, 106, 100, 105.5), *flat(103)), {1: lambda s: s.buy(**stop_limit)})
+    second = play(bars_of(*flat(100), (100, 106, 100, 103)), {1: lambda s: s.buy(**stop_limit)})
+
+    assert first.fill(1) == (3, 1.0, 104.0)
+    assert second.fill(1) == (2, 1.0, 104.0)
+
+
 def test_a_bracket_protects_what_has_filled_and_the_stop_may_come_in_the_entrys_own_bar() -> None:
     """A limit entry is reached on the way down, so a lower low came later; stock lets the exits begin a bar later."""
     run = play(bars_of(*flat(100), (100, 100, 90, 94), *flat(94)), {
@@ -145,6 +156,24 @@ def test_a_part_of_an_entry_is_protected_and_the_exits_share_it() -> None:
     assert run.orders(2)[-1] == "Completed"
     assert run.orders(3)[-1] == "Canceled"
     assert run.strategy.position.size == 0
+
+
+def test_an_exit_that_has_sold_all_is_over_when_its_entry_is() -> None:
+    orders: list[Any] = []
+    run = play(
+        bars_of(*flat(100), (100, 100, 100, 100, 3), (110, 110, 110, 110, 100), *flat(105, 105)),
+        {
+            1: lambda s: orders.extend(s.buy_bracket(size=10, price=100, stopprice=95, limitprice=110)),
+            3: lambda s: s.cancel(orders[0]),
+        },
+        prepare=lambda broker: broker.set_volume_share(1.0),
+        fee=FREE,
+    )
+
+    assert run.orders(1)[2:] == ["Partial", "Canceled"]
+    assert run.orders(3)[2:] == ["Partial", "Completed"]
+    assert run.orders(2)[2:] == ["Canceled"]
+    assert len(run.trades) == 1
 
 
 def test_a_partial_fill_ends_the_other_order_of_an_oco_pair_as_it_does_live() -> None:
@@ -195,6 +224,22 @@ def test_the_venues_rules_refuse_in_the_words_of_the_live_broker(words: dict[str
 
     assert run.orders(1) == ["Rejected"]
     assert text in run.reason(1)
+
+
+def test_a_price_stays_within_the_band_around_the_average_of_the_last_minutes() -> None:
+    band = PriceBand(bid_up=d(2), bid_down=d("0.5"), ask_up=d(2), ask_down=d("0.5"), minutes=3)
+    run = play(
+        bars_of(*flat(10), (100, 100, 100, 100, 1), (100, 100, 100, 100, 1), (400, 400, 400, 400, 2), *flat(400)),
+        {
+            2: lambda s: s.buy(size=1, price=1, exectype=LIMIT),
+            4: lambda s: [s.buy(size=1, price=price, exectype=LIMIT) for price in (124, 125)],
+        },
+        terms=Terms(instrument=attrs.evolve(SPOT, price_band=band)),
+    )
+
+    assert run.orders(1)[0] == "Rejected", "below the smallest notional; of fewer minutes the band says nothing"
+    assert "124 is too far from the average of 3 min, 250, for a BUY" in run.reason(2)
+    assert run.orders(3) == ["Submitted", "Accepted"]
 
 
 def test_sizes_and_prices_lie_on_the_venues_grid() -> None:
@@ -353,6 +398,40 @@ def test_every_way_of_running_gives_the_same(words: dict[str, Any]) -> None:
     assert [each[:7] for each in first.told] == [each[:7] for each in again.told]
     assert first.broker.ledger() == again.broker.ledger()
     assert len(first.trades) == len(again.trades) > 3
+
+
+def test_an_order_within_a_replayed_bar_fills_in_its_next_part() -> None:
+    def replay(cerebro: Any, data: Any) -> None:
+        cerebro.replaydata(data, timeframe=bt.TimeFrame.Minutes, compression=5)
+
+    seen: list[float] = []
+
+    def buy_late(strategy: Any) -> None:
+        seen.append(strategy.data.close[0])
+        if len(seen) == 3:
+            strategy.buy(size=1)
+
+    rows = [(100 + n, 101 + n, 99 + n, 100.5 + n) for n in range(10)]
+    run = play(bars_of(*rows), dict.fromkeys(range(1, 9), buy_late), add=replay, fee=FREE)
+
+    assert seen[2] == 102.5
+    assert run.fill(1)[1:] == (1.0, 103.0)
+    assert run.broker.ledger() == {"USDT": d(9_897), "BTC": d(1)}
+
+
+def test_an_order_on_resampled_bars_fills_at_their_next_open() -> None:
+    def resample(cerebro: Any, data: Any) -> None:
+        cerebro.adddata(data)
+        cerebro.resampledata(data, timeframe=bt.TimeFrame.Minutes, compression=5)
+
+    rows = [(100 + n, 101 + n, 99 + n, 100.5 + n) for n in range(15)]
+    run = play(bars_of(*rows), {
+        5: lambda s: s.buy(data=s.datas[1], size=1),
+        6: lambda s: s.buy(data=s.datas[1], size=2),
+    }, add=resample, fee=FREE)  # fmt: skip
+
+    assert run.fill(1) == (10, 1.0, 105.0)
+    assert run.fill(2) == (10, 2.0, 109.5), "of the bar that had begun only the close was certainly later"
 
 
 def test_a_second_run_of_one_broker_begins_anew() -> None:

@@ -290,7 +290,7 @@ def test_fills_of_the_old_and_the_new_leg_are_one_order() -> None:
 
     rig, strategy, (order,) = amending(part, amend, fill)
 
-    assert strategy.words == ["Submitted", "Accepted", "Partial", "Accepted", "Completed"]
+    assert strategy.words == ["Submitted", "Accepted", "Partial", "Partial", "Completed"]
     assert order.executed.size == 1.0
     assert order.executed.price == pytest.approx(0.4 * 90 + 0.6 * 95)
     assert len(order.info.fills) == 2

@@ -160,6 +160,34 @@ def test_what_it_cannot_do_is_one_sentence(file: Path) -> None:
         load(file).session.cancel("nobody")
 
 
+def test_positions_are_margined_as_the_user_says(file: Path) -> None:
+    strategy = play(load(file, market="usdm", leverage=5), {2: lambda one: one.order_target_percent(target=0.1)})
+
+    assert strategy.position.size * 50_000 == pytest.approx(0.1 * 5 * 100_000, rel=0.01)
+    for words, sentence in (
+        ({"leverage": 1000}, "does not set the leverage of BTC/USDT:USDT to 1000"),
+        ({"leverage": {"XRP/USDT": 5}}, "leverage= names XRP/USDT, and what is played is BTC/USDT:USDT"),
+        ({"position_mode": "hedge"}, "has no position_mode='hedge' yet"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            play(load(file, market="usdm", **words), {})
+
+
+def test_a_liquidation_closes_the_position_and_is_told(tmp_path: Path) -> None:
+    drop = market(tmp_path, flat(minutes=4), move(50_000, 48_000), flat(48_000, minutes=4)).data["BTC/USDT"]
+    store = load(drop, market="usdm", leverage=50, margin_mode="isolated")
+
+    strategy = play(store, {2: lambda one: one.buy(size=0.5)})
+
+    assert strategy.position.size == 0.0
+    assert strategy.told[-1][1] == "Completed"
+    assert [each.partition(":")[0] for each in strategy.remarks] == [
+        "LIQUIDATED",
+        "LIQUIDATION_FEE of BTC/USDT",
+    ]
+    assert sum(strategy.broker.booked().values()) == strategy.broker.ledger()["USDT"] - 100_000
+
+
 def test_an_adapter_without_such_a_venue_says_so() -> None:
     from btx.plugins import Venue, new_manager
     from tests.toy_venue import INFO

@@ -26,6 +26,7 @@ WHOLE = attrs.evolve(
     iceberg=True,
     trailing_bps=(10, 2000),
     replace=True,
+    dead_man=True,
     cancel_all=True,
     order_lists=frozenset(ListKind),
 )
@@ -37,6 +38,13 @@ def table(capabilities: Capabilities) -> dict[str, str]:
 
 def test_a_venue_that_does_everything_leaves_the_core_only_the_exits_of_brackets() -> None:
     assert {feature for feature, support in table(WHOLE).items() if support != "native"} == {"bracket"}
+
+
+def test_an_order_that_keeps_its_ids_is_the_best_of_amendments() -> None:
+    rows = {row.feature: row for row in capability_rows(attrs.evolve(BARE, amend=True))}
+
+    assert rows["amend"].support is Support.NATIVE
+    assert rows["amend"].remark.startswith("in place")
 
 
 def test_a_bare_venue_says_what_the_core_does_and_what_nobody_does() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.model.account import AccountSnapshot, Balance, KeyRights, PositionReport
+from btx.model.account import AccountSnapshot, Balance, KeyRights, PositionReport, SymbolTerms
 from btx.model.derivatives import MarginMode, MarkPrice, PositionMode
 from btx.model.fees import FeeSchedule
 from btx.model.order import OrderReport, Status
@@ -150,8 +150,12 @@ def test_an_account_on_margin_must_be_as_it_is_wanted() -> None:
     assert named(f"{NAME} position", facts).text == "2 is held (net): it is taken over"
     assert named(f"{NAME} margin mode", facts, Wishes(margin_mode=MarginMode.ISOLATED)).level is Level.FAIL
     assert named(f"{NAME} leverage", facts, Wishes(leverage=200)).text == "200 is wanted, and 125 the most"
-    assert named(f"{NAME} leverage", facts, Wishes(leverage=5)).text == "5 is set at the start, at most 125"
-    assert named(f"{NAME} leverage", attrs.evolve(facts, tiers={})).text == "as the account has it, at most unknown"
+    assert named(f"{NAME} leverage", facts, Wishes(leverage=5)).text == (
+        "the account does not say what it is, 5 is set at the start, at most 125"
+    )
+    assert named(f"{NAME} leverage", attrs.evolve(facts, tiers={})).text == (
+        "the account does not say what it is, at most unknown"
+    )
     several = attrs.evolve(facts, account=attrs.evolve(held, is_multi_asset=True, position_mode=None))
     assert named("assets", several).level is Level.FAIL
     assert named("position mode", several).text == "unknown"
@@ -159,13 +163,37 @@ def test_an_account_on_margin_must_be_as_it_is_wanted() -> None:
     assert named(f"{NAME} smallest order", poor).level is Level.WARN
 
 
+def test_leverage_and_modes_are_told_as_they_are_and_as_they_will_be() -> None:
+    terms = {NAME: SymbolTerms(leverage=20, margin_mode=MarginMode.CROSS)}
+    facts = attrs.evolve(MARGIN, account=attrs.evolve(MARGIN.account, terms=terms))
+    isolated = Wishes(margin_mode=MarginMode.ISOLATED)
+
+    assert named(f"{NAME} leverage", facts).text == "it is 20, at most 125"
+    assert named(f"{NAME} leverage", facts, Wishes(leverage=20)).text == "it is 20, at most 125"
+    assert named(f"{NAME} leverage", facts, Wishes(leverage=5)).text == "it is 20, 5 is set at the start, at most 125"
+    assert named(f"{NAME} margin mode", facts).text == "cross"
+    assert named(f"{NAME} margin mode", facts, isolated).text == "cross, isolated is set at the start"
+    assert named(f"{NAME} margin mode", MARGIN, isolated).text == (
+        "the account does not say, isolated is set at the start"
+    )
+    assert named("position mode", facts, Wishes(position_mode=PositionMode.HEDGE)).text == (
+        "it is one_way, hedge is set at the start"
+    )
+
+
+def test_a_symbol_nobody_lists_is_told_with_one_that_is_like_it() -> None:
+    facts = attrs.evolve(SPOT, instruments={}, nearest={NAME: "BTC/USDC"})
+
+    assert named(NAME, facts).cure == "write it like BTC/USDC"
+
+
 @pytest.mark.parametrize(
     ("rate", "left_ns", "level", "text"),
     [
-        ("0.0001", NS_PER_HOUR, Level.OK, "0.01 % at"),
+        ("0.0001", NS_PER_HOUR * 3 // 2, Level.OK, "in 1 h 30 min, at 1972-09-27T01:30:00.000Z: 0.01 %, longs pay"),
         ("0.0001", 60 * NS_PER_S, Level.WARN, "longs pay"),
         ("-0.0001", 60 * NS_PER_S, Level.WARN, "shorts pay"),
-        ("0", 60 * NS_PER_S, Level.OK, "0 % at"),
+        ("0", 60 * NS_PER_S, Level.OK, "in 1 min, at 1972-09-27T00:01:00.000Z: 0 %, nobody pays"),
     ],
 )
 def test_a_funding_that_is_near_is_told_with_who_pays(rate: str, left_ns: int, level: Level, text: str) -> None:

@@ -202,7 +202,9 @@ def lacking(quantity: str | int, *, owned: MarginAccount | None = None, leverage
 
 def test_an_order_needs_its_initial_margin_and_its_fee() -> None:
     assert lacking(99) == ""
-    assert lacking("99.6") == ("insufficient margin: 1000 USDT are available, which opens 99.5025 at a leverage of 10")
+    assert lacking("99.6") == (
+        "insufficient margin: 1000 USDT are available, which opens 99.5025 at a leverage of 10; 1000.98 are needed"
+    )
     assert lacking("99.6", leverage=11) == ""
 
 
@@ -219,6 +221,8 @@ def test_what_closes_asks_for_nothing_and_only_what_turns_the_position_does() ->
     assert lacking(90, owned=long, **SELL) == ""
     assert lacking(95, owned=long, **SELL) == ""
     assert "insufficient margin" in lacking(20, owned=long)
+    assert lacking(180, owned=long, **SELL) == ""  # as large on the other side: the venue asks for the difference
+    assert "insufficient margin" in lacking(290, owned=long, **SELL)
 
 
 def test_a_leverage_has_a_largest_position() -> None:

@@ -13,6 +13,8 @@ from btx.rules.symbols import perpetual_of
         ("BTC/USD", "BTC/USD:BTC"),
         ("BTC/USD:BTC", "BTC/USD:BTC"),
         ("BTC/USDT:USDT-261225", "BTC/USDT:USDT-261225"),
+        ("BTC/USDT-261225", "BTC/USDT:USDT-261225"),
+        ("BTC/USD-261225", "BTC/USD:BTC-261225"),
         ("BTCUSDT", "BTCUSDT"),
     ],
 )

@@ -234,7 +234,7 @@ def test_two_liquidations_that_the_venue_gives_one_name_are_two_orders(outside: 
         assert strategy.notes("FAULT") == strategy.notes("HALT") == []
 
 
-def test_a_liquidation_whose_push_was_lost_is_known_by_its_fee_and_taken_once(outside: Outside) -> None:
+def test_a_liquidation_whose_push_was_lost_is_asked_for_and_taken_once(outside: Outside) -> None:
     toy = ToyMargin()
     with started(toy, timing=attrs.evolve(TIMING, audit_s=0.02)) as strategy:
         trade(strategy, outside, toy)
@@ -467,6 +467,15 @@ def test_what_the_venue_does_not_allow_is_said_at_start_in_its_words() -> None:
     toy.refusals = {"set_position_mode": "there are open orders"}
     assert "Toy does not switch to position_mode='hedge': there are open orders" in refusal(
         toy, position_mode=PositionMode.HEDGE
+    )
+
+
+def test_a_leverage_of_a_symbol_that_is_not_listed_is_refused() -> None:
+    assert refusal(ToyMargin(), (SYMBOL, PositionSide.NET), leverages={"BTCUSDT": 3}) == (
+        "leverage= names 'BTCUSDT', which Toy does not list: did you mean 'BTC/USDT'?"
+    )
+    assert refusal(ToyMargin(), (SYMBOL, PositionSide.NET), leverages={"XYZ/EUR": 3}).endswith(
+        "which Toy does not list: write it like {'BTC/USDT': 5}"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from btx.errors import BtxError, DataError, FilterError, OutcomeUnknownError, RateLimitedError
 from btx.model.order import Leg, ListKind, OrderList, Receipt
-from btx.storage.handed import RecordingBroker, leg_of, outcome_of
+from btx.storage.handed import RecordingBroker, amendment_id, leg_of, outcome_of
 from tests.values import BTC, leg
 
 
@@ -65,6 +65,15 @@ def test_every_leg_of_a_list_is_told_and_of_a_replacement_the_new_one() -> None:
     assert [line.get("id", line.get("ids")) for line in replaced] == ["a3", ["a3"]]
 
 
+def test_an_amendment_is_told_with_its_answer_which_is_no_answer_to_the_order() -> None:
+    _, (amend, placed) = _run(
+        OutcomeUnknownError("no answer"), "amend", leg=_leg("a1"), venue_order_id="7", new=_leg("a1")
+    )
+
+    assert (amend["k"], leg_of(amend)) == ("amend", _leg("a1"))
+    assert placed["ids"] == [amendment_id(_leg("a1"))] != ["a1"]
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -89,6 +98,7 @@ def test_a_refusal_is_raised_again_with_all_it_says(error: BtxError) -> None:
     [
         ("cancel", {"leg": _leg("a1"), "venue_order_id": None}),
         ("cancel_all", {"instrument": BTC}),
+        ("dead_man", {"instrument": BTC, "after_s": 60.0}),
         ("query", {"leg": _leg("a1")}),
         ("open_orders", {"instruments": (BTC,)}),
         ("fills", {"instrument": BTC, "start_ns": 0}),

@@ -42,6 +42,7 @@ def _futures(times_in_force: frozenset[TimeInForce], *, currency: str) -> Capabi
         good_till_min_s=660.0,  # the same page: goodTillDate more than 600 s ahead, and a minute for what lies between
         trailing_bps=(10, 1000),  # "New Algo Order", 2026-05-28: callbackRate, min 0.1, max 10 where 1 for 1%
         amend=True,
+        dead_man=True,
         cancel_all=True,
         archive=True,
         trade_ids_dense=True,  # likewise in cryptofeed's recorded session of USD-M

@@ -110,6 +110,7 @@ _FUTURES: Mapping[str, Mapping[str, int]] = {
     "amend": {"orders_10s": 1, "orders_1m": 1},
     "cancel": {"weight": 2},  # an order of which it is not known where it is: in the one id space, then the other
     "cancel_all": {"weight": 2},
+    "dead_man": {"weight": 10},
     "fills": {"weight": 5},  # a page
     "query": {"weight": 8},  # both id spaces, the child of a conditional order, its fills 5
     "open_orders": {"weight": 80},

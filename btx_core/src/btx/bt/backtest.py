@@ -108,12 +108,14 @@ class BacktestStore:
         account: StartingAccount,
         market: str = "",
         rules: VenueRules | None = None,
+        is_margined: bool = False,
         position_mode: PositionMode | None = None,
     ) -> None:
         self.name = name
         self._title = title
         self._market = market
         self._rules = rules
+        self._is_margined = is_margined
         self._position_mode = position_mode
         self._bars: BarSession | None = None  # of the present run
         self._source = source
@@ -127,6 +129,10 @@ class BacktestStore:
 
     def __repr__(self) -> str:
         return f"<btx store {self.name}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what optimisation sends to other processes: not the session of a run."""
+        return {**vars(self), "_bars": None}
 
     # --- what users ask -------------------------------------------------------------------------------------
 
@@ -147,8 +153,8 @@ class BacktestStore:
 
     @property
     def is_margined(self) -> bool:
-        """Say whether positions are on margin here."""
-        return self._rules is not None and self._rules.info.capabilities[self._market].margined
+        """Say whether positions of the market are on margin; a plain symbol means the perpetual then."""
+        return self._is_margined
 
     @property
     def currency(self) -> str:
@@ -235,7 +241,7 @@ class BacktestStore:
         leg = leg_of(position_side, self._position_mode, is_margined=self.is_margined)
         spec = HistorySpec(
             store=self,
-            symbol=perpetual_of(symbol) if self.is_margined else symbol,
+            symbol=self._meant(symbol),
             position_side=leg,
             interval=bar_interval,
             history_ns=history.span_ns,
@@ -262,6 +268,9 @@ class BacktestStore:
         )
         return feed
 
+    def _meant(self, symbol: str) -> str:
+        return perpetual_of(symbol) if self.is_margined else symbol
+
     def is_connected(self) -> bool:
         """Say no: there is nothing to connect to."""
         return False
@@ -286,7 +295,7 @@ class BacktestStore:
             raise UnknownSymbolError(
                 f'fills="stock" knows no venue, so the rules of {symbol} are not known: leave fills= out'
             )
-        return self._rules.terms(perpetual_of(symbol) if self.is_margined else symbol).instrument
+        return self._rules.terms(self._meant(symbol)).instrument
 
     def mark(self, feed: HistoryFeed) -> MarkPrice | None:  # noqa: ARG002 -- of no instrument
         """Return None: nobody knows the mark prices of a past that is bars."""
@@ -303,7 +312,7 @@ class BacktestStore:
         session = self._bars or self.open_session(open_orders=tuple, cash=self._account.cash)
         if request is None:
             symbol = words.pop("dataname", None) or getattr(words.get("data"), "_dataname", None)
-            words["dataname"] = perpetual_of(symbol_of(symbol)) if self.is_margined else symbol
+            words["dataname"] = self._meant(symbol_of(symbol))
         return verdict_of(session, request, words)
 
     def orders(self) -> tuple[Order, ...]:

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 __all__ = ("BarAccount", "Fresh", "Meeting")
 
 _ZERO = Decimal(0)
+_OF_A_RUN = frozenset(
+    {
+        *("_by_data", "_tickets", "_held_back", "_working", "_seen", "_days", "_keeper", "_volume", "_levels"),
+        *("_room", "_early", "_session", "_account", "positions", "orders", "pending", "submitted", "notifs"),
+    }
+)
 _STOCK = 'load it with fills="stock", where backtrader\'s own broker is as it ever was'
 
 
@@ -85,6 +91,14 @@ class BarAccount(BacktestBroker):
         self._fill_count = 0
         self._room: dict[int, Decimal | None] = {}
         self._early: list[Meeting] = []  # exits whose entry has filled in this very bar
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what optimisation sends to other processes: not the books of a run that was before."""
+        return {name: value for name, value in vars(self).items() if name not in _OF_A_RUN}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
 
     # --- life -------------------------------------------------------------------------------------------------
 

@@ -1,46 +1,32 @@
 """The broker of ``env="backtest"``: orders meet bars as the venue would let them, and money is the venue's."""
 
-import logging
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 import backtrader as bt
-from backtrader.order import BuyOrder, SellOrder
 
 from btx.bt.baraccount import Fresh, Meeting
-from btx.bt.barfills import BarFills
+from btx.bt.barintake import BarIntake
 from btx.bt.barmargin import MarginKeeper
-from btx.bt.barorders import AT_ONCE, Ticket, together, working_of
+from btx.bt.barorders import AT_ONCE, Ticket
 from btx.bt.barowned import OwnedKeeper
 from btx.bt.books import Book
 from btx.bt.history import HistoryFeed
 from btx.bt.margin import MarginedAccount
 from btx.bt.matching import Match, Prices, at_open, follow, within
-from btx.bt.orders import (
-    OWN_ARGUMENTS,
-    Asked,
-    amended,
-    exectype_of,
-    make_request,
-    misspelt,
-    refusal_of,
-    show_request,
-)
-from btx.errors import BtxError, ConfigError
 from btx.model.order import Fill, Liquidity, Side, TimeInForce
 from btx.model.time import NS_PER_DAY, NS_PER_MS
 
 __all__ = ("BarBroker",)
 
-_log = logging.getLogger("btx")
 _ZERO = Decimal(0)
 _MS_PER_DAY = NS_PER_DAY // NS_PER_MS
 _EPOCH_DAYS = 719_163.0
 _MOMENT = 1e-6  # of a day, a tenth of a second: finer than bars, coarser than what floats lose
 
 
-class BarBroker(BarFills):
+class BarBroker(BarIntake):
     """Fills on bars that a strategy could have had, counted as the venue counts.
 
     What it is asked and told is as with ``bt.brokers.BackBroker``; orders, money
@@ -55,234 +41,6 @@ class BarBroker(BarFills):
             self._keeper = MarginKeeper(self, account, self._session)
         else:
             self._keeper = OwnedKeeper(account)
-
-    # --- orders -------------------------------------------------------------------------------------------------
-
-    def buy(self, owner: Any, data: Any, size: float, **arguments: Any) -> Any:
-        """Take a buy order; its arguments are those of the live broker."""
-        return self._order(BuyOrder, Side.BUY, owner, data, size, **arguments)
-
-    def sell(self, owner: Any, data: Any, size: float, **arguments: Any) -> Any:
-        """Take a sell order; its arguments are those of the live broker."""
-        return self._order(SellOrder, Side.SELL, owner, data, size, **arguments)
-
-    def _order(  # noqa: PLR0917 -- backtrader's signature
-        self,
-        kind: Any,
-        side: Side,
-        owner: Any,
-        data: Any,
-        size: float,
-        price: float | None = None,
-        plimit: float | None = None,
-        exectype: Any = None,
-        valid: Any = None,
-        tradeid: int = 0,
-        oco: Any = None,
-        trailamount: float | None = None,
-        trailpercent: float | None = None,
-        parent: Any = None,
-        transmit: bool = True,
-        **info: Any,
-    ) -> Any:
-        book = self._book(data)
-        if not len(data):
-            raise BtxError(f"{data._name}: no order before its first bar, backtrader needs its price: wait for next()")
-        info = {key: value for key, value in info.items() if key not in {"histnotify", "_checksubmit"}}
-        order = kind(
-            owner=owner,
-            data=data,
-            size=size,
-            price=price,
-            pricelimit=plimit,
-            exectype=exectype_of(exectype, info.get("order_type")),
-            tradeid=tradeid,
-            oco=oco,
-            trailamount=trailamount,
-            trailpercent=trailpercent,
-            parent=parent,
-            transmit=transmit,
-        )
-        order.addinfo(**{key: value for key, value in info.items() if key not in OWN_ARGUMENTS})
-        order.addcomminfo(book.comminfo)
-        asked = Asked(
-            side=side,
-            size=size,
-            price=price,
-            plimit=plimit,
-            valid=valid,
-            trailamount=trailamount,
-            trailpercent=trailpercent,
-            info=info,
-            is_child=parent is not None,
-        )
-        refusal = misspelt(info, OWN_ARGUMENTS) or self._take(order, book, asked)
-        if refusal is not None:
-            _log.info("%s: an order in %s is not taken: %s", self._session.name, book.instrument.symbol, refusal)
-            self._refuse(order, refusal)
-            self._break_up(parent or oco, refusal)
-        return order
-
-    def _take(self, order: Any, book: Book, asked: Asked) -> str | None:
-        """Check an order and keep it; return the reason when it is not taken."""
-        is_close = order.exectype == bt.Order.Close
-        try:
-            if is_close:  # the live order maker has no word for it: it is a market order that waits for the end
-                order.exectype = bt.Order.Market
-            request = make_request(order, asked, book)
-            parent, oco = self._known(order.parent), self._known(order.oco)
-        except (BtxError, ValueError) as error:
-            return str(error)
-        finally:
-            if is_close:
-                order.exectype = bt.Order.Close
-        if (refused := refusal_of(book, request, is_one_more=not asked.is_child)) is not None:
-            return refused
-        days, selling = self._days.get(book.key), self._open_sells(book)
-        if days is not None and (refused := days.refusal(request, book.mirror.held, selling, is_exit=asked.is_child)):
-            return refused
-        ticket = Ticket(
-            order=order,
-            book=book,
-            request=request,
-            work=working_of(request),
-            born=self._now(),
-            parent=parent,
-            is_active=parent is None or bool(parent.fills),
-            is_close=is_close,
-        )
-        if parent is not None:
-            parent.children.append(ticket)
-        ticket.group = oco.group if oco is not None else []
-        ticket.group.append(ticket)
-        self._tickets[order.ref] = ticket
-        alike: Any = ticket  # as far as the order maker looks at it
-        self._account.tickets[str(order.ref)] = alike
-        self._hold_or_send(ticket)
-        return None
-
-    def _hold_or_send(self, ticket: Ticket) -> None:
-        head = ticket.parent.order.ref if ticket.parent is not None else ticket.order.ref
-        self._held_back.setdefault(head, []).append(ticket)
-        if not ticket.order.transmit:
-            return
-        for each in self._held_back.pop(head):
-            each.order.submit(self)
-            self.submitted.append(each)
-            self.notify(each.order)
-
-    def _known(self, order: Any) -> Ticket | None:
-        if order is None:
-            return None
-        ticket = self._tickets.get(order.ref)
-        if ticket is None:
-            reason = order.info.get("reason")
-            because = f": {reason}" if reason else ""
-            raise ConfigError(f"order {order.ref}, which it is tied to, is {order.getstatusname()}{because}")
-        return ticket
-
-    def _break_up(self, order: Any, reason: str) -> None:
-        """Refuse what would have left together with an order that is refused: no entry leaves without its exits."""
-        if order is None or order.ref not in self._held_back:
-            return
-        for each in self._held_back.pop(order.ref):
-            self._drop(each)
-            self._refuse(each.order, f"an order it is tied to was refused: {reason}")
-
-    def _refuse(self, order: Any, reason: str, *, lacks_funds: bool = False) -> None:
-        order.addinfo(reason=reason)
-        if lacks_funds:
-            order.margin()
-        else:
-            order.reject(self)
-        self.notify(order)
-
-    def cancel(self, order: Any, bracket: bool = False) -> bool:  # noqa: ARG002 -- backtrader's signature
-        """End an order, also one of the same bar; with a parent that has not filled its children end."""
-        ticket = self._tickets.get(order.ref)
-        if ticket is None:
-            return False
-        self._end(ticket, ticket.order.cancel)
-        return True
-
-    def cancel_all(self, data: Any = None) -> int:
-        """End every living order, or those in a data's instrument; return how many."""
-        book = self._book(data) if data is not None else None
-        living = [each for each in self._tickets.values() if book in {None, each.book}]
-        for ticket in living:
-            self.cancel(ticket.order)
-        return len(living)
-
-    def amend(
-        self,
-        order: Any,
-        price: float | None = None,
-        size: float | None = None,
-        plimit: float | None = None,
-        trailamount: float | None = None,
-    ) -> bool:
-        """Change a living order, as the live broker does; what is None stays. Say whether it was taken.
-
-        An amended order has to wait for the next bar, as a new one has.
-        """
-        ticket = self._tickets.get(order.ref)
-        if ticket is None:
-            return False
-        changes = {"price": price, "size": size, "plimit": plimit, "trailamount": trailamount}
-        try:
-            request = amended(ticket.book, ticket.request, filled=ticket.filled, **changes)
-            if (refused := refusal_of(ticket.book, request, is_one_more=False)) is not None:
-                raise ConfigError(refused)
-        except (BtxError, ValueError) as error:
-            ticket.order.addinfo(amend_refused=str(error))
-            self.remark(f"order {order.ref}: the amendment was refused: {error}")
-            return False
-        ticket.request, ticket.work, ticket.born = request, working_of(request), self._now()
-        show_request(ticket.order, request)
-        ticket.order.addinfo(amended=True)
-        if ticket.is_taken:
-            ticket.order.accept(self)
-        self.notify(ticket.order)
-        return True
-
-    def _end(self, ticket: Ticket, end: Any, reason: str | None = None) -> None:
-        """End an order, and what ends with it."""
-        order = ticket.order
-        self._drop(ticket)
-        if reason is not None:
-            order.addinfo(reason=reason)
-        end()
-        self.notify(order)
-        self._end_others(ticket)
-
-    def _end_others(self, ticket: Ticket) -> None:
-        for other in together(ticket):
-            if other.order.ref in self._tickets:
-                self._drop(other)
-                other.order.cancel()
-                self.notify(other.order)
-                self._end_exits(other)
-        self._end_exits(ticket)
-
-    def _end_exits(self, ticket: Ticket) -> None:
-        """End the exits of what is over and has brought nothing."""
-        if ticket.fills:
-            return
-        for child in ticket.children:
-            if child.order.ref in self._tickets:
-                self._drop(child)
-                child.order.cancel()
-                self.notify(child.order)
-
-    def _drop(self, ticket: Ticket) -> None:
-        del self._tickets[ticket.order.ref], self._account.tickets[str(ticket.order.ref)]
-        for queue in (self.submitted, self._working, *self._held_back.values()):
-            if ticket in queue:
-                queue.remove(ticket)
-
-    def _now(self) -> float:
-        """Return the time of the newest bar, as backtrader counts it."""
-        return max(float(data.datetime[0]) for data in self._by_data if len(data))
 
     # --- a round ------------------------------------------------------------------------------------------------
 
@@ -309,7 +67,7 @@ class BarBroker(BarFills):
         keeper.fund(shortest, lambda each: each.open_ns)
         keeper.check(shortest)
         self._accept()
-        meetings = self._meetings(fresh)
+        meetings, late = self._meetings(fresh)
         for meeting in meetings:
             self._meet(meeting, at_open(meeting.ticket.work, meeting.bar), meeting.fresh.open_ns, is_first=True)
         keeper.fund(shortest, lambda each: each.close_ns - 1)
@@ -317,7 +75,9 @@ class BarBroker(BarFills):
         keeper.worst(shortest)
         self._within(meetings, stops=False)
         keeper.worst(shortest)
-        for meeting in meetings:
+        for meeting in late:
+            self._meet(meeting, at_open(meeting.ticket.work, meeting.bar), meeting.fresh.close_ns, is_first=True)
+        for meeting in (*meetings, *late):
             self._at_close(meeting)
         keeper.mark(shortest, lambda bar: bar.close)
         keeper.fund(shortest, lambda each: each.close_ns)
@@ -334,26 +94,24 @@ class BarBroker(BarFills):
                 found.append(_fresh_of(book, data))
         return found
 
-    def _meetings(self, fresh: list[Fresh]) -> list[Meeting]:
-        """Return which order meets which bar; one that came while a bar was being made sees nothing but its close."""
+    def _meetings(self, fresh: list[Fresh]) -> tuple[list[Meeting], list[Meeting]]:
+        """Return which order meets which bar, and which came while its bar was being made and meets but its close."""
         by_data = {id(each.data): each for each in fresh}
         self._room = {id(each.data): self._room_of(each) for each in fresh}
-        found = []
+        whole, late = [], []
         for ticket in self._working:
             each = by_data.get(id(ticket.order.data))
             if each is None or not ticket.is_active:
                 continue
-            stamp = each.data.datetime[0]
-            if stamp > ticket.born + _MOMENT:
-                close = each.bar.close
-                is_whole = each.open_days >= ticket.born - _MOMENT
-                bar = each.bar if is_whole else Prices(close, close, close, close)
-            elif self.p.coo and stamp >= ticket.born - _MOMENT:
-                bar = each.bar
-            else:
-                continue
-            found.append(Meeting(ticket, each, bar))
-        return found
+            stamp, close = each.data.datetime[0], each.bar.close
+            is_after = stamp > ticket.born + _MOMENT
+            if (is_after and each.open_days >= ticket.born - _MOMENT) or (
+                self.p.coo and stamp >= ticket.born - _MOMENT
+            ):
+                whole.append(Meeting(ticket, each, each.bar))
+            elif is_after:
+                late.append(Meeting(ticket, each, Prices(close, close, close, close)))
+        return whole, late
 
     def _within(self, meetings: list[Meeting], *, stops: bool) -> None:
         for meeting in meetings:
@@ -477,16 +235,13 @@ class BarBroker(BarFills):
         """Do what a fill leads to: the end of the order and of its rivals, the beginning of its exits."""
         ticket = meeting.ticket
         order, parent = ticket.order, ticket.parent
-        is_done = not ticket.remaining and (parent is None or not parent.order.alive())
-        if is_done:
-            self._drop(ticket)
-            order.executed.remsize = 0  # floats may leave a dust of their own
-            order.completed()
+        if not ticket.remaining and (parent is None or not parent.order.alive()):
+            self._complete(ticket)
         else:
             order.partial()
-        self.notify(order)
-        if is_done or parent is None:
-            self._end_others(ticket)
+            self.notify(order)
+            if parent is None:
+                self._end_others(ticket)
         for child in ticket.children:
             if child.order.ref not in self._tickets:
                 continue
@@ -517,10 +272,12 @@ def _fresh_of(book: Book, data: Any) -> Fresh:
     lines = (data.open[0], data.high[0], data.low[0], data.close[0])
     bar = Prices(*(line if tick is None else tick for tick, line in zip(ticks, lines, strict=True)))
     stamp = data.datetime[0]
-    if isinstance(data, HistoryFeed) and not data.replaying and not data.resampling:
+    if data.replaying or len(data) == 1:
+        open_days = stamp  # of a replayed bar only its newest part counts, and nothing was asked for before the first
+    elif isinstance(data, HistoryFeed) and not data.resampling:
         open_days = _EPOCH_DAYS + data.ts_ms[0] / _MS_PER_DAY
     else:
-        open_days = data.datetime[-1] if len(data) > 1 and not data.replaying else 0.0
+        open_days = data.datetime[-1]
     open_ns = round((open_days - _EPOCH_DAYS) * _MS_PER_DAY) * NS_PER_MS
     return Fresh(book, data, bar, open_days, open_ns, round((stamp - _EPOCH_DAYS) * _MS_PER_DAY) * NS_PER_MS)
 

@@ -68,9 +68,6 @@ class _Clock:
     def market_ns(self) -> int:
         return max((close_ns_of(data.lines) for data in self.datas if len(data)), default=0)
 
-    def span_ns(self, seconds: float) -> int:  # noqa: ARG002 -- nothing is ever on its way here
-        return 0
-
 
 @attrs.frozen
 class Open:

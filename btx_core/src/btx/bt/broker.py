@@ -247,13 +247,14 @@ class LiveBroker(bt.BrokerBase):
     def liquidation_price(self, data: Any) -> Decimal | None:
         """Return the mark price at which a data's position would be liquidated if no other price moved.
 
-        None when there is no such price, no position, or its margin is not known.
+        Eight decimals, as mark prices have. None when there is no such price, no position, or no margin is known.
 
         Raises:
             ConfigError: the data is of no account of this broker.
         """
         book = self._book(data)
-        return book.account.liquidation_price(book)
+        price = book.account.liquidation_price(book)
+        return round(price, 8) if price is not None else None
 
     def ledger(self, store: "LiveStore | None" = None) -> Mapping[str, Decimal]:
         """Return the exact totals by asset of one account, the first when not said."""
@@ -332,7 +333,7 @@ class LiveBroker(bt.BrokerBase):
         """Change a living order; what is None stays. Say whether the change was sent.
 
         Once it is taken, ``order.created`` shows it and ``notify_order`` tells the
-        order as Accepted, with ``order.info.amended``. What is refused, here or by
+        order as Accepted (Partial where some has filled), with ``order.info.amended``. What is refused, here or by
         the venue, leaves the order as it is, with ``order.info.amend_refused``.
 
         Args:
@@ -600,6 +601,10 @@ def broker(*stores: "LiveStore", currency: str | None = None) -> LiveBroker:
         raise ConfigError("btx.broker needs at least one store: btx.broker(btx.load('binance'), ...)")
     if len({id(store) for store in stores}) != len(stores):
         raise ConfigError("a store was given twice: the same account loaded twice is the same store")
+    if not all(hasattr(store, "session") for store in stores):
+        raise ConfigError(
+            'a backtest on bars has one account: load the stores of btx.broker with fills="venue", or with env="sim"'
+        )
     currencies = {store.session.settings.currency for store in stores}
     wanted = currency or stores[0].session.settings.currency
     if currencies != {wanted}:

@@ -130,7 +130,7 @@ class HistoryFeed(bt.feed.DataBase):
         """Say whether the period has begun: what ``backfill=`` asked for comes before it."""
         return bool(len(self)) and self.lines.ts_ms[0] >= self._live_from_ms
 
-    def _mark(self) -> MarkPrice | None:
+    def _mark(self) -> MarkPrice | None:  # a method, because optimisation pickles datas
         return self.store.mark(self)
 
     # --- what a broker asks that trades as live -----------------------------------------------------------

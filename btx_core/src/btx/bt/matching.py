@@ -44,6 +44,7 @@ class Working:
     limit_offset: float = 0.0  # of a trailing stop that becomes a limit order: trigger less limit
     is_triggered: bool = False
     is_new: bool = True  # no bar has come since it was accepted
+    is_spent: bool = False  # triggered within this bar, of whose rest no more is known
 
     @property
     def waits(self) -> bool:
@@ -62,15 +63,12 @@ def at_open(order: Working, bar: Prices) -> Match | None:
     What comes new and crosses takes at the open.  What rested before is taken at
     its own limit, however far the market jumped: the gain of a gap is the other's.
     """
-    price = bar.open
+    price, arrives = bar.open, order.is_new or order.waits
+    order.is_new = order.is_spent = False
     if order.waits:
         if not _reached(order, price, price):
             return None
         order.is_triggered = True
-        arrives = True
-    else:
-        arrives = order.is_new
-    order.is_new = False
     if order.limit is None:
         return Match(price, takes=True)
     if not _crosses(order, price):
@@ -84,12 +82,12 @@ def within(order: Working, bar: Prices) -> Match | None:
         assert order.trigger is not None
         if not _reached(order, bar.low, bar.high):
             return None
-        order.is_triggered = True
+        order.is_triggered = order.is_spent = True
         if order.limit is None or _crosses(order, order.trigger):
             return Match(order.trigger, takes=True)
         # After the trigger the price certainly went where the bar closed; where else, nobody knows.
         return Match(order.limit, takes=False) if _crosses(order, bar.close) else None
-    if order.limit is None:
+    if order.limit is None or order.is_spent:
         return None
     return Match(order.limit, takes=False) if _crosses(order, bar.low if order.is_buy else bar.high) else None
 

@@ -231,7 +231,10 @@ class News:
         ticket.request, ticket.amending = ticket.amending, None
         show_request(ticket.order, ticket.request)
         ticket.order.addinfo(amended=True)
-        ticket.order.accept(self._broker)
+        if ticket.fills:
+            ticket.order.partial()  # a part of it has filled, whatever it is now: no status goes back
+        else:
+            ticket.order.accept(self._broker)
         self.tell(ticket.order)
 
     def _finish(self, ticket: Ticket, end: tuple[Status, str]) -> None:

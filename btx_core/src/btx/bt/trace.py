@@ -1,14 +1,17 @@
 """Writes down what a run does, in whatever environment, so that two runs can be compared."""
 
+import traceback
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import attrs
 import backtrader as bt
 
 from btx.bt.folds import close_ns_of
-from btx.errors import BtxError
+from btx.errors import BtxError, ConfigError
+from btx.model.instrument import InstrumentKind
 from btx.model.time import NS_PER_DAY, NS_PER_MS
 from btx.model.trace import BalanceStep, FillStep, OrderStep, SeenBar, Signal, Trace
 
@@ -16,6 +19,16 @@ __all__ = ("Recorder", "trace_run")
 
 _EPOCH_DAYS = 719_163
 _MS_PER_DAY = NS_PER_DAY // NS_PER_MS
+
+
+class _Share(bt.sizers.PercentSizer):
+    """A share of the cash; of coin-margined contracts, whose cash is coins, in contracts."""
+
+    def _getsizing(self, comminfo: Any, cash: float, data: Any, isbuy: bool) -> float:
+        size: float = super()._getsizing(comminfo, cash, data, isbuy)
+        if data.instrument.kind is not InstrumentKind.INVERSE or self.broker.getposition(data).size:
+            return size
+        return float(cash * self.p.percents / 100 * data.close[0] // float(data.instrument.multiplier))
 
 
 class Recorder(bt.Analyzer):
@@ -77,7 +90,7 @@ class Recorder(bt.Analyzer):
             ),
             balances=tuple(self.balances),
             ticks={data._name: data.instrument.tick_size for data in self.datas if self._lengths[data._name]},
-            error=f"{type(error).__name__}: {error}" if error is not None else "",
+            error=_told(error) if error is not None else "",
             read_ahead=isinstance(error, IndexError),
         )
 
@@ -95,7 +108,7 @@ def trace_run(store: Any, strategy: Any, feeds: Iterable[Mapping[str, Any]], *, 
     for feed in feeds:
         cerebro.adddata(store.getdata(**feed))
     cerebro.addstrategy(strategy)
-    cerebro.addsizer(bt.sizers.PercentSizer, percents=percents)
+    cerebro.addsizer(_Share, percents=percents)
     recorders: list[Recorder] = []
 
     class _Kept(Recorder):
@@ -110,9 +123,15 @@ def trace_run(store: Any, strategy: Any, feeds: Iterable[Mapping[str, Any]], *, 
         raise
     except Exception as error:  # the strategy's own: that one side raises is a difference
         if not recorders:
-            raise
+            raise ConfigError(f"the strategy cannot be made: {_told(error)}") from error
         return recorders[0].take(name, error)
     return recorders[0].take(name, None)
+
+
+def _told(error: Exception) -> str:
+    """Return an exception in one line, with the place it was raised at."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name} line {last.lineno})"
 
 
 def _seen(data: Any, now_ns: int) -> SeenBar:

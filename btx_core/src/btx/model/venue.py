@@ -134,6 +134,7 @@ class Capabilities:
     replace: bool = False  # Broker.replace: cancel and place in one request
     amend: bool = False  # Broker.amend: a LIMIT order gets another price and quantity and keeps its ids
     cancel_all: bool = False  # Broker.cancel_all: every open order of an instrument in one request
+    dead_man: bool = False  # Broker.dead_man: the venue cancels what rests when it hears nothing of us
     order_lists: frozenset[ListKind] = frozenset()  # Broker.place_list
     streams_per_connection: int = 200  # how many subscriptions the runtime puts on one connection
     connection_life_s: float | None = None  # after which the venue ends a connection whatever happens; None: never

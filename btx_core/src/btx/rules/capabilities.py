@@ -90,6 +90,7 @@ def capability_rows(capabilities: Capabilities) -> tuple[CapabilityRow, ...]:
         _amend_row(capabilities),
         _row("cancel", native=True),
         _row("cancel all", native=capabilities.cancel_all, emulated=True, remark="order by order"),
+        _row("dead man's switch (dead_man)", native=capabilities.dead_man),
         *(_margin_rows(capabilities) if capabilities.margined else ()),
     )
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 
-from btx.model.account import AccountSnapshot, KeyRights
+from btx.model.account import AccountSnapshot, KeyRights, SymbolTerms
 from btx.model.derivatives import MarginMode, MarkPrice, PositionMode
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
@@ -64,6 +64,7 @@ class Facts:
     rights: KeyRights | None
     wanted: tuple[str, ...]  # symbols, as the user wrote them
     instruments: Mapping[str, Instrument]  # of those the venue lists
+    nearest: Mapping[str, str] = attrs.field(factory=dict)  # of the others: what it lists that is written most alike
     prices: Mapping[str, Decimal]  # the last ones
     fees: Mapping[str, FeeSchedule]  # the account's own
     table: Mapping[str, FeeSchedule]  # what is counted with where the account's own are not known
@@ -83,7 +84,8 @@ def judge(facts: Facts, wishes: Wishes) -> tuple[Verdict, ...]:
     for symbol in facts.wanted:
         instrument = facts.instruments.get(symbol)
         if instrument is None:
-            found.append(_fail(symbol, "the venue lists no such instrument", "write it like BTC/USDT"))
+            near = facts.nearest.get(symbol, "BTC/USDT")
+            found.append(_fail(symbol, "the venue lists no such instrument", f"write it like {near}"))
         else:
             for look in _OF_INSTRUMENT:
                 found += look(facts, wishes, instrument)
@@ -166,7 +168,10 @@ def _account(facts: Facts, wishes: Wishes) -> Iterator[Verdict]:
             "assets", "all assets together are margin", "switch to single-asset mode: the other is not modelled"
         )
     has = account.position_mode.value.lower() if account.position_mode is not None else "unknown"
-    if mode is not None and mode is not account.position_mode:
+    is_free = not account.positions and not facts.open_orders
+    if mode is not None and mode is not account.position_mode and is_free:
+        yield _ok("position mode", f"it is {has}, {mode.value.lower()} is set at the start")
+    elif mode is not None and mode is not account.position_mode:
         yield _fail("position mode", f"it is {has}, and {mode.value.lower()} is wanted", "close all, then switch it")
     else:
         yield _ok("position mode", has)
@@ -236,6 +241,7 @@ def _margin(facts: Facts, wishes: Wishes, instrument: Instrument) -> Iterator[Ve
     if not facts.is_margined:
         return
     name, most = f"{instrument.symbol} leverage", facts.tiers.get(instrument.symbol)
+    now = facts.account.terms.get(instrument.symbol, SymbolTerms())
     open_here = [each for each in facts.account.positions if each.symbol == instrument.symbol and each.quantity]
     for position in open_here:
         yield _warn(
@@ -246,8 +252,9 @@ def _margin(facts: Facts, wishes: Wishes, instrument: Instrument) -> Iterator[Ve
     if wishes.leverage is not None and most is not None and wishes.leverage > most:
         yield _fail(name, f"{wishes.leverage} is wanted, and {most} the most", "ask for less")
     else:
-        wanted = f"{wishes.leverage} is set at the start" if wishes.leverage is not None else "as the account has it"
-        yield _ok(name, f"{wanted}, at most {most if most is not None else 'unknown'}")
+        yield _ok(
+            name, f"{_leverage(now.leverage, wishes.leverage)}, at most {most if most is not None else 'unknown'}"
+        )
     modes = {each.margin_mode for each in open_here if each.margin_mode is not None}
     if wishes.margin_mode is not None and modes - {wishes.margin_mode}:
         yield _fail(
@@ -255,6 +262,20 @@ def _margin(facts: Facts, wishes: Wishes, instrument: Instrument) -> Iterator[Ve
             f"the open position is not {wishes.margin_mode.value.lower()}",
             "close it: the venue does not switch under a position",
         )
+    elif now.margin_mode is not None or wishes.margin_mode is not None:
+        yield _ok(f"{instrument.symbol} margin mode", _mode(now.margin_mode, wishes.margin_mode))
+
+
+def _leverage(now: int | None, wanted: int | None) -> str:
+    has = f"it is {now}" if now is not None else "the account does not say what it is"
+    if wanted is None:
+        return has
+    return has if wanted == now else f"{has}, {wanted} is set at the start"
+
+
+def _mode(now: MarginMode | None, wanted: MarginMode | None) -> str:
+    has = now.value.lower() if now is not None else "the account does not say"
+    return has if wanted in {None, now} else f"{has}, {wanted.value.lower()} is set at the start"
 
 
 def _future(facts: Facts, _wishes: Wishes, instrument: Instrument) -> Iterator[Verdict]:
@@ -274,12 +295,18 @@ def _future(facts: Facts, _wishes: Wishes, instrument: Instrument) -> Iterator[V
     if mark is None or mark.next_funding_ns is None:
         return
     left_ns, rate = mark.next_funding_ns - facts.market_ns, mark.funding_rate or _ZERO
-    text = f"{_plain(rate * 100)} % at {iso(mark.next_funding_ns)}"
+    payer = "longs pay" if rate > 0 else "shorts pay" if rate else "nobody pays"
+    text = f"in {_span(left_ns)}, at {iso(mark.next_funding_ns)}: {_plain(rate * 100)} %, {payer}"
     if left_ns < _FUNDING_SOON_NS and rate:
-        payer = "longs pay" if rate > 0 else "shorts pay"
-        yield _warn(f"{instrument.symbol} funding", f"{text}, {payer}", "who opens now may pay it at once")
+        yield _warn(f"{instrument.symbol} funding", text, "who opens now may pay it at once")
     else:
         yield _ok(f"{instrument.symbol} funding", text)
+
+
+def _span(left_ns: int) -> str:
+    """Return a time in whole minutes, as one says it."""
+    hours, minutes = divmod(max(left_ns, 0) // NS_PER_MINUTE, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 _OF_INSTRUMENT: tuple[Callable[[Facts, Wishes, Instrument], Iterator[Verdict]], ...] = (

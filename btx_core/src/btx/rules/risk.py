@@ -5,6 +5,7 @@ trade: with the defaults an unchanged strategy may hold everything it owns in
 one instrument.  What only makes a position smaller always passes.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
@@ -215,9 +216,8 @@ def lacking_margin(
         each: [(order.quantity, order.price or order.trigger_price or price) for order in resting if order.side is each]
         for each in Side
     }
-    reserved = order_margin(
-        instrument, leverage=leverage, held=held, mark_price=mark_price, buys=sides[Side.BUY], sells=sides[Side.SELL]
-    )
+    reserve = functools.partial(order_margin, instrument, leverage=leverage, held=held, mark_price=mark_price)
+    reserved = reserve(buys=sides[Side.BUY], sells=sides[Side.SELL])
     available = account.available(instrument.settle, reserved)
     opens = request.quantity - max(-side.sign * held, _ZERO)  # what closes asks for nothing
     if opens <= 0 or not tiers:
@@ -229,6 +229,12 @@ def lacking_margin(
             f"at a leverage of {leverage} the venue takes positions of {_plain(limit)} {instrument.settle} at most: "
             "lower the leverage, or order less"
         )
+    sides[side].append((request.quantity, price))
+    fee = notional(instrument, opens, price) * fee_rate
+    # What turns a position over is margined by what the position frees.
+    needed = reserve(buys=sides[Side.BUY], sells=sides[Side.SELL]) - reserved + fee
+    if needed <= available:
+        return None
     most = max_open(
         instrument,
         tiers,
@@ -240,11 +246,9 @@ def lacking_margin(
         fee_rate=fee_rate,
         held=held,
     )
-    if opens <= most:
-        return None
     return (
         f"insufficient margin: {_plain(available)} {instrument.settle} are available, which opens "
-        f"{_plain(most)} at a leverage of {leverage}"
+        f"{_plain(most)} at a leverage of {leverage}; {_plain(needed)} are needed"
     )
 
 

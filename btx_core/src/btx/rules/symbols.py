@@ -8,9 +8,11 @@ _COIN_QUOTED = "USD"  # contracts quoted in plain dollars are settled in the coi
 def perpetual_of(symbol: str) -> str:
     """Return the perpetual a plain symbol means in a market on margin: BTC/USDT:USDT, of BTC/USD BTC/USD:BTC.
 
-    A symbol that names its settlement is returned as it is.
+    A day of delivery stays: of BTC/USDT-261225 BTC/USDT:USDT-261225. A symbol that names its settlement is
+    returned as it is.
     """
-    base, slash, quote = symbol.partition("/")
-    if not slash or ":" in quote:
+    base, slash, rest = symbol.partition("/")
+    if not slash or ":" in rest:
         return symbol
-    return f"{symbol}:{base if quote == _COIN_QUOTED else quote}"
+    quote, dash, day = rest.partition("-")
+    return f"{base}/{quote}:{base if quote == _COIN_QUOTED else quote}{dash}{day}"

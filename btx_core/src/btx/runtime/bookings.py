@@ -49,7 +49,6 @@ class BookingDesk:
         self._progressed = progressed
         self._pauses_s = pauses_s
         self._known: set[tuple[BookingKind, str]] = set()
-        self.liquidation_fees: list[Booking] = []
         self._untold: tuple[Booking, ...] = ()
         self._is_recovering = True
         self._began_ns: int | None = None  # what was booked before was there when we first looked
@@ -122,8 +121,6 @@ class BookingDesk:
             return False
         self._known.add(key)
         self._newest_ns = max(self._newest_ns or 0, booking.time_ns)
-        if booking.kind is BookingKind.LIQUIDATION_FEE:
-            self.liquidation_fees.append(booking)
         if self._journal is not None:
             self._journal.post(Booked(booking=booking))
         self._count(booking)

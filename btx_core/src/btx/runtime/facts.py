@@ -51,6 +51,7 @@ class Timing:
     grace_drift_s: float = 1.0  # until a balance that nobody explained is looked into
     booked_s: float = 30.0  # a wallet may differ so long for want of a booking that is not listed yet
     mark_s: float = 60.0  # between two marks in a recording
+    dead_man_s: float | None = None  # after which the venue cancels what rests, if nothing is heard of us
 
 
 DEFAULT_TIMING = Timing()

@@ -47,6 +47,7 @@ class Lane(enum.IntEnum):
 _LANES = {
     "cancel": Lane.CANCEL,
     "cancel_all": Lane.CANCEL,
+    "dead_man": Lane.CANCEL,  # late, it would cancel
     "place": Lane.ORDER,
     "place_oco": Lane.ORDER,
     "place_oto": Lane.ORDER,

@@ -17,17 +17,18 @@ from typing import Any
 import attrs
 
 from btx.config import Settings
-from btx.errors import BtxError, UnknownSymbolError
+from btx.errors import BtxError, ConfigError, OrderRejectedError, UnknownSymbolError
 from btx.model.account import AccountSnapshot, AccountUpdate, Booking, SymbolTerms
 from btx.model.derivatives import LeverageTier, MarginMode, MarkPrice
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.market import Bar
-from btx.model.order import Fill, Group, GroupKind, Member, Order, OrderReport, OrderRequest
+from btx.model.order import Fill, Group, GroupKind, Member, Order, OrderReport, OrderRequest, Origin
 from btx.model.venue import Environment, SimClock
 from btx.plugins import Venue
 from btx.ports import Matcher
 from btx.rules.filters import MarketView
+from btx.rules.reconcile import by_venue, named_by_place
 from btx.rules.symbols import perpetual_of
 from btx.rules.wallet import Key, MarginAccount, Terms
 from btx.runtime.clock import MarketClock
@@ -36,8 +37,10 @@ from btx.runtime.ids import ClientIds
 from btx.runtime.keeper import Keeper
 from btx.runtime.ledger import Ledger
 from btx.runtime.mailbox import BookingTold, GroupWritten, Mailbox, Note, Recovered, SessionItem, Wakeup
+from btx.runtime.margining import AS_IT_IS, Margining
 from btx.runtime.orders import OrderDesk
 from btx.runtime.pace import rank
+from btx.runtime.reconciler import words_of_made
 from btx.runtime.routes import Routes
 from btx.runtime.views import RecentBars, market_view
 
@@ -49,10 +52,18 @@ _NEVER_S = 1e9
 class InlineSession:
     """What a broker asks of a session, answered at once. Not thread safe.
 
-    ``open_matcher`` gives the venue, anew for each run.
+    ``open_matcher`` gives the venue, anew for each run; ``margining`` says how positions are margined there.
     """
 
-    def __init__(self, *, venue: Venue, market: str, settings: Settings, open_matcher: Callable[[], Matcher]) -> None:
+    def __init__(
+        self,
+        *,
+        venue: Venue,
+        market: str,
+        settings: Settings,
+        open_matcher: Callable[[], Matcher],
+        margining: Margining = AS_IT_IS,
+    ) -> None:
         self.info = venue.info
         self.environment = Environment.BACKTEST
         self.market = market
@@ -61,6 +72,7 @@ class InlineSession:
         self.clock = MarketClock()
         self.events: Mailbox[SessionItem] = Mailbox(Wakeup())
         self._venue = venue
+        self._margining = margining
         self._open_matcher = open_matcher
         self._matcher: Matcher | None = None
         self._run: _Run | None = None
@@ -89,7 +101,9 @@ class InlineSession:
         """
         if self._run is not None:
             return
-        self._matcher = matcher = self._open_matcher()
+        matcher = self._open_matcher()
+        self._settle_margin(matcher)
+        self._matcher = matcher
         self._account = self._account_now = matcher.account()
         self._rates.clear()
         self._marks.clear()
@@ -97,6 +111,19 @@ class InlineSession:
         self.clock = MarketClock()
         self.clock.follow(SimClock(wire_origin_ns=0, market_origin_ns=matcher.market_ns(), speed=None))
         self._run = _Run(self, matcher, next_id=self._ids.next)
+
+    def _settle_margin(self, matcher: Matcher) -> None:
+        for symbol in matcher.instruments:
+            leverage = self._margining.leverage_of(symbol, symbol.partition(":")[0])
+            mode = self._margining.margin_mode
+            if leverage is None and mode is None:
+                continue
+            try:
+                matcher.trade_with(symbol, leverage=leverage, margin_mode=mode)
+            except OrderRejectedError as error:
+                raise ConfigError(
+                    f"{self.info.title} does not set the leverage of {symbol} to {leverage}: {error}"
+                ) from error
 
     def stop(self) -> None:
         """End the run; what rests is forgotten with the venue. Idempotent."""
@@ -433,7 +460,7 @@ class _Run:
         for event in events:
             match event:
                 case OrderReport() | Fill():
-                    self.desk.on_event(event)
+                    self.desk.on_event(self._as_known(event))
                 case MarkPrice():
                     self._session.hear_mark(event)
                     self._ledger.on_mark(event.symbol, event.mark_price)
@@ -444,6 +471,16 @@ class _Run:
                     self._session.hear(event)
                     self._post(event)
         return bool(events)
+
+    def _as_known(self, event: OrderReport | Fill) -> OrderReport | Fill:
+        """Take an order that the exchange made, like a liquidation, as one of ours: it moved what is held."""
+        event = named_by_place(event)
+        if event.origin is not Origin.CLIENT and event.client_order_id not in self.desk.orders:
+            leg = by_venue(event, self._matcher.instruments[event.symbol])
+            if leg is not None:
+                self.desk.take_over(leg)
+                self._note(*words_of_made(event, leg))
+        return event
 
     def _count(self, before: Order | None, after: Order) -> None:
         if before is not None:

@@ -29,6 +29,7 @@ from btx.rules.wallet import Key, MarginAccount
 from btx.runtime.account import AccountSide
 from btx.runtime.bookings import BookingDesk
 from btx.runtime.control import Control
+from btx.runtime.dead_man import DeadMan
 from btx.runtime.facts import Facts, OpenJournal, OpenRecording, Outside, Timing
 from btx.runtime.faultpoints import reach
 from btx.runtime.guard import Guard
@@ -191,12 +192,15 @@ class Link:
             post=self._post_event,
         )
         self._ends_with_run(self.keeper.stop)
+        dead_man = self._new_dead_man(broker, account)
+        self._ends_with_run(dead_man.release)
         self._ends_with_run(self._tasks.stop)  # first to end: nothing may ask the desk for more
         self._start(upkeep.run(), "keeping time")  # what follows may find that a clock was set
         await self._recover(history, desk, account)
         await upkeep.refresh_rates()
         await upkeep.learn_fees([facts.instruments[each] for each in self._traded()])
         await self._begin(endpoints, desk, market, account)
+        self._start(dead_man.run(), "keeping the dead man's switch off")
 
     async def _recover(self, history: History, desk: OrderDesk, account: AccountSide) -> None:
         """Take over what earlier runs left, and settle it with the venue."""
@@ -230,6 +234,20 @@ class Link:
             self._resources.push_async_callback(asyncio.to_thread, outside.leave)
             await asyncio.to_thread(outside.enter, api_key=facts.api_key, endpoints=endpoints)
             self._start(self._watch_outside(outside), "hearing other processes")
+
+    def _new_dead_man(self, broker: Broker, account: AccountSide) -> DeadMan:
+        """Return what has the venue cancel what rests when we are gone; idle where its market waits, or is in here."""
+        endpoints, instruments = self.facts.endpoints, self.facts.instruments
+        is_idle = _is_lockstep(endpoints) or self._environment is Environment.PAPER
+        return DeadMan(
+            after_s=None if is_idle else self._timing.dead_man_s,
+            speed=(endpoints.clock.speed if endpoints is not None else None) or 1.0,
+            broker=broker,
+            guard=self._guard,
+            instruments=lambda: [instruments[each] for each in self._traded()],
+            is_healthy=lambda: account.stream.is_up,
+            note=self._note,
+        )
 
     def _traded(self) -> list[str]:
         """Return the listed symbols the strategy has datas of, as far as it has said."""
@@ -334,7 +352,6 @@ class Link:
             on_drift=self.halt,
             ledger=ledger,
             fetch_bookings=bookings.fetch if bookings is not None else None,
-            liquidation_fees=(lambda: bookings.liquidation_fees) if bookings is not None else tuple,
             grace_s=self._timing.grace_drift_s,
             booked_s=self._timing.booked_s,
         )

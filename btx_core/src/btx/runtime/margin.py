@@ -1,5 +1,6 @@
 """What a margined market adds to a session: how it is traded, mark prices, bookings, and warnings. Lives on btx-io."""
 
+import difflib
 import functools
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from decimal import Decimal
@@ -70,6 +71,7 @@ class MarginSide:
             ConfigError: they do not, or the venue does not allow it; the text says what to do.
             BtxError: the venue does not answer.
         """
+        self._check_leverages()
         account = await self._guard.read("account", self._store.account)
         if account.is_multi_asset:
             raise ConfigError(
@@ -80,6 +82,14 @@ class MarginSide:
         for symbol in sorted({key.symbol for key in self._keys()}):
             if symbol in self._facts.instruments:
                 await self._settle_instrument(self._facts.instruments[symbol])
+
+    def _check_leverages(self) -> None:
+        listed = {name for symbol in self._facts.instruments for name in (symbol, symbol.partition(":")[0])}
+        for symbol in self._margining.leverages:
+            if symbol not in listed:  # it would be traded with whatever the account has
+                near = difflib.get_close_matches(symbol, sorted(listed), n=1)
+                hint = f": did you mean {near[0]!r}?" if near else ": write it like {'BTC/USDT': 5}"
+                raise ConfigError(f"leverage= names {symbol!r}, which {self._title} does not list{hint}")
 
     def _keys(self) -> set[Key]:
         return {Key(perpetual_of(key.symbol), key.position_side) for key in self._wanted()}

@@ -62,6 +62,8 @@ def margining_of(
     if given and not capabilities.margined:
         raise ConfigError(f"{', '.join(given)}: positions of market {market!r} are not on margin: leave it out")
     is_by_symbol = isinstance(leverage, Mapping)
+    if strange := [symbol for symbol in (leverage if is_by_symbol else ()) if "/" not in str(symbol)]:
+        raise ConfigError(f"leverage={{{strange[0]!r}: ...}}: write the symbol with a slash, like 'BTC/USDT'")
     leverages = {symbol: _leverage(each, of=symbol) for symbol, each in (leverage if is_by_symbol else {}).items()}
     return Margining(
         leverage=None if leverage is None or is_by_symbol else _leverage(leverage),

@@ -7,10 +7,11 @@ from decimal import Decimal
 
 import attrs
 
-from btx.model.account import AccountSnapshot, AccountUpdate, Booking
+from btx.errors import OrderNotFoundError
+from btx.model.account import AccountSnapshot, AccountUpdate
 from btx.model.instrument import Instrument
 from btx.model.journal import Snapshot
-from btx.model.order import Fill, Order, OrderReport, Origin, PositionSide
+from btx.model.order import Fill, Leg, Order, OrderReport, Origin, PositionSide
 from btx.ports import Broker, Clock, Journal
 from btx.rules.holdings import Holding, stated
 from btx.rules.reconcile import (
@@ -30,13 +31,19 @@ from btx.runtime.guard import Guard
 from btx.runtime.ledger import Ledger
 from btx.runtime.orders import OrderDesk
 
-__all__ = ("Reconciler",)
+__all__ = ("Reconciler", "words_of_made")
 
 _ONE_BY_ONE = 10  # up to so many instruments are asked for each by itself, which costs less where all are listed dear
 _MADE = {Origin.LIQUIDATION: "LIQUIDATED", Origin.DELEVERAGING: "DELEVERAGED", Origin.DELIVERY: "DELIVERED"}
 _TRIES = 3  # until a difference is believed
 _BOOKED_S = 30.0  # a wallet may differ so long for want of a booking that is not listed yet
 _MARGIN_NS = 60_000_000_000  # fills are asked for from a little before the last snapshot on
+
+
+def words_of_made(event: OrderReport | Fill, leg: Leg) -> tuple[str, str]:
+    """Return the note about an order that the exchange made: its kind, and its text."""
+    what = f"{leg.request.side.value} {leg.quantity}" + (f" at {event.price}" if event.price else "")
+    return _MADE[event.origin], f"{event.symbol}: the exchange made an order: {what}"
 
 
 class Reconciler:
@@ -64,7 +71,6 @@ class Reconciler:
         on_drift: Callable[[str], Awaitable[None]],
         ledger: Ledger,
         fetch_bookings: Callable[[], Awaitable[bool]] | None = None,
-        liquidation_fees: Callable[[], Collection[Booking]] = tuple,
         grace_s: float = 1.0,
         booked_s: float = _BOOKED_S,
     ) -> None:
@@ -80,7 +86,6 @@ class Reconciler:
         self._on_drift = on_drift
         self._ledger = ledger
         self._fetch_bookings = fetch_bookings
-        self._liquidation_fees = liquidation_fees
         self._grace_s = grace_s
         self._booked_s = booked_s
         self._turn = asyncio.Lock()
@@ -90,6 +95,7 @@ class Reconciler:
         self._since_ns: int | None = None  # market time from which fills may be missing
         self._watched: set[str] = set()  # symbols that were ever traded here
         self._told: set[str] = set()  # fills and orders of others that were told
+        self._origins: dict[tuple[str, str], Origin] = {}  # by place: of orders nobody here placed, who did
         self.recovered_fills = 0  # found by asking for them
         desk.listen(self._count)
 
@@ -269,27 +275,30 @@ class Reconciler:
                 self._note("RECOVERED", f"{fill.symbol}: fill {fill.fill_id} of order {fill.client_order_id}")
                 self._desk.on_event(fill)
             for fill in matched.foreign:
-                if (made := await self._of_a_liquidation(fill)) is not None:
+                if (made := await self._by_venue(fill)) is not None:
                     self._desk.on_event(self.take_by_venue(made))
                 else:
                     self._tell_foreign(fill)
 
-    async def _of_a_liquidation(self, fill: Fill) -> Fill | None:
-        """Return a fill of nobody here as one of a liquidation, where its fee was booked at about that time.
+    async def _by_venue(self, fill: Fill) -> Fill | None:
+        """Return a fill of nobody here as one of an order the exchange made, None when a client made it.
 
-        A list of fills does not say who made an order, and the push that did may be lost.
+        A list of fills does not say that, and the push that did may be lost: the order is asked for, once.
         """
-        if self._fetch_bookings is None or fill.venue_order_id is None:
+        instrument, number = self._instruments()[fill.symbol], fill.venue_order_id
+        if not instrument.kind.is_margined or number is None:
             return None
-        await self._fetch_bookings()
-        near = [
-            each
-            for each in self._liquidation_fees()
-            if each.symbol == fill.symbol and abs(each.time_ns - fill.time_ns) <= _MARGIN_NS
-        ]
-        if not near:
-            return None
-        return attrs.evolve(fill, origin=Origin.LIQUIDATION)
+        origin = self._origins.get((fill.symbol, number))
+        if origin is None:
+            leg = by_venue(named_by_place(attrs.evolve(fill, origin=Origin.LIQUIDATION)), instrument)
+            assert leg is not None  # a fill tells enough
+            try:
+                told = await self._guard.read("query", functools.partial(self._broker.query, leg=leg))
+            except OrderNotFoundError:
+                told = ()
+            origin = next((each.origin for each in told if each.origin is not Origin.CLIENT), Origin.CLIENT)
+            self._origins[fill.symbol, number] = origin
+        return attrs.evolve(fill, origin=origin) if origin is not Origin.CLIENT else None
 
     def take_by_venue(self, event: OrderReport | Fill) -> OrderReport | Fill:
         """Take an order that the exchange made on the account as one of ours: it moved what we hold, with reason.
@@ -303,10 +312,7 @@ class Reconciler:
         leg = by_venue(event, instrument)
         if leg is not None:
             self._desk.take_over(leg)
-            quantity, price = leg.quantity, event.price
-            at = f" at {price}" if price else ""
-            text = f"{event.symbol}: the exchange made an order: {leg.request.side.value} {quantity}{at}"
-            self._note(_MADE[event.origin], text)
+            self._note(*words_of_made(event, leg))
         return event
 
     def _reopen(self, client_order_id: str) -> None:

@@ -434,8 +434,15 @@ class Session:
         return group
 
     def know(self, leg: Leg) -> None:
-        """Hand an order over that a recording says was handed over; for replays, whose broker sends nothing."""
-        self._call_link(lambda link: link.desk.submit(leg) if link.desk is not None else None)
+        """Hand an order over, or its amendment, that a recording says was; for replays, whose broker sends nothing."""
+
+        def hand_over(link: Link) -> None:
+            if link.desk is not None and leg.client_order_id in link.desk.orders:
+                link.desk.amend(leg.client_order_id, leg.request)
+            elif link.desk is not None:
+                link.desk.submit(leg)
+
+        self._call_link(hand_over)
 
     def amend(self, owner_id: str, request: OrderRequest) -> None:
         """Change an order, or a member of a group: ``request`` is what it should be now, in all.

@@ -126,4 +126,5 @@ class Upkeep:
         self._facts.fees.update(told)
         for symbol, schedule in told.items():
             rates = f"maker {schedule.maker * 100:f}%, taker {schedule.taker * 100:f}%"
-            self._note("FEES", f"{symbol}: {rates}, tier {schedule.tier}")
+            tier = self._facts.account.fee_tier if self._facts.account is not None else None
+            self._note("FEES", f"{symbol}: {rates}, tier {tier or schedule.tier}")

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from btx.errors import NotSupportedError
 from btx.model.account import AccountSnapshot, AccountUpdate, Booking, SymbolTerms
-from btx.model.derivatives import LeverageTier, MarkPrice
+from btx.model.derivatives import LeverageTier, MarginMode, MarkPrice
 from btx.model.instrument import Instrument
 from btx.model.order import Fill, OrderReport
 from btx.model.venue import Scenario, SimAccount
@@ -16,11 +17,12 @@ from btx.sim.conditionals import ConditionalEvent
 from btx.sim.exchange import Exchange, ExecutionEvent, Listing
 from btx.sim.margin_events import AccountEvent
 from btx.sim.margin_exchange import MarginExchange
+from btx.sim.orders import Refused
 from btx.sim.paper_broker import PaperBroker
 from btx.sim.paper_desk import PAPER_KEY
 from btx.sim.paper_margin_broker import MarginPaperBroker
 from btx.sim.paper_margin_words import booking_of, conditional_report, position_report, update_of
-from btx.sim.paper_words import fill_of, report_of
+from btx.sim.paper_words import error_of, fill_of, report_of
 from btx.sim.world import World, WorldEvent, default_account
 
 __all__ = ("Box", "MarginBox", "SpotBox", "box_of")
@@ -83,6 +85,10 @@ class Box(abc.ABC):
     def tiers(self) -> Mapping[str, tuple[LeverageTier, ...]]:
         """What is asked of positions on margin, by symbol."""
         return {}
+
+    def trade_with(self, symbol: str, *, leverage: int | None, margin_mode: MarginMode | None) -> None:  # noqa: ARG002
+        """Refuse: nothing is on margin here."""
+        raise NotSupportedError(f"{symbol} is not traded on margin here")
 
     @abc.abstractmethod
     def account(self) -> AccountSnapshot:
@@ -158,6 +164,18 @@ class MarginBox(Box):
     @property
     def tiers(self) -> Mapping[str, tuple[LeverageTier, ...]]:
         return {listing.instrument.symbol: listing.tiers for listing in self._world.listings.values()}
+
+    def trade_with(self, symbol: str, *, leverage: int | None, margin_mode: MarginMode | None) -> None:
+        """Set leverage and margin mode, at the start: what is so already is no error."""
+        exchange, now_ns = self.exchange, self.market_ns()
+        venue_symbol = next(venues for venues, known in self._symbols.items() if known == symbol)
+        try:
+            if margin_mode not in {None, exchange.margin_mode(api_key=PAPER_KEY, venue_symbol=venue_symbol)}:
+                exchange.set_margin_mode(api_key=PAPER_KEY, venue_symbol=venue_symbol, mode=margin_mode, now_ns=now_ns)
+            if leverage is not None:
+                exchange.set_leverage(api_key=PAPER_KEY, venue_symbol=venue_symbol, leverage=leverage, now_ns=now_ns)
+        except Refused as refused:
+            raise error_of(refused) from refused
 
     def account(self) -> AccountSnapshot:
         exchange, now_ns = self.exchange, self.market_ns()

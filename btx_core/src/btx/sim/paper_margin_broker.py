@@ -113,6 +113,9 @@ class MarginPaperBroker:
         if not orders:
             raise OrderNotFoundError(f"paper: no order is open in {instrument.symbol}")
 
+    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:
+        """Nothing: these orders end with this process, and wait for the next one."""
+
     async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
         """Return what became of an order."""
         instrument = leg.request.instrument

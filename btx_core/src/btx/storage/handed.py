@@ -12,7 +12,7 @@ from btx.model.venue import Environment
 from btx.ports import Broker
 from btx.storage.records import Row, decode, encode
 
-__all__ = ("RecordingBroker", "leg_of", "outcome_of")
+__all__ = ("RecordingBroker", "amendment_id", "leg_of", "outcome_of")
 
 _ERROR_FIELDS = ("code", "retry_after_s", "scope")
 
@@ -34,13 +34,18 @@ class RecordingBroker:
         return await self._told((new,), self._inner.replace(leg=leg, venue_order_id=venue_order_id, new=new))
 
     async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:
-        return await self._inner.amend(leg=leg, venue_order_id=venue_order_id, new=new)
+        self._tell({"k": "amend", "id": new.client_order_id, "t": _text(new)})
+        amending = self._inner.amend(leg=leg, venue_order_id=venue_order_id, new=new)
+        return await self._answered([amendment_id(new)], amending)
 
     async def cancel(self, *, leg: Leg, venue_order_id: str | None) -> None:
         await self._inner.cancel(leg=leg, venue_order_id=venue_order_id)
 
     async def cancel_all(self, *, instrument: Instrument) -> None:
         await self._inner.cancel_all(instrument=instrument)
+
+    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:
+        await self._inner.dead_man(instrument=instrument, after_s=after_s)
 
     async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
         return await self._inner.query(leg=leg)
@@ -52,11 +57,13 @@ class RecordingBroker:
         return await self._inner.fills(instrument=instrument, start_ns=start_ns)
 
     async def _told(self, legs: Collection[Leg], placing: Awaitable[Receipt]) -> Receipt:
-        ids = [leg.client_order_id for leg in legs]
         for leg in legs:
             self._tell({"k": "order", "id": leg.client_order_id, "t": _text(leg)})
+        return await self._answered([leg.client_order_id for leg in legs], placing)
+
+    async def _answered(self, ids: list[str], asking: Awaitable[Receipt]) -> Receipt:
         try:
-            receipt = await placing
+            receipt = await asking
         except BtxError as error:
             self._tell({"k": "placed", "ids": ids, "error": _error_fields(error)})
             raise
@@ -64,8 +71,13 @@ class RecordingBroker:
         return receipt
 
 
+def amendment_id(new: Leg) -> str:
+    """Return what the answer to an amendment is found by: an order may have several."""
+    return f"{new.client_order_id}: {new.quantity} at {new.request.price}"
+
+
 def leg_of(line: Mapping[str, Any]) -> Leg:
-    """Return the order of an ``order`` line.
+    """Return the order of an ``order`` line, and of an ``amend`` line what it is to be.
 
     Raises:
         DataError: it cannot be read.

@@ -308,6 +308,9 @@ def run_chaos(job: Job, *, seed: int, runs: int, workers: int = 2) -> int:
     failed = [outcome for outcome in outcomes if outcome.broken]
     _summarise(console, outcomes)
     if not failed:
+        if not any(outcome.orders for outcome in outcomes):
+            console.print("the strategy sent no order that was taken: nothing was tried", highlight=False)
+            return 1
         return 0
     first = min(failed, key=lambda outcome: outcome.schedule.seed)
     console.print(f"\nseed {first.schedule.seed} fails, shrinking it:", highlight=False)

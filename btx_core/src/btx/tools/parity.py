@@ -24,8 +24,9 @@ from btx.model.venue import Scenario
 from btx.rules.parity import Difference, Parity, compare
 from btx.rules.symbols import perpetual_of
 from btx.sim.synthetic import SYNTHETIC_ORIGIN_NS, synthetic_tape
-from btx.tools.files import check_writable, kline_files
+from btx.tools.files import check_writable, files_by_symbol, kline_files
 from btx.tools.page import page
+from btx.tools.words import usual_symbol
 
 __all__ = ("Job", "explain", "golden", "play", "run_parity", "write_synthetic")
 
@@ -44,11 +45,16 @@ class Job:
     seed: int = 1
     span_ns: int | None = None  # market time from the files' beginning; None: all
     percents: float = 10.0  # of the cash, for an order that says no size
+    funding: Mapping[str, Path] = attrs.field(factory=dict)  # files of rates by symbol; else made up
+    leverage: int | None = None  # of a market on margin; None: a new account's
+    margin_mode: str | None = None  # likewise
 
     @property
     def scenario(self) -> Scenario:
         """The world that both sides play: the same bars, and the same prints inside them."""
-        return Scenario(seed=self.seed, market=self.market, data=dict(self.data), until_ns=self.span_ns)
+        return Scenario(
+            seed=self.seed, market=self.market, data=dict(self.data), funding=dict(self.funding), until_ns=self.span_ns
+        )
 
 
 def play(job: Job, env: str) -> Trace:
@@ -58,6 +64,7 @@ def play(job: Job, env: str) -> Trace:
         BtxError: it could not be run.
     """
     words: dict[str, Any] = {"env": "backtest", "fills": "venue"} if env == "backtest" else {"env": env, "limits": None}
+    words |= {"leverage": job.leverage, "margin_mode": job.margin_mode}
     store = btx.load(job.venue, market=job.market, scenario=job.scenario, **words)
     feeds = [{"dataname": symbol} for symbol in job.data]
     return trace_run(store, load_strategy(job.strategy), feeds, name=env, percents=job.percents)
@@ -74,7 +81,10 @@ def explain(job: Job, left: Trace, right: Trace) -> Parity:
         return found
     begin_ns = min(bar.open_ns for bar in left.bars)
     cut = play(attrs.evolve(job, span_ns=found.first.time_ns - begin_ns), "backtest")
-    return compare(left, right, cut=cut)
+    named = compare(left, right, cut=cut)
+    if named.first != found.first and play(job, "backtest").signals != left.signals:
+        return found  # it does not do the same twice: what it does without the bars that follow says nothing
+    return named
 
 
 def run_parity(
@@ -87,6 +97,9 @@ def run_parity(
     seed: int,
     span_ns: int | None,
     percents: float,
+    funding: Iterable[str],
+    leverage: int | None,
+    margin_mode: str | None,
     html: Path | None,
     as_json: bool,
 ) -> int:
@@ -106,8 +119,12 @@ def run_parity(
                 seed=seed,
                 span_ns=span_ns,
                 percents=percents,
+                funding=funding,
             )
+            job = attrs.evolve(job, leverage=leverage, margin_mode=margin_mode)
             left, right = play(job, "backtest"), play(job, "sim")
+            if left.error and left.error == right.error and not left.read_ahead:
+                raise ConfigError(f"the strategy raises in both runs, after {len(left.bars)} bars: {left.error}")
             found = explain(job, left, right)
         except BtxError as error:
             Console(stderr=True, highlight=False).print(f"btx: {error}", soft_wrap=True, markup=False)
@@ -134,6 +151,7 @@ def _job(
     seed: int,
     span_ns: int | None,
     percents: float,
+    funding: Iterable[str],
 ) -> Job:
     markets = open_venue(venue).info.markets
     if market is not None and market not in markets:
@@ -141,7 +159,11 @@ def _job(
     load_strategy(strategy)  # before anything is made for it
     can = open_venue(venue).info.capabilities[market or markets[0]]
     data = kline_files(files)
+    rates = files_by_symbol(funding, option="--funding", of_what="funding rates")
+    if rates and not can.margined:
+        raise ConfigError(f"--funding is of positions on margin, and those of {market or markets[0]} are not")
     if can.margined:
+        rates = {perpetual_of(symbol): path for symbol, path in rates.items()}
         data = {perpetual_of(symbol): path for symbol, path in data.items()}
         symbols = [perpetual_of(symbol) for symbol in symbols]
     if data and symbols and set(symbols) != set(data):
@@ -154,10 +176,12 @@ def _job(
         seed=seed,
         span_ns=span_ns,
         percents=percents,
+        funding=rates,
     )
     if data:
         return job
-    wanted = symbols or (perpetual_of("BTC/USDT") if can.margined else "BTC/USDT",)
+    usual = usual_symbol(can)
+    wanted = symbols or (perpetual_of(usual) if can.margined else usual,)
     made = write_synthetic(folder, job, wanted, span_ns=span_ns or _SPAN_NS)
     return attrs.evolve(job, data=made)
 
@@ -213,7 +237,14 @@ def _title(job: Job) -> str:
 
 
 def _verdict(found: Parity) -> str:
-    return "the two runs are equal" if found.first is None else f"the runs part: {found.first.cause.value}"
+    if found.first is not None:
+        return f"the runs part: {found.first.cause.value}"
+    counted = {each.kind: each.left for each in found.counts}
+    if not counted["signal"]:
+        return "the two runs are equal, and the strategy sent no order: only bars were compared"
+    if not counted["fill"]:
+        return "the two runs are equal, and no order was filled"
+    return "the two runs are equal"
 
 
 def _details(first: Difference) -> list[tuple[str, str]]:

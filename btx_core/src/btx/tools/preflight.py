@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import difflib
 import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
@@ -21,12 +22,14 @@ from btx.model.time import NS_PER_HOUR
 from btx.model.venue import Environment, Scenario
 from btx.ports import Broker, Context, Feed, Store
 from btx.rules.preflight import Facts, Level, Verdict, Wishes, judge
+from btx.rules.symbols import perpetual_of
 from btx.runtime.clock import MarketClock
 from btx.runtime.guard import Guard
 from btx.runtime.margining import margining_of
 from btx.storage.journal import open_journal, read_journal
 from btx.storage.lock import writer_of
 from btx.storage.places import JOURNAL, account_folder
+from btx.tools.words import usual_symbol
 from btx.worlds import simulated
 
 __all__ = ("run_preflight",)
@@ -76,6 +79,7 @@ def run_preflight(
         margin_mode=margin_mode,
         position_mode=position_mode,
     )
+    symbols = symbols or (usual_symbol(capabilities),)
     wishes = Wishes(
         may_withdraw=allow_withdraw,
         leverage=margining.leverage,
@@ -110,6 +114,7 @@ async def _facts(account: Account, symbols: Sequence[str]) -> Facts:
             rights=await _if_told(read("key_rights", store.key_rights)),
             wanted=tuple(symbols),
             instruments=found,
+            nearest={symbol: near for symbol in symbols if (near := _nearest(known, symbol)) is not None},
             prices={symbol: price for symbol, price in prices.items() if price is not None},
             fees=own_fees or {},
             table={each.symbol: account.venue.commission(each, None) for each in instruments},
@@ -128,8 +133,12 @@ async def _facts(account: Account, symbols: Sequence[str]) -> Facts:
 
 def _find(known: Mapping[str, Instrument], symbol: str) -> Instrument | None:
     """Return what a symbol means: in a market on margin the plain BTC/USDT is the perpetual."""
-    perpetuals = (each for each in known.values() if each.symbol.split(":")[0] == symbol and each.delivery_ns is None)
-    return known.get(symbol) or next(perpetuals, None)
+    return known.get(symbol) or known.get(perpetual_of(symbol))
+
+
+def _nearest(known: Mapping[str, Instrument], symbol: str) -> str | None:
+    found = difflib.get_close_matches(symbol.upper(), known, n=1, cutoff=0.0)
+    return found[0] if found else None
 
 
 async def _if_told(answer: Awaitable[T]) -> T | None:

@@ -30,7 +30,7 @@ from btx.rules.backoff import Backoff
 from btx.runtime.bars import BarTimes
 from btx.runtime.facts import Timing
 from btx.sim.replay import Moment, Replay, standing
-from btx.storage.handed import RecordingBroker, leg_of, outcome_of
+from btx.storage.handed import RecordingBroker, amendment_id, leg_of, outcome_of
 from btx.storage.recorded import frame_of, lines, market_ns, parts
 from btx.storage.tally import Tally
 
@@ -227,10 +227,7 @@ class _MuteBroker(RecordingBroker):
         self._outcome = outcome
 
     async def place(self, *, leg: Leg) -> Receipt:
-        found = await self._outcome(leg.client_order_id)
-        if isinstance(found, BtxError):
-            raise found
-        return found
+        return await self._answer(leg.client_order_id)
 
     async def place_list(self, *, order_list: OrderList) -> Receipt:
         raise NotSupportedError(f"a replay sends no list {order_list.list_id}")
@@ -239,13 +236,22 @@ class _MuteBroker(RecordingBroker):
         raise NotSupportedError(f"a replay replaces no order {leg.client_order_id}")
 
     async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:  # noqa: ARG002
-        raise NotSupportedError(f"a replay amends no order {leg.client_order_id}")
+        return await self._answer(amendment_id(new))
 
     async def cancel(self, *, leg: Leg, venue_order_id: str | None) -> None:
         """Nothing: what the recorded cancel came to, the account stream tells."""
 
     async def cancel_all(self, *, instrument: Instrument) -> None:
         """Nothing, likewise."""
+
+    async def _answer(self, name: str) -> Receipt:
+        found = await self._outcome(name)
+        if isinstance(found, BtxError):
+            raise found
+        return found
+
+    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:
+        """Nothing: there is no venue to hear of us."""
 
 
 def run_replay(file: Path, *, speed: float | None, strategy: str | None, as_json: bool) -> int:
@@ -304,7 +310,7 @@ def _play(
     def on_note(line: Mapping[str, Any]) -> None:
         if line["k"] == "placed":
             again.placed(line)
-        elif line["k"] == "order" and line["t"] and not recorded.is_paper:
+        elif line["k"] in {"order", "amend"} and line["t"] and not recorded.is_paper:
             store.session.know(leg_of(line))
 
     replay = Replay(

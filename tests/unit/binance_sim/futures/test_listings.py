@@ -69,6 +69,15 @@ def test_a_contract_that_is_in_no_table_lies_on_the_grid_of_its_file(tmp_path: P
     assert one.tiers[0].max_leverage == 75
 
 
+def test_coin_margined_contracts_are_whole_whatever_the_volumes_of_their_file_are(tmp_path: Path) -> None:
+    rows = tmp_path / "bars.csv"
+    rows.write_text("open_time,open,high,low,close,volume\n1748736000000,90000.1,90001,90000,90001,10.567\n")
+
+    for symbol in ("BTC/USD", "ODD/USD"):
+        (one,) = listings(Scenario(market="coinm", data={symbol: rows}), COINM)
+        assert (one.instrument.step_size, one.instrument.min_quantity) == (1, 1)
+
+
 @pytest.mark.parametrize("dialect", [USDM, COINM])
 def test_exchange_info_has_the_fields_and_filters_the_venue_had(dialect: Dialect, btx_data: Path) -> None:
     path = btx_data / "reference" / f"binance_{dialect.name}_exchangeInfo_2025-08-07_25sym.json"

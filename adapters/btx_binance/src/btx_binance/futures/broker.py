@@ -96,6 +96,16 @@ class FuturesBroker:
         finally:
             await self._ask("DeleteAllOpenOrders", Operation.CANCEL, params)
 
+    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:
+        """Set or stop the countdown to the cancel of what rests; see :meth:`btx.ports.Broker.dead_man`.
+
+        "Auto-Cancel All Open Orders", 2026-05-28: 0 stops it. Conditional orders wait
+        in the algo service, which has a cancel-all of its own and no countdown.
+        """
+        require_keys(self._context)
+        params = {"symbol": instrument.venue_symbol, "countdownTime": str(round((after_s or 0) * 1000))}
+        await self._ask("PostCountdownCancelAll", Operation.CANCEL, params)
+
     async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
         """Return the order's fills, oldest first, and then its state; see :meth:`btx.ports.Broker.query`.
 
@@ -157,7 +167,7 @@ class FuturesBroker:
         if not report.filled:
             return (report,)
         rows = await self._trades_of(instrument.venue_symbol, row)
-        return (*(read(codec.fill, each, **ours) for each in rows), report)
+        return (*(read(codec.fill, each, **ours, origin=report.origin) for each in rows), report)
 
     async def _trades_of(self, venue_symbol: str, order: Row) -> list[Row]:
         """Return the trades of one order; by its id alone only those of the last days are told."""

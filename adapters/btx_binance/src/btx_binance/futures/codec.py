@@ -10,7 +10,7 @@ from typing import Any
 
 from btx.model.account import AccountSnapshot, Balance, Booking, BookingKind, PositionReport, SymbolTerms
 from btx.model.derivatives import FundingRate, LeverageTier, MarginMode, MarkPrice, PositionMode
-from btx.model.order import Fill, Liquidity, OrderReport, OrderType, PositionSide, Side, Status
+from btx.model.order import Fill, Liquidity, OrderReport, OrderType, Origin, PositionSide, Side, Status
 from btx.model.time import from_ms
 from btx_binance.codec import STATUSES, limit
 
@@ -28,6 +28,7 @@ __all__ = (
     "leverage_tiers",
     "mark_price",
     "order_report",
+    "origin_of",
     "tier_name",
 )
 
@@ -52,6 +53,14 @@ MARGIN_MODES: Mapping[str, MarginMode] = {
     "crossed": MarginMode.CROSS,
     "isolated": MarginMode.ISOLATED,
 }
+
+# "Liquidation and ADL"; the third is the order that settles a contract of USD-M, the fourth of COIN-M.
+_ORIGINS = (
+    ("autoclose-", Origin.LIQUIDATION),
+    ("adl_autoclose", Origin.DELEVERAGING),
+    ("settlement_autoclose-", Origin.DELIVERY),
+    ("delivery_autoclose-", Origin.DELIVERY),
+)
 
 # "Algo Status" of the event ALGO_UPDATE: what has triggered is an order that works, and no fill.
 ALGO_STATUSES: Mapping[str, Status] = {
@@ -206,8 +215,13 @@ def funding_rate(row: Json, *, symbol: str) -> FundingRate:
     )
 
 
-def fill(row: Json, *, symbol: str, client_order_id: str) -> Fill:
-    """Return a row of ``userTrades``, which does not name the client order id."""
+def origin_of(client_order_id: str) -> Origin:
+    """Return who made an order, read off its own name."""
+    return next((origin for start, origin in _ORIGINS if client_order_id.startswith(start)), Origin.CLIENT)
+
+
+def fill(row: Json, *, symbol: str, client_order_id: str, origin: Origin = Origin.CLIENT) -> Fill:
+    """Return a row of ``userTrades``, which names neither the client order id nor who made the order."""
     return Fill(
         fill_id=str(row["id"]),
         client_order_id=client_order_id,
@@ -222,6 +236,7 @@ def fill(row: Json, *, symbol: str, client_order_id: str) -> Fill:
         time_ns=from_ms(int(row["time"])),
         position_side=POSITION_SIDES[row["positionSide"]],
         realised=Decimal(row["realizedPnl"]),
+        origin=origin,
     )
 
 
@@ -242,6 +257,7 @@ def order_report(row: Json, *, symbol: str, client_order_id: str | None = None) 
         trigger_price=limit(row, "stopPrice"),
         position_side=POSITION_SIDES.get(row.get("positionSide", "")),
         reduce_only=bool(row["reduceOnly"]),
+        origin=origin_of(row["clientOrderId"]),
     )
 
 

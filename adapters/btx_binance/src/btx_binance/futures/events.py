@@ -10,23 +10,16 @@ from typing import Any
 
 from btx.model.account import AccountUpdate, Balance, MarginCall, PositionReport
 from btx.model.derivatives import MarginMode
-from btx.model.order import Fill, Liquidity, OrderReport, Origin, Side, Status
+from btx.model.order import Fill, Liquidity, OrderReport, Side, Status
 from btx.model.time import from_ms
 from btx_binance.codec import STATUSES, limit
-from btx_binance.futures.codec import ALGO_STATUSES, MARGIN_MODES, ORDER_TYPES, POSITION_SIDES, algo_id
+from btx_binance.futures.codec import ALGO_STATUSES, MARGIN_MODES, ORDER_TYPES, POSITION_SIDES, algo_id, origin_of
 
 __all__ = ("account_update", "algo_update", "margin_call", "order_update")
 
 Json = Mapping[str, Any]
 Named = Callable[[str], str]
 
-# "Liquidation and ADL"; the third is the order that settles a contract of USD-M, the fourth of COIN-M.
-_ORIGINS = (
-    ("autoclose-", Origin.LIQUIDATION),
-    ("adl_autoclose", Origin.DELEVERAGING),
-    ("settlement_autoclose-", Origin.DELIVERY),
-    ("delivery_autoclose-", Origin.DELIVERY),
-)
 _EXECUTIONS = frozenset({"TRADE", "CALCULATED"})  # the latter of a liquidation
 _STATUSES = {**STATUSES, "NEW_INSURANCE": Status.NEW, "NEW_ADL": Status.NEW}  # of exchange-made orders
 
@@ -60,7 +53,7 @@ def order_update(event: Json, *, symbol_of: Named) -> tuple[Fill | OrderReport, 
         "side": Side(row["S"]),
         "time_ns": from_ms(int(row["T"])),
         "position_side": POSITION_SIDES[row["ps"]],
-        "origin": _origin(row["c"]),
+        "origin": origin_of(row["c"]),
     }
     report = OrderReport(
         **common,
@@ -86,10 +79,6 @@ def order_update(event: Json, *, symbol_of: Named) -> tuple[Fill | OrderReport, 
         realised=Decimal(row["rp"]) if "rp" in row else None,
     )
     return (fill, report)
-
-
-def _origin(client_order_id: str) -> Origin:
-    return next((origin for start, origin in _ORIGINS if client_order_id.startswith(start)), Origin.CLIENT)
 
 
 def algo_update(event: Json, *, symbol_of: Named) -> tuple[OrderReport, ...]:

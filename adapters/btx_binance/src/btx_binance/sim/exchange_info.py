@@ -197,6 +197,8 @@ def _rules(symbol: str, path: Path | None) -> _Rules:
 def _split(symbol: str) -> tuple[str, str]:
     text = symbol.upper()
     base, slash, quote = text.partition("/")
+    if ":" in quote:
+        raise ConfigError(f"{symbol!r} is a contract, and this market is spot: write market='usdm' or 'coinm'")
     if slash:
         return base, quote
     for known in _QUOTES:

@@ -98,6 +98,10 @@ class SpotBroker:
             params["origClientOrderId"] = leg.client_order_id
         await self._api.client.ask("privateDeleteOrder", params, operation=Operation.CANCEL)
 
+    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:  # noqa: ARG002 -- the port's
+        """Refuse: spot has no countdown."""
+        raise NotSupportedError(f"Binance spot cancels nothing by itself in {instrument.symbol}")
+
     async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
         """Return the order's fills, oldest first, and then its state; see :meth:`btx.ports.Broker.query`.
 

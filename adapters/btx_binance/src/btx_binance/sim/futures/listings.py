@@ -155,7 +155,8 @@ def _listing(name: _Name, path: Path | None) -> Listing:
     contract = known or derived(tick=tick, step=step, is_inverse=name.is_inverse)
     if known is not None and path is not None:
         # Data of another year may lie on a finer grid than the table's.
-        contract = attrs.evolve(known, tick=min(tick, known.tick), step=min(step, known.step))
+        finer = known.step if name.is_inverse else min(step, known.step)  # contracts are whole, volumes may be coins
+        contract = attrs.evolve(known, tick=min(tick, known.tick), step=finer)
     low = -(-contract.min_price // contract.tick) * contract.tick
     instrument = Instrument(
         venue="binance",
