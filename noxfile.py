@@ -37,7 +37,7 @@ def tests(session: nox.Session) -> None:
     session.run("lint-imports", "--no-logo")
     # A chosen few tests say nothing about coverage. All of them wait for sockets and processes more than they compute,
     # so two at a time take two thirds of the time; the tests of a file stay together.
-    session.run("pytest", *(session.posargs or ["--cov", "--numprocesses=2", "--dist=loadfile"]))
+    session.run("pytest", *(session.posargs or ["--cov", "--numprocesses=2", "--dist=loadfile", "--timeout=300"]))
     if not session.posargs:
         # The values and the rules are pure, so nothing in them is hard to reach. Says something only when it fails.
         pure = "--include=*/btx/model/*,*/btx/rules/*"

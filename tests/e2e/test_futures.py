@@ -151,6 +151,18 @@ def test_both_legs_trade_beside_each_other_with_brackets() -> None:
     assert not any(text.startswith(("DRIFT", "HALT", "FAULT", "NAKED")) for text in strategy.store_notes)
 
 
+def test_a_position_is_worth_after_the_run_what_it_was_at_its_last_bar() -> None:
+    values: list[float] = []
+    steps: dict[int, Any] = {2: lambda strategy: strategy.buy(size=0.5)}
+    steps |= {bar: lambda strategy: values.append(strategy.broker.getvalue()) for bar in range(5, 11)}
+    store = btx.load("binance", market="usdm", scenario=margin_world("usdm", minutes=10))
+
+    strategy, _ = trade(store, steps, datas=({"dataname": "BTC/USDT"},))
+
+    assert len(set(values)) == len(values) > 3  # the mark price moves
+    assert strategy.broker.getvalue() == values[-1]
+
+
 def test_an_account_in_the_wrong_mode_is_found_at_the_start() -> None:
     store = btx.load("binance", market="usdm", scenario=margin_world("usdm", minutes=5))
 

@@ -42,12 +42,21 @@ def test_the_ladder_of_spot_goes_by_volume_and_bnb_together() -> None:
     assert at_level(fees, Decimal(20_000_000), Decimal(250)).maker == Decimal("0.0007")
 
 
+def test_the_ladder_of_usdm_asks_for_more_volume_at_each_step_and_takes_less() -> None:
+    levels = plugin.btx_commission(USDM, None).levels
+
+    assert [level.volume for level in levels] == sorted({level.volume for level in levels})
+    assert [level.taker for level in levels] == sorted({level.taker for level in levels}, reverse=True)
+    assert at_level(plugin.btx_commission(USDM, None), Decimal(15_000_000), Decimal(25)).maker == Decimal("0.00016")
+
+
 def test_an_account_that_names_its_tier_pays_that_tiers_rates() -> None:
     named = attrs.evolve(NOBODY, fee_tier="VIP 4")
 
     assert plugin.btx_commission(instrument(), named).taker == Decimal("0.0004")
     assert plugin.btx_commission(instrument(), NOBODY).tier == "regular"
-    assert plugin.btx_commission(USDM, named).tier == "regular"  # its ladder is not known
+    assert plugin.btx_commission(USDM, named).taker == Decimal("0.0003")
+    assert plugin.btx_commission(COINM, named).tier == "regular"  # its ladder is not known
 
 
 def test_nothing_here_ever_closes() -> None:

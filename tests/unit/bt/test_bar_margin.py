@@ -234,12 +234,12 @@ def test_an_inverse_contract_earns_coins() -> None:
 
 def test_a_contract_is_delivered_at_its_end() -> None:
     over = attrs.evolve(PERP, symbol="BTC/USDT:USDT-250601", delivery_ns=START_NS + 3 * NS_PER_MINUTE)
-    run = margined(
-        flat(100, 100, 110, 110, 120), {1: lambda s: s.buy(size=2)}, terms=attrs.evolve(TEN, instrument=over), fee=FREE
-    )
+    script = {1: lambda s: s.buy(size=2), 4: lambda s: s.buy(size=1)}
+    run = margined(flat(100, 100, 110, 110, 120), script, terms=attrs.evolve(TEN, instrument=over), fee=FREE)
 
-    assert run.told[-1][-1]["origin"] == "DELIVERY"
+    assert [each[-1]["origin"] for each in run.told if "origin" in each[-1]][-1] == "DELIVERY"
     assert run.broker.ledger()["USDT"] == 10_020
+    assert "was delivered at 2025-06-01T00:03" in str(run.told[-1][5])
 
 
 def test_what_only_reduces_ends_when_there_is_nothing_left() -> None:

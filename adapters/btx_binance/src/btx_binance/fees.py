@@ -1,9 +1,11 @@
 """Binance's fees by market: tables with their source and date, and what the venue says of an account.
 
 Spot has its whole ladder, of the newest announcement with a date that was found; the
-venue has changed single steps since, without a whole table.  Of the futures no whole
-table of the venue with a date was found, so only the regular tier is given (sources
-disagree on COIN-M's maker: 0.01 % before 2023-09-26).  A live account's own rates are
+venue has changed single steps since, without a whole table.  USD-M's ladder is as pages
+that quote the venue's fee schedule show it in 2025; no announcement of it with a date was
+found, and BNB to hold is taken to be as on spot (the venue's FAQ 360033544231: "futures
+fee tiers mirror the spot market tiers").  Of COIN-M only the regular tier is given, for
+sources disagree on its maker: 0.01 % before 2023-09-26.  A live account's own rates are
 asked for, and each fill states its fee.
 """
 
@@ -38,6 +40,20 @@ _SPOT_LADDER = (
     ("VIP 9", "5000000000", "5500", "0.0200", "0.0400"),
 )
 
+# The same of USD-M.
+_USDM_LADDER = (
+    ("regular", "0", "0", "0.0200", "0.0500"),
+    ("VIP 1", "15000000", "25", "0.0160", "0.0400"),
+    ("VIP 2", "50000000", "100", "0.0140", "0.0350"),
+    ("VIP 3", "100000000", "250", "0.0120", "0.0320"),
+    ("VIP 4", "600000000", "500", "0.0100", "0.0300"),
+    ("VIP 5", "1000000000", "1000", "0.0080", "0.0270"),
+    ("VIP 6", "2500000000", "1750", "0.0060", "0.0250"),
+    ("VIP 7", "5000000000", "3000", "0.0040", "0.0220"),
+    ("VIP 8", "12500000000", "4500", "0.0020", "0.0200"),
+    ("VIP 9", "25000000000", "5500", "0.0000", "0.0170"),
+)
+
 
 def _level(tier: str, volume: str, holding: str, maker: str, taker: str) -> FeeLevel:
     return FeeLevel(
@@ -64,8 +80,9 @@ _SCHEDULES: Mapping[InstrumentKind, FeeSchedule] = {
         taker=Decimal("0.0005"),
         discount_asset=BNB,
         discount=_FUTURES_DISCOUNT,
-        volume_currency="BUSD",
-        source="regular tier as ccxt 4.5.90 of 2026 has it; discount: Binance FAQ 360033544231 of 2020-06-11",
+        levels=tuple(_level(*row) for row in _USDM_LADDER),
+        volume_currency="USD",
+        source="Binance's fee schedule as quoted in 2025 (undated); discount: Binance FAQ 360033544231 of 2020-06-11",
     ),
     InstrumentKind.INVERSE: FeeSchedule(
         maker=Decimal("0.0002"),

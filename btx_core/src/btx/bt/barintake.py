@@ -9,6 +9,7 @@ from backtrader.order import BuyOrder, SellOrder
 from btx.bt.barfills import BarFills
 from btx.bt.barorders import Ticket, together, working_of
 from btx.bt.books import Book
+from btx.bt.folds import close_ns_of
 from btx.bt.orders import (
     OWN_ARGUMENTS,
     Asked,
@@ -21,6 +22,7 @@ from btx.bt.orders import (
 )
 from btx.errors import BtxError, ConfigError
 from btx.model.order import Side
+from btx.model.time import iso
 
 __all__ = ("BarIntake",)
 
@@ -110,6 +112,9 @@ class BarIntake(BarFills):
                 order.exectype = bt.Order.Close
         if (refused := refusal_of(book, request, is_one_more=not asked.is_child)) is not None:
             return refused
+        ends_ns = book.instrument.delivery_ns
+        if ends_ns is not None and close_ns_of(book.data.lines) >= ends_ns:
+            return f"{book.instrument.symbol} was delivered at {iso(ends_ns)}: trade a later contract"
         days, selling = self._days.get(book.key), self._open_sells(book)
         if days is not None and (refused := days.refusal(request, book.mirror.held, selling, is_exit=asked.is_child)):
             return refused

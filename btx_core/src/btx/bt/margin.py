@@ -10,6 +10,7 @@ from btx.bt.books import Account, Book, Executed
 from btx.bt.commission import margin_commission_of
 from btx.bt.feed import feed_of
 from btx.model.account import AccountSnapshot, AccountUpdate, Booking, BookingKind, PositionReport
+from btx.model.derivatives import MarkPrice
 from btx.model.instrument import Instrument
 from btx.model.order import Fill, PositionSide
 from btx.model.time import NS_PER_S
@@ -41,6 +42,7 @@ class MarginBook(Book):
     """One position on margin; what is exact of it is in its account."""
 
     account: "MarginedAccount"
+    _mark: MarkPrice | None = None  # the last that was heard
 
     @property
     def cash_asset(self) -> str:
@@ -57,10 +59,18 @@ class MarginBook(Book):
         return _ZERO
 
     def mark_price(self) -> Decimal | None:
-        """Return the price it is valued at: the venue's mark price, the last close until one is known."""
+        """Return the price it is valued at: the venue's mark price, the last close until one is known.
+
+        A mark price stays after its data has ended, or while it is late, until a whole bar was newer.
+        """
         feed = feed_of(self.data)
-        mark = feed.market.mark() if feed is not None else None
-        return mark.mark_price if mark is not None else self.last_close()
+        if feed is None:
+            return self.last_close()
+        if (mark := feed.market.mark()) is not None:
+            self._mark = mark
+        elif self._mark is None or (len(feed) and feed.last_close_ns - feed.interval.nominal_ns >= self._mark.time_ns):
+            return self.last_close()
+        return self._mark.mark_price
 
     def worth(self, currency: str) -> Decimal:
         """Return the margin it takes at the last close, less than nothing of a short one."""
