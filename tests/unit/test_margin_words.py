@@ -47,9 +47,13 @@ def test_a_word_that_says_nothing_here_is_told_in_one_sentence(words: dict[str, 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("soon", r"^dead_man='soon' is no duration: write '60s'$"), ("4s", r"^dead_man='4s' is too short to be renewed")],
+    [
+        ("soon", r"^dead_man='soon' is no duration: write '60s'$"),
+        (60, r"^dead_man=60 is no duration: write '60s'$"),
+        ("4s", r"^dead_man='4s' is too short to be renewed"),
+    ],
 )
-def test_a_dead_mans_switch_has_a_time_that_can_be_kept(text: str, sentence: str) -> None:
+def test_a_dead_mans_switch_has_a_time_that_can_be_kept(text: Any, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         btx.load("binance", market="usdm", dead_man=text)
     kept = btx.load("binance", market="usdm", keep="trial", dead_man="60s")
@@ -109,5 +113,7 @@ def test_a_plain_symbol_of_a_world_on_margin_means_the_perpetual(tmp_path: Path)
 
 
 def test_a_funding_file_that_is_not_there_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"^funding= of BTC/USDT is 5: write the path of a file of funding rates$"):
+        btx.scenario(funding={"BTC/USDT": 5})  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match=r"^there is no file nowhere\.csv: funding= takes files of funding rates"):
         btx.scenario(funding={"BTC/USDT": "nowhere.csv"})

@@ -665,14 +665,14 @@ def _resubmit(times: Any) -> Resubmit:
     return Resubmit(times=times)
 
 
-def _dead_man(text: str | None, where: str, can: Capabilities) -> float | None:
+def _dead_man(text: Any, where: str, can: Capabilities) -> float | None:
     if text is None:
         return None
     if not can.dead_man:
         raise ConfigError(f"dead_man={text!r}: {where} cancels nothing by itself: leave it out")
     try:
         seconds = parse_duration(text) / NS_PER_S
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"dead_man={text!r} is no duration: write '60s'") from error
     if seconds < _SHORTEST_DEAD_MAN_S:
         raise ConfigError(f"dead_man={text!r} is too short to be renewed in time: write '60s'")

@@ -200,6 +200,9 @@ def _check_types(seed: Any, symbols: Any) -> None:
 def _files(name: str, of_what: str, files: Any) -> dict[str, Path]:
     if files is not None and not isinstance(files, Mapping):
         raise ConfigError(f"{name}={files!r}: say which symbol the file is of, like {{'BTC/USDT': 'btc-1m.csv.gz'}}")
+    for symbol, file in (files or {}).items():
+        if not isinstance(file, str | Path):
+            raise ConfigError(f"{name}= of {symbol} is {file!r}: write the path of a file of {of_what}")
     found = {symbol: Path(file).expanduser() for symbol, file in (files or {}).items()}
     for file in found.values():
         if not file.is_file():

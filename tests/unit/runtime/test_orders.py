@@ -1853,3 +1853,22 @@ def test_an_amendment_of_an_order_that_ended_before_the_process_died_is_over() -
         assert (rig.order().wanted, rig.order().quantity) == (None, 6)
 
     run(scene())
+
+
+def test_of_a_replaced_order_whose_end_nobody_pushes_a_question_on_its_way_is_not_asked_anew() -> None:
+    async def scene() -> None:
+        toy = ToyVenue()
+        rig = OrderRig(toy, patience_s=0.01, can_replace=False)
+        async with listening(rig):
+            old = rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            toy.is_muted = True
+            toy.gates["query"] = asyncio.Event()  # never opened
+            rig.desk.replace("a1", attrs.evolve(old, client_order_id="a2"))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):  # twenty times the patience
+                    await asyncio.Event().wait()
+
+            assert toy.count("query") == 1
+
+    run(scene())

@@ -530,8 +530,9 @@ class OrderDesk:
                 async with asyncio.timeout(self._patience_s):
                     await self._changed.wait()
             except TimeoutError:
-                if not order.status.is_final:
-                    self._ask_about(order.leg)  # its end should have been pushed by now
+                # Its end should have been pushed by now. A question that is on its way is not asked anew.
+                if not order.status.is_final and old_id not in self._settling:
+                    self._ask_about(order.leg)
         rest = new.quantity - (order.filled - filled)
         if not order.is_settled:
             self._refuse_locally(new, "the order it was to replace does not end: nothing was changed")
