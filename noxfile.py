@@ -29,7 +29,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Lint, types and layers, then every test with its coverage. Arguments go to pytest."""
-    install(session, *nox.project.dependency_groups(PYPROJECT, "lint", "test"))
+    install(session, *nox.project.dependency_groups(PYPROJECT, "docs", "lint", "test"))
 
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -42,6 +42,14 @@ def tests(session: nox.Session) -> None:
         # The values and the rules are pure, so nothing in them is hard to reach. Says something only when it fails.
         pure = "--include=*/btx/model/*,*/btx/rules/*"
         session.run("coverage", "report", pure, "--fail-under=100", silent=True, log=False)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/. `nox -s docs -- serve` shows it while it is written."""
+    install(session, *nox.project.dependency_groups(PYPROJECT, "docs"))
+
+    session.run("mkdocs", *(session.posargs or ["build"]), env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session

@@ -15,7 +15,7 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
-from btx.bridges.cryptofeed import run_socket
+from btx.bridges.sockets import run_socket
 from btx.errors import TransportError
 from btx.model.time import from_ms
 from btx.storage.recording import Recorder

@@ -20,10 +20,12 @@ class BuyTheDip(bt.Strategy):
             print(f"{self.data.datetime.datetime()}  {trade.pnlcomm:+.2f}")
 
 
-store = btx.load("binance", env="sim")
+# --8<-- [start:load]
+store = btx.load("binance", env="sim")  # "backtest", "sim", "paper", "testnet" or "live"
 cerebro = bt.Cerebro()
 cerebro.setbroker(store.getbroker())
 cerebro.adddata(store.getdata(dataname="BTC/USDT", timeframe=bt.TimeFrame.Minutes, backfill="2h"))
 cerebro.addstrategy(BuyTheDip)
 cerebro.run()
+# --8<-- [end:load]
 print(f"value at the end: {cerebro.broker.getvalue():,.2f}")

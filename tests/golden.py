@@ -17,11 +17,10 @@ SAMPLES = {"sma_cross": 13, "mean_reversion": 5, "breakout": 5}
 """Hours of the seeded market by sample strategy: enough for fifty orders of each."""
 
 
-def sample_job(name: str, folder: Path) -> Job:
+def sample_job(name: str, folder: Path, *, venue: str = "binance") -> Job:
     """Return the job of a sample on its seeded market, whose files are written to ``folder``."""
-    job = Job(
-        strategy=str(ROOT / "examples" / "strategies" / f"{name}.py"), venue="binance", market="spot", data={}, seed=7
-    )
+    strategy = str(ROOT / "examples" / "strategies" / f"{name}.py")
+    job = Job(strategy=strategy, venue=venue, market="spot", data={}, seed=7)
     return attrs.evolve(job, data=write_synthetic(folder, job, ["BTC/USDT"], span_ns=SAMPLES[name] * NS_PER_HOUR))
 
 

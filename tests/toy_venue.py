@@ -37,6 +37,7 @@ from btx.model.order import (
     OrderReport,
     OrderRequest,
     OrderType,
+    Part,
     Receipt,
     Side,
     Status,
@@ -57,7 +58,6 @@ from btx.model.venue import (
 )
 from btx.plugins import Venue, new_manager
 from btx.ports import Context, Sink, StreamEvent, Wanted
-from btx.runtime.orders import one_leg
 from tests.values import BTC, MINUTE, bar
 
 INFO = VenueInfo(
@@ -655,8 +655,8 @@ class ToyPlugin:
         return self._toy
 
     @hookimpl
-    def btx_plan(self, request: Any, client_order_id: str) -> tuple[Leg, ...]:
-        return one_leg(request, client_order_id)
+    def btx_plan(self, request: OrderRequest) -> tuple[Part, ...]:
+        return (Part(quantity=request.quantity),)
 
     @hookimpl
     def btx_commission(self, instrument: Instrument, account: AccountSnapshot | None) -> FeeSchedule:

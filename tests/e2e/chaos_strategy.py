@@ -71,6 +71,23 @@ class Restless(bt.Strategy):
             self.cancel(order)
 
 
+class Amending(bt.Strategy):
+    """One limit order that follows the market, bar by bar: alone, so that a venue may amend it in place."""
+
+    def __init__(self) -> None:
+        self.order: Any = None
+
+    def notify_order(self, order: Any) -> None:
+        self.order = order if order.alive() else None
+
+    def next(self) -> None:
+        price = self.data.close[0] * 0.9995
+        if self.data.is_live and self.order is None:
+            self.order = self.buy(size=0.1, exectype=bt.Order.Limit, price=price)
+        elif self.data.is_live:
+            self.broker.amend(self.order, price=price)
+
+
 class RestlessOnMargin(bt.Strategy):
     """As the other, on positions on margin: long and short, in hedge mode each on a leg of its own."""
 

@@ -23,7 +23,8 @@ def local(shipped: Any, *, rest: str, api: str, stream: str) -> Any:
         address = stream
 
         def connect(self) -> Any:
-            connection = PlainConnection(self._address(), self.id, max_queue=1024, close_timeout=1)
+            connection = PlainConnection(self._address() or stream, self.id, max_queue=1024, close_timeout=1)
+            connection.subscription = self.subscription
             return [(connection, self.subscribe, self.message_handler, self.authenticate)]
 
     Local.api = api

@@ -1,4 +1,4 @@
-"""A trading process with a dead man's switch that waits to be killed: ``dead_man.py CONTROL``."""
+"""A trading process with a dead man's switch that waits to be killed: ``dead_man.py CONTROL VENUE MARKET``."""
 
 import sys
 
@@ -28,7 +28,8 @@ class Resting(bt.Strategy):
             self.sell(size=0.1, exectype=bt.Order.Stop, price=close * 0.9)
 
 
-store = btx.load("binance", market="usdm", leverage=5, scenario=btx.scenario(attach=sys.argv[1]), dead_man="60s")
+control, venue, market = sys.argv[1:]
+store = btx.load(venue, market=market, leverage=5, scenario=btx.scenario(attach=control), dead_man="60s")
 cerebro = bt.Cerebro(stdstats=False)
 cerebro.setbroker(store.getbroker(on_stop="keep"))
 cerebro.adddata(store.getdata(dataname="BTC/USDT"))

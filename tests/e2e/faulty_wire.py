@@ -17,6 +17,7 @@ from btx.rules.backoff import Backoff
 from btx.runtime.facts import Timing
 from btx.runtime.session import Session
 from btx.sim.server import spawn
+from tests.e2e.venues import BINANCE_SPOT, Place
 
 _CHUNK = 65_536
 TIMING = Timing(redial=Backoff(base_s=0.01, cap_s=0.05), settle_pause_s=0.1)
@@ -108,6 +109,7 @@ class Wire:
     """What stands between a store and its simulator; filled in at start."""
 
     scenario: Scenario
+    place: Place = BINANCE_SPOT
     swallows: Callable[[bytes], bool] = lambda _request: False
     rest: Proxy | None = None
     market: Proxy | None = None
@@ -118,14 +120,14 @@ class Wire:
     life_s: float | None = None  # of a market connection, in place of the venue's day
 
     def store(self) -> LiveStore:
-        venue = open_venue("binance")
+        venue, market = open_venue(self.place.venue), self.place.market
         if self.life_s is not None:
-            capabilities = attrs.evolve(venue.info.capabilities["spot"], connection_life_s=self.life_s)
-            venue.info = attrs.evolve(venue.info, capabilities={"spot": capabilities})
+            capabilities = attrs.evolve(venue.info.capabilities[market], connection_life_s=self.life_s)
+            venue.info = attrs.evolve(venue.info, capabilities={market: capabilities})
         session = Session(
             venue=venue,
             environment=Environment.SIM,
-            market="spot",
+            market=market,
             settings=Settings(options=self.options),
             endpoints=self._open,
             timing=self.timing,
@@ -143,7 +145,7 @@ class Wire:
         self.loop.call_soon_threadsafe(act)
 
     async def _open(self, resources: AsyncExitStack) -> Endpoints:
-        real = await resources.enter_async_context(spawn("binance", self.scenario))
+        real = await resources.enter_async_context(spawn(self.place.venue, self.place.scenario(self.scenario)))
         self.loop = asyncio.get_running_loop()
         self.rest, self.market, self.account = map(Proxy, (real.rest, real.stream, real.trading_stream))
         self.rest.swallows = self.swallows

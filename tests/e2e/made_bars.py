@@ -10,8 +10,8 @@ import btx
 from btx.bt.store import LiveStore
 from btx.model.time import NS_PER_MINUTE, Interval, from_ms, to_ms
 from btx.model.venue import Scenario
-from btx.sim.market import Market, PublicTrade
-from btx_binance.sim.exchange_info import listings
+from btx.sim.market import PublicTrade
+from tests.e2e.venues import BINANCE_SPOT, Place
 
 Row = tuple[int, int, float, float, float, float, float]  # open, stamp, open, high, low, close, volume
 MINUTE = Interval.parse("1m")
@@ -20,9 +20,10 @@ MINUTE = Interval.parse("1m")
 class Truth:
     """The market of a scenario, played to its end."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self._instruments = {each.instrument.symbol: each.instrument for each in listings(scenario)}
-        self._market = Market.of(scenario, tuple(self._instruments.values()))
+    def __init__(self, scenario: Scenario, place: Place = BINANCE_SPOT) -> None:
+        world = place.world(scenario)
+        self._instruments = {each.instrument.symbol: each.instrument for each in world.listings.values()}
+        self._market = world.market
         self.end_ns = self._market.end_ns
         self._market.seek(self.end_ns)
 
@@ -101,9 +102,9 @@ def row_of(data: Any) -> Row:
     return (int(data.ts_ms[0]), stamp_ms, *prices)
 
 
-def play(scenario: Scenario, feeds: Iterable[Mapping[str, Any]], *more: Any) -> Seen:
+def play(scenario: Scenario, feeds: Iterable[Mapping[str, Any]], *more: Any, place: Place = BINANCE_SPOT) -> Seen:
     """Run a cerebro with these datas, and what ``more`` adds to it, to the market's end."""
-    store: LiveStore = btx.load("binance", scenario=scenario)
+    store: LiveStore = btx.load(place.venue, market=place.market, scenario=place.scenario(scenario))
     cerebro = bt.Cerebro(stdstats=False)
     for feed in feeds:
         data = store.getdata(**feed)

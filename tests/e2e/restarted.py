@@ -1,9 +1,10 @@
 """A trading process that is killed half-way, and goes on in the next: ``restarted.py CONTROL RESULT``.
 
-It writes what it found and what it was told to RESULT, one JSON object per line.
+It trades at $BTX_TEST_VENUE, and writes what it found and what it was told to RESULT, one JSON object per line.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Restarted(bt.Strategy):
             self.buy_bracket(
                 size=0.5, price=round(close * 1.001, 2), stopprice=round(close * 0.9), limitprice=round(close * 1.1)
             )
-            self.buy(size=0.1, exectype=bt.Order.Limit, price=round(close * 0.8, 2))
+            self.buy(size=0.1, exectype=bt.Order.Limit, price=round(close * 0.8, 1))
         if self.bars == 6:
             self.write("ready", size=self.position.size, price=self.position.price, cash=self.broker.getcash())
             self.write("open", orders=[self.shown(order) for order in self.broker.open_orders()])
@@ -95,7 +96,7 @@ class Restarted(bt.Strategy):
 
 if __name__ == "__main__":
     store = btx.load(
-        "binance",
+        os.environ["BTX_TEST_VENUE"],
         env="sim",
         scenario=btx.scenario(attach=sys.argv[1]),
         keep="restarted",

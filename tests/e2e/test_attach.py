@@ -23,10 +23,10 @@ MINUTES = 30
 ROOT = Path(__file__).parents[2]
 
 
-def detached(scenario: Scenario) -> "subprocess.Popen[str]":
+def detached(scenario: Scenario, venue: str = "binance") -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "btx", "sim", "binance", "--detach", "--json"),
+            *(sys.executable, "-m", "btx", "sim", venue, "--detach", "--json"),
             *("--scenario-json", scenario_to_json(scenario)),
         ],
         stdin=subprocess.DEVNULL,

@@ -148,7 +148,13 @@ class Bench:
 
 @asynccontextmanager
 async def bench_of(
-    endpoints: Endpoints, *, secret: str | None = None, market: str = "spot", symbol: str = "BTC/USDT"
+    endpoints: Endpoints,
+    *,
+    secret: str | None = None,
+    market: str = "spot",
+    symbol: str = "BTC/USDT",
+    adapter: Any = plugin,
+    **changes: Any,
 ) -> AsyncIterator[Bench]:
     account = endpoints.accounts[0]
     clock = Clock(endpoints)
@@ -156,21 +162,26 @@ async def bench_of(
         web = await resources.enter_async_context(aiohttp.ClientSession())
         control = await resources.enter_async_context(web.ws_connect(endpoints.control))
         context = Context(
-            settings=Settings(api_key=Secret(account.api_key), api_secret=Secret(secret or account.api_secret)),
+            settings=Settings(
+                api_key=Secret(account.api_key),
+                api_secret=Secret(secret or account.api_secret),
+                options=changes.pop("options", {}),
+            ),
             environment=Environment.SIM,
             market=market,
             endpoints=endpoints,
             clock=clock,
             resources=resources,
+            **changes,
         )
         bench = Bench(
             context=context,
             clock=clock,
             control=control,
-            store=plugin.btx_store(context),
-            broker=plugin.btx_broker(context),
-            feed=plugin.btx_feed(context),
-            stream=plugin.btx_websocket(context),
+            store=adapter.btx_store(context),
+            broker=adapter.btx_broker(context),
+            feed=adapter.btx_feed(context),
+            stream=adapter.btx_websocket(context),
             symbol=symbol,
         )
         try:

@@ -14,7 +14,10 @@ from btx.tools import chaos
 from btx.tools.chaos import Job, Kill, Schedule, run_schedule, schedule_of
 
 RESTLESS = f"{Path(__file__).with_name('chaos_strategy.py')}:Restless"
+AMENDING = RESTLESS.replace(":Restless", ":Amending")
 JOB = Job(strategy=RESTLESS, minutes=40)
+ON_BYBIT = attrs.evolve(JOB, venue="bybit")
+on_both = pytest.mark.parametrize("job", [JOB, ON_BYBIT], ids=["binance", "bybit"])
 # Where the restless strategy comes in its first life of this market, and how often before it is killed.
 SEED = 2
 TWICE = {"intent.after", "sent.after", "send.after", "event.before", "event.after", "delivered.before"}
@@ -25,10 +28,13 @@ def play(schedule: Schedule, job: Job = JOB) -> chaos.Outcome:
     return asyncio.run(run_schedule(schedule, job))
 
 
+@on_both
 @pytest.mark.parametrize("point", POINTS)
-def test_a_process_killed_at_any_point_of_the_order_path_leaves_books_that_agree(point: str) -> None:
+def test_a_process_killed_at_any_point_of_the_order_path_leaves_books_that_agree(point: str, job: Job) -> None:
     at = 2 if point in TWICE else 1
-    outcome = play(Schedule(seed=SEED, kills=(Kill(point=point, at=at),)))
+    if job.venue == "bybit" and point.startswith("replace"):  # it amends in place, and members of groups not at all
+        job = attrs.evolve(job, strategy=AMENDING)
+    outcome = play(Schedule(seed=SEED, kills=(Kill(point=point, at=at),)), job)
 
     story = f"{point}: {POINTS[point]}: {outcome.lives} lives, {outcome.orders} orders, {outcome.recovered} recovered"
     print(story)  # noqa: T201 -- pytest shows it with -rP
@@ -36,8 +42,9 @@ def test_a_process_killed_at_any_point_of_the_order_path_leaves_books_that_agree
     assert outcome.lives == 2, "the point was not reached"
 
 
-def test_seeded_faults_and_kills_leave_books_that_agree() -> None:
-    outcomes = [play(schedule_of(seed)) for seed in range(500, 500 + RUNS)]
+@on_both
+def test_seeded_faults_and_kills_leave_books_that_agree(job: Job) -> None:
+    outcomes = [play(schedule_of(seed), job) for seed in range(500, 500 + RUNS)]
 
     naked_s = max(outcome.naked_s for outcome in outcomes)
     print(f"{sum(o.recovered for o in outcomes)} recovered, longest naked {naked_s:.2f} s")  # noqa: T201
@@ -50,7 +57,15 @@ ON_MARGIN = attrs.evolve(JOB, strategy=f"{RESTLESS}OnMargin", market="usdm")
 HEDGED = attrs.evolve(ON_MARGIN, position_mode="hedge")
 
 
-@pytest.mark.parametrize(("job", "seeds"), [(ON_MARGIN, (504, 506)), (HEDGED, (609, 612))], ids=["one way", "hedge"])
+LINEAR = attrs.evolve(ON_MARGIN, venue="bybit", market="linear")
+LINEAR_HEDGED = attrs.evolve(LINEAR, position_mode="hedge")
+
+
+@pytest.mark.parametrize(
+    ("job", "seeds"),
+    [(ON_MARGIN, (504, 506)), (HEDGED, (609, 612)), (LINEAR, (504, 506)), (LINEAR_HEDGED, (609, 612))],
+    ids=["one way", "hedge", "bybit one way", "bybit hedge"],
+)
 def test_on_margin_positions_wallets_and_bookings_agree_too(job: Job, seeds: tuple[int, ...]) -> None:
     outcomes = [play(schedule_of(seed), job) for seed in seeds]
 
@@ -59,9 +74,10 @@ def test_on_margin_positions_wallets_and_bookings_agree_too(job: Job, seeds: tup
     assert all(outcome.fills for outcome in outcomes)
 
 
+@pytest.mark.parametrize("job", [HEDGED, LINEAR_HEDGED], ids=["binance", "bybit"])
 @pytest.mark.parametrize("point", ["sent.after", "event.after", "recovery.settled"])
-def test_a_process_killed_on_margin_leaves_books_that_agree(point: str) -> None:
-    outcome = play(Schedule(seed=SEED, kills=(Kill(point=point, at=2 if point in TWICE else 1),)), HEDGED)
+def test_a_process_killed_on_margin_leaves_books_that_agree(point: str, job: Job) -> None:
+    outcome = play(Schedule(seed=SEED, kills=(Kill(point=point, at=2 if point in TWICE else 1),)), job)
 
     assert outcome.broken == ()
     assert outcome.lives == 2, "the point was not reached"

@@ -1,4 +1,4 @@
-"""The dead man's switch: a process that is killed leaves no entry in the book, and its stop waits on."""
+"""The dead man's switch: a process that is killed leaves no entry in the book."""
 
 import asyncio
 import os
@@ -6,12 +6,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from btx.model.market import Trade
 from btx.model.order import OrderReport, OrderType, Status
 from btx.model.time import NS_PER_HOUR, NS_PER_S
 from btx.model.venue import Channel, Scenario, Subscription
-from btx_binance import plugin
+from btx_binance import plugin as binance
+from btx_bybit import plugin as bybit
 from tests.e2e.test_attach import DEADLINE_S, ROOT
 from tests.e2e.test_binance_ports import Bench, bench_of
 
@@ -19,9 +23,9 @@ SYMBOL = "BTC/USDT:USDT"
 
 
 @asynccontextmanager
-async def trader(control: str, home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def trader(home: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.e2e.dead_man", control),
+        *(sys.executable, "-m", "tests.e2e.dead_man", *words),
         cwd=ROOT,
         env={**os.environ, "BTX_HOME": str(home)},
         stdin=asyncio.subprocess.PIPE,
@@ -42,18 +46,29 @@ async def pass_time(bench: Bench, seconds: int) -> None:
     await bench.market.until(lambda: bench.market.of(Trade)[-1].time_ns > first_ns + seconds * NS_PER_S)
 
 
-def test_a_killed_process_leaves_no_entry_in_the_book_and_its_stop_waits_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("adapter", "market", "left_over"),
+    [
+        (binance, "usdm", [OrderType.STOP_MARKET]),  # its conditional orders wait elsewhere, without a countdown
+        (bybit, "linear", []),
+    ],
+    ids=["binance", "bybit"],
+)
+def test_a_killed_process_leaves_no_entry_in_the_book(
+    adapter: Any, market: str, left_over: list[OrderType], tmp_path: Path
+) -> None:
     async def scene() -> None:
-        scenario = Scenario(seed=7, market="usdm", speed=20, warmup_ns=NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
+        scenario = Scenario(seed=7, market=market, speed=20, warmup_ns=NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
         async with (
-            plugin.btx_simulator(scenario) as endpoints,
-            bench_of(endpoints, market="usdm", symbol=SYMBOL) as bench,
+            adapter.btx_simulator(scenario) as endpoints,
+            bench_of(endpoints, market=market, symbol=SYMBOL, adapter=adapter) as bench,
         ):
             instrument = await bench.instrument()
             await bench.listen_to_account()
             await bench.listen(bench.market, Subscription(channel=Channel.TRADE, instrument=instrument))
             await bench.market.until(lambda: bool(bench.market.of(Trade)))
-            async with trader(endpoints.control, tmp_path) as process, asyncio.timeout(DEADLINE_S):
+            words = endpoints.control, adapter.btx_venue().name, market
+            async with trader(tmp_path, *words) as process, asyncio.timeout(DEADLINE_S):
                 assert process.stdout is not None
                 assert await process.stdout.readline() == b"ready\n"
                 await pass_time(bench, 80)  # longer than the countdown: it is renewed while the process lives
@@ -65,6 +80,6 @@ def test_a_killed_process_leaves_no_entry_in_the_book_and_its_stop_waits_on(tmp_
                 left = await bench.broker.open_orders(instruments=[instrument])
 
             assert {each.order_type for each in resting} == {OrderType.LIMIT, OrderType.STOP_MARKET}
-            assert [each.order_type for each in left] == [OrderType.STOP_MARKET]
+            assert [each.order_type for each in left] == left_over
 
     asyncio.run(scene())

@@ -27,8 +27,9 @@ def trades_of(report: dict[str, Any]) -> dict[str, Any]:
     return {key: report[key] for key in ("bars", "orders", "fills", "ledger", "equity")}
 
 
-def test_the_demo_trades_and_its_books_agree_to_the_last_digit(tmp_path: Path) -> None:
-    run, report = run_demo(tmp_path, "--span", "6h")
+@pytest.mark.parametrize("venue", ["binance", "bybit"])
+def test_the_demo_trades_and_its_books_agree_to_the_last_digit(tmp_path: Path, venue: str) -> None:
+    run, report = run_demo(tmp_path, "--venue", venue, "--span", "6h")
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert "equals the simulator's ledger to the last digit" in run.stdout

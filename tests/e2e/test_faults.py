@@ -18,6 +18,7 @@ from btx.model.venue import Scenario
 from tests.e2e.faulty_wire import Wire
 from tests.e2e.test_shutdown import children_of
 from tests.e2e.trading import account, books_agree
+from tests.e2e.venues import Place, on_places
 
 MINUTE_MS = 60_000
 
@@ -116,16 +117,18 @@ def what_the_venue_says(data: Any) -> dict[int, tuple[float, ...]]:
     }
 
 
-def test_orders_are_sent_once_and_settled_when_answers_are_lost_and_the_account_stream_is_cut() -> None:
+@on_places
+def test_orders_are_sent_once_and_settled_when_answers_are_lost_and_the_account_stream_is_cut(place: Place) -> None:
     dice = random.Random(3)
     posts: Counter[str] = Counter()
 
     def swallows(request: bytes) -> bool:
-        if request.startswith(b"POST /api/v3/order"):
-            posts[request.partition(b"newClientOrderId=")[2][:12].decode()] += 1
-        return request.startswith((b"POST /api/v3/order", b"DELETE /api/v3/order")) and dice.random() < 0.4
+        if request.startswith(place.orders[0]):
+            posts[request.partition(place.client_id)[2][:12].decode()] += 1
+        return request.startswith(place.orders) and dice.random() < 0.4
 
     wire = Wire(
+        place=place,
         scenario=free_running(240.0, accounts=(account(USDT="9000000", BTC="50"),)),
         swallows=swallows,
     )

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import re
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from btx.model.venue import Endpoints, Scenario, SimAccount
 from btx_binance.sim.app import simulator
 from tests.e2e import cryptofeeds
+from tests.e2e.foreign import keys, moved, playing, run
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +35,6 @@ ACCOUNTS = tuple(
 WORLD = Scenario(
     symbols=("BTC/USDT", "ETH/USDT"), speed=20.0, rebase=True, warmup_ns=6 * 3600 * 10**9, accounts=ACCOUNTS
 )
-SECONDS = 30
-
 
 FAST = attrs.evolve(WORLD, speed=600.0)  # hours pass within a test: whatever trails the market triggers
 
@@ -45,41 +42,14 @@ FAST = attrs.evolve(WORLD, speed=600.0)  # hours pass within a test: whatever tr
 @pytest.fixture(scope="module")
 def venue() -> Iterator[Any]:
     """The simulator in a loop of its own, so that clients that block do not block it."""
-    with playing(WORLD) as endpoints:
+    with playing(simulator, WORLD) as endpoints:
         yield endpoints
 
 
 @pytest.fixture
 def fast_venue() -> Iterator[Any]:
-    with playing(FAST) as endpoints:
+    with playing(simulator, FAST) as endpoints:
         yield endpoints
-
-
-@contextlib.contextmanager
-def playing(world: Scenario) -> Iterator[Any]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="venue")
-    thread.start()
-    context = simulator(world)
-
-    def do(coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(SECONDS)
-
-    try:
-        yield do(context.__aenter__())
-        do(context.__aexit__(None, None, None))
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(SECONDS)
-        loop.close()
-
-
-def run(coroutine: Any) -> Any:
-    async def bounded() -> Any:
-        async with asyncio.timeout(SECONDS):
-            return await coroutine
-
-    return asyncio.run(bounded())
 
 
 # --- ccxt ------------------------------------------------------------------------------------------------
@@ -87,23 +57,10 @@ def run(coroutine: Any) -> Any:
 
 def at(exchange: Any, venue: Endpoints) -> Any:
     """The exchange with the simulator's address in place of the venue's."""
-
-    def moved(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: moved(item) for key, item in value.items()}
-        if isinstance(value, str):
-            host = venue.rest.removeprefix("http://")
-            return re.sub(r"^(http|ws)s?://[^/]+", lambda match: f"{match[1]}://{host}", value)
-        return value
-
-    exchange.urls["api"] = moved(exchange.urls["api"])
+    exchange.urls["api"] = moved(exchange.urls["api"], venue)
     if "ws" in exchange.urls["api"]:  # the async and the pro class have it
         exchange.urls["api"]["ws"]["spot"] = venue.extra["ccxt_stream"]
     return exchange
-
-
-def keys(name: str) -> Any:
-    return {"apiKey": name, "secret": f"{name}-secret"}
 
 
 def test_ccxt_reads_the_market_and_trades(venue: Endpoints) -> None:

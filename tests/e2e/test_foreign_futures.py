@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from btx.model.venue import Endpoints, Scenario, SimAccount
+from btx_binance.sim.app import simulator
 from tests.e2e import cryptofeeds
-from tests.e2e.test_foreign_clients import at, keys, playing, run
+from tests.e2e.foreign import keys, playing, run
+from tests.e2e.test_foreign_clients import at
 
 pytestmark = pytest.mark.slow
 
@@ -23,13 +25,14 @@ MARKETS = {"usdm": ("BTC/USDT:USDT", "BTCUSDT", 0.01), "coinm": ("BTC/USD:BTC", 
 @pytest.fixture(scope="module", params=list(MARKETS))
 def venue(request: pytest.FixtureRequest) -> Iterator[Endpoints]:
     with playing(
+        simulator,
         Scenario(
             market=request.param,
             speed=20.0,
             rebase=True,
             warmup_ns=6 * 3600 * 10**9,
             accounts=tuple(SimAccount(api_key=name, api_secret=f"{name}-secret", balances=MONEY) for name in NAMES),
-        )
+        ),
     ) as endpoints:
         yield endpoints
 

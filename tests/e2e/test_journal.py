@@ -45,7 +45,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert strategy.told(placed["filled"])[-1] == "Completed"
     (path,) = tmp_path.glob("binance/sim/spot/*/trial/journal.sqlite")
     path.with_name("oracle.txt").write_text(
-        "\n".join(f"{f['trade_id']} {f['quantity']}" for f in placed["oracle"]["fills"]), encoding="utf-8"
+        "\n".join(f"{f['fill_id']} {f['quantity']}" for f in placed["oracle"]["fills"]), encoding="utf-8"
     )
     return path
 

@@ -12,6 +12,7 @@ from btx.model.venue import Scenario
 from btx.sim.faults import Fault, FaultScript, Kind, Where, script_to_json
 from btx_binance.sim.exchange_info import _FULL, _GRIDS
 from tests.e2e.made_bars import Seen, Truth, name_of, play, start_of
+from tests.e2e.venues import BINANCE_SPOT, Place, on_places
 
 LISTED = tuple(line.split()[0] for line in (_FULL + _GRIDS).splitlines() if line)
 INTERVALS = ("1m", "3m", "5s", "2m", "1m made")
@@ -26,9 +27,9 @@ def feed(symbol: str, interval: str, **settings: Any) -> dict[str, Any]:
     return {"dataname": symbol, "timeframe": text, **({"from_trades": True} if made else {}), **settings}
 
 
-def agree(seen: Seen, scenario: Scenario) -> None:
+def agree(seen: Seen, scenario: Scenario, place: Place = BINANCE_SPOT) -> None:
     """See that each data had every bar of the market from its first one on, and nothing else."""
-    truth = Truth(scenario)
+    truth = Truth(scenario, place)
     for name, rows in seen.rows.items():
         assert rows, name
         symbol, text, *_ = name.split()
@@ -77,14 +78,15 @@ def test_bars_made_of_trades_are_the_venues_own_and_ticks_are_its_trades() -> No
 
 
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.DUPLICATE, Kind.REORDER, Kind.TRUNCATE])
-def test_whatever_happens_to_the_pushes_every_made_bar_is_the_markets(kind: Kind) -> None:
+@on_places
+def test_whatever_happens_to_the_pushes_every_made_bar_is_the_markets(place: Place, kind: Kind) -> None:
     strikes = [Fault(kind=kind, where=Where.MARKET_STREAM, at=at, for_s=0.01) for at in (3, 40, 41)]
     scenario = world(minutes=4, faults=script_to_json(FaultScript(faults=tuple(strikes))))
     feeds = [feed("BTC/USDT", each, backfill="1m") for each in ("5s", "1m made", "1t", "4t")]
 
-    seen = play(scenario, feeds)
+    seen = play(scenario, feeds, place=place)
 
-    agree(seen, scenario)
+    agree(seen, scenario, place)
     assert not [note for note in seen.notes if note.startswith(("GAP", "LATE"))]
 
 

@@ -15,14 +15,14 @@ from btx.bt.market import Conflated
 from btx.errors import ConfigError
 from btx.model.order import Side
 from btx.model.time import NS_PER_MINUTE, NS_PER_MS, from_ms
+from btx.model.venue import Channel
 from btx.rules.staleness import Patience
 from btx.sim.faults import Fault, FaultScript, Kind, Where, script_to_json
 from btx.sim.market import Market
-from btx.sim.world import World
-from btx_binance.sim.exchange_info import listings
 from tests.e2e.faulty_wire import TIMING, Wire
 from tests.e2e.test_faults import free_running
 from tests.e2e.trading import Scripted, books_agree, run_on, world
+from tests.e2e.venues import BINANCE_SPOT, Place, on_places
 
 ALL = {"quotes": True, "book": 20, "trades": True}
 
@@ -43,13 +43,14 @@ class Reader(Scripted):
 
 
 def run(
+    place: Place,
     scenario: Any,
     read: Callable[[Any], Any] | None,
     *datas: dict[str, Any],
     steps: dict[int, Any] | None = None,
     arrange: Callable[[Any, Any], None] = lambda _cerebro, _data: None,
 ) -> Any:
-    store = btx.load("binance", env="sim", scenario=scenario)
+    store = btx.load(place.venue, env="sim", market=place.market, scenario=place.scenario(scenario))
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker())
     for data in datas:
@@ -64,8 +65,8 @@ def run(
 class Truth:
     """The same market, asked directly."""
 
-    def __init__(self, scenario: Any, symbol: str = "BTCUSDT") -> None:
-        self.market: Market = World(scenario, listings(scenario)).market
+    def __init__(self, place: Place, scenario: Any, symbol: str = "BTCUSDT") -> None:
+        self.market: Market = place.world(scenario).market
         self.symbol = symbol
 
     def trades(self, close_ns: int) -> list[Any]:
@@ -86,11 +87,12 @@ def everything(strategy: Any) -> tuple[Any, ...]:
     return close_ns, strategy.data.is_live, market.quote, market.book, market.trades(), market.conflated
 
 
-def test_what_next_reads_is_what_the_venue_said_up_to_that_bar() -> None:
+@on_places
+def test_what_next_reads_is_what_the_venue_said_up_to_that_bar(place: Place) -> None:
     scenario = world(minutes=12)
-    truth = Truth(scenario)
+    truth = Truth(place, scenario)
 
-    strategy = run(scenario, everything, {**ALL, "backfill": 3})
+    strategy = run(place, scenario, everything, {**ALL, "backfill": 3})
 
     history = [row for row in strategy.read if not row[1]]
     live = [row for row in strategy.read if row[1]]
@@ -106,7 +108,7 @@ def test_what_next_reads_is_what_the_venue_said_up_to_that_bar() -> None:
         there = truth.market.book(truth.symbol, depth=20)
         assert (book.bids, book.asks, book.sequence) == (there.bids, there.asks, there.sequence)
         assert book.time_ns == pushed[-1].time_ns
-        assert [(each.trade_id, each.price, each.time_ns) for each in trades] == [
+        assert [(place.number(each), each.price, each.time_ns) for each in trades] == [
             (each.trade_id, each.price, each.time_ns) for each in pushed
         ]
         assert {each.side for each in trades} <= {Side.BUY, Side.SELL}
@@ -116,10 +118,11 @@ def test_what_next_reads_is_what_the_venue_said_up_to_that_bar() -> None:
     assert strategy.data.market.missed == 0
 
 
-def test_the_same_seed_reads_the_same_market_whichever_socket_is_faster() -> None:
-    first = run(world(minutes=6), everything, ALL).read
+@on_places
+def test_the_same_seed_reads_the_same_market_whichever_socket_is_faster(place: Place) -> None:
+    first = run(place, world(minutes=6), everything, ALL).read
 
-    assert run(world(minutes=6), everything, ALL).read == first
+    assert run(place, world(minutes=6), everything, ALL).read == first
 
 
 def test_clones_read_the_market_of_the_data_they_follow() -> None:
@@ -129,19 +132,23 @@ def test_clones_read_the_market_of_the_data_they_follow() -> None:
     def read(strategy: Any) -> Any:
         return [data.market for data in strategy.datas]
 
-    strategy = run(world(minutes=6), read, ALL, arrange=resample)
+    strategy = run(BINANCE_SPOT, world(minutes=6), read, ALL, arrange=resample)
 
     assert len(strategy.datas) == 2
     assert all(one is other is strategy.data.market for one, other in strategy.read)
 
 
 def wants(strategy: Any) -> set[str]:
-    """Return what the simulator says is subscribed on its sockets, without the bars."""
+    """Return what the simulator says is subscribed on its market sockets, without the bars."""
     sockets = strategy.data.store.session._ask_simulator("sockets")["sockets"]
-    return {name for socket in sockets for name in socket["subscriptions"] if "@" in name and "@kline" not in name}
+    market = [socket for socket in sockets if socket["where"] == "market_stream"]
+    return {name for socket in market for name in socket["subscriptions"] if "kline" not in name}
 
 
-def test_what_is_asked_for_in_next_is_there_at_the_next_bar_and_the_venue_is_asked_no_longer_than_that() -> None:
+@on_places
+def test_what_is_asked_for_in_next_is_there_at_the_next_bar_and_the_venue_is_asked_no_longer_than_that(
+    place: Place,
+) -> None:
     seen: dict[int, Any] = {}
 
     def look(strategy: Any, *, until: int | None = None) -> None:
@@ -175,13 +182,14 @@ def test_what_is_asked_for_in_next_is_there_at_the_next_bar_and_the_venue_is_ask
         strategy.data.market.unsubscribe("trades")  # which was never asked for
 
     steps = {2: subscribe, 3: deepen, 4: leave, 5: lambda strategy: look(strategy, until=1)}
-    run(world(minutes=8), None, {}, {"dataname": "ETH/USDT"}, steps=steps)
+    run(place, world(minutes=8), None, {}, {"dataname": "ETH/USDT"}, steps=steps)
 
+    book, other_book = (place.stream_of(Channel.BOOK, symbol) for symbol in ("BTC/USDT", "ETH/USDT"))
     assert seen == {
         2: set(),
-        3: {"btcusdt@depth@100ms", "btcusdt@bookTicker", "ethusdt@depth@100ms"},
-        4: {"btcusdt@depth@100ms", "ethusdt@depth@100ms"},
-        5: {"ethusdt@depth@100ms"},
+        3: {book, place.stream_of(Channel.QUOTE, "BTC/USDT"), other_book},
+        4: {book, other_book},
+        5: {other_book},
     }
 
 
@@ -208,13 +216,14 @@ def test_a_strategy_that_never_reads_costs_no_bar_and_no_fill_and_is_told_what_i
 
 
 @pytest.mark.slow
-def test_cut_and_spoilt_pushes_cost_no_bar_and_leave_a_market_that_is_true_or_none() -> None:
+@on_places
+def test_cut_and_spoilt_pushes_cost_no_bar_and_leave_a_market_that_is_true_or_none(place: Place) -> None:
     kinds = ((Kind.CUT, 40), (Kind.DUPLICATE, 130), (Kind.TRUNCATE, 190), (Kind.REORDER, 250), (Kind.CUT, 330))
     faults = tuple(Fault(kind=kind, where=Where.MARKET_STREAM, at=at) for kind, at in kinds)
     scenario = world(minutes=10, faults=script_to_json(FaultScript(faults=faults)))
-    truth = Truth(scenario)
+    truth = Truth(place, scenario)
 
-    strategy = run(scenario, everything, ALL)
+    strategy = run(place, scenario, everything, ALL)
 
     closes = [row[0] for row in strategy.read]
     assert closes == list(range(closes[0], closes[0] + 10 * NS_PER_MINUTE, NS_PER_MINUTE))
@@ -230,8 +239,8 @@ def test_cut_and_spoilt_pushes_cost_no_bar_and_leave_a_market_that_is_true_or_no
         truth.at(book.sequence)
         there = truth.market.book(truth.symbol, depth=20)
         assert (book.bids, book.asks) == (there.bids, there.asks)
-        assert not trades or trades[-1].trade_id <= last.trade_id
-    ids = [trade.trade_id for row in strategy.read for trade in row[4]]
+        assert not trades or place.number(trades[-1]) <= last.trade_id
+    ids = [place.number(trade) for row in strategy.read for trade in row[4]]
     assert ids == list(range(ids[0], ids[-1] + 1))  # what was not pushed was fetched
     assert any(note.startswith("GAP: book of BTC/USDT: ") for note in strategy.store_notes)
     assert "SYNCED: book of BTC/USDT" in strategy.store_notes
@@ -239,17 +248,19 @@ def test_cut_and_spoilt_pushes_cost_no_bar_and_leave_a_market_that_is_true_or_no
 
 
 @pytest.mark.slow
-def test_a_silent_book_beside_living_quotes_is_found_and_subscribed_anew() -> None:
+@on_places
+def test_a_silent_book_beside_living_quotes_is_found_and_subscribed_anew(place: Place) -> None:
     timing = attrs.evolve(TIMING, patience=Patience(floor_s=0.5, ceiling_s=2.0))
-    store = Wire(scenario=free_running(120.0), timing=timing).store()
+    store = Wire(place=place, scenario=free_running(120.0), timing=timing).store()
     struck: list[int] = []
+    name = place.stream_of(Channel.BOOK, "BTC/USDT")
     deadline = time.monotonic() + 60.0
 
     def act(strategy: Any) -> None:
         book, quote = strategy.data.market.book, strategy.data.market.quote
         if not struck and book is not None and quote is not None:
             silence = {"kind": "silence", "where": "market_stream"}
-            strategy.data.store.session._ask_simulator("strike", fault=silence, stream="btcusdt@depth@100ms")
+            strategy.data.store.session._ask_simulator("strike", fault=silence, stream=name)
             struck.append(book.sequence)
         is_told = any(note.startswith("STALE: ") for note in strategy.store_notes)
         is_back = is_told and book is not None and quote is not None and book.sequence > struck[0] + 600_000
@@ -274,6 +285,6 @@ def test_money_is_exact_on_the_way_to_the_strategy() -> None:
         quote = strategy.data.market.quote
         return None if quote is None else quote.ask_price - quote.bid_price
 
-    strategy = run(world(minutes=4), spread, {"quotes": True})
+    strategy = run(BINANCE_SPOT, world(minutes=4), spread, {"quotes": True})
 
     assert all(isinstance(each, Decimal) for each in strategy.read[1:])

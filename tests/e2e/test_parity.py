@@ -30,9 +30,12 @@ def sim(job: Job) -> Trace:
     return play(job, "sim")
 
 
+@pytest.mark.parametrize("venue", ["binance", "bybit"])
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_sample_strategy_does_the_same_in_a_backtest_and_on_the_simulator(name: str, tmp_path: Path) -> None:
-    job = sample_job(name, tmp_path)
+def test_a_sample_strategy_does_the_same_in_a_backtest_and_on_the_simulator(
+    name: str, venue: str, tmp_path: Path
+) -> None:
+    job = sample_job(name, tmp_path, venue=venue)
 
     left, right = play(job, "backtest"), play(job, "sim")
     found = explain(job, left, right)
@@ -51,13 +54,13 @@ def test_a_sample_strategy_trades_as_it_always_did(name: str, tmp_path: Path) ->
     assert done == (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.parametrize(("venue", "market"), [("binance", "usdm"), ("bybit", "linear")], ids=["binance", "bybit"])
 @pytest.mark.parametrize("name", ["sma_cross", "breakout"])
-def test_on_margin_too_over_a_funding(name: str, btx_data: Path) -> None:
+def test_on_margin_too_over_a_funding(name: str, venue: str, market: str, btx_data: Path) -> None:
     file = btx_data / "klines" / "binance_usdm_BTCUSDT_1m_2025-05-05_2025-06-02.csv.gz"
     strategy = ROOT / "examples" / "strategies" / f"{name}.py"
-    job = Job(
-        strategy=str(strategy), venue="binance", market="usdm", data={"BTC/USDT:USDT": file}, span_ns=9 * NS_PER_HOUR
-    )
+    data = {"BTC/USDT:USDT": file}
+    job = Job(strategy=str(strategy), venue=venue, market=market, data=data, span_ns=9 * NS_PER_HOUR)
 
     left, right = play(job, "backtest"), play(job, "sim")
 

@@ -23,13 +23,16 @@ from btx.tools.replay import run_replay
 from tests.conftest import ROOT
 from tests.e2e.test_attach import simulator  # noqa: F401 -- a fixture
 
-_FAULTS = [
+_CUTS = [
     {"kind": "cut", "where": "market_stream", "at": 30},
     {"kind": "cut", "where": "market_stream", "at": 80, "form": 1},
     {"kind": "truncate", "where": "market_stream", "at": 50},
     {"kind": "cut", "where": "account_stream", "at": 4},
     {"kind": "cut", "where": "account_stream", "at": 9, "form": 1},
     {"kind": "duplicate", "where": "account_stream", "at": 7},
+]
+_FAULTS = [
+    *_CUTS,
     {"kind": "error_before", "where": "place", "at": 2},
     {"kind": "lose", "where": "place", "at": 4},
 ]
@@ -43,9 +46,11 @@ class _Trader(SmaCross):
 _seeds = itertools.count(80)  # the same world is the same account, which is loaded with one folder
 
 
-def _record(folder: Path, *, pace: float | str, minutes: int = 90, faults: Any = _FAULTS) -> Path:
+def _record(
+    folder: Path, *, pace: float | str, minutes: int = 90, faults: Any = _FAULTS, venue: str = "binance"
+) -> Path:
     scenario = btx.scenario(seed=next(_seeds), until=f"{minutes}m", warmup="3h", pace=pace, faults=faults)
-    store = btx.load("binance", scenario=scenario, record=folder, limits=None, timing=_TIMING)
+    store = btx.load(venue, scenario=scenario, record=folder, limits=None, timing=_TIMING)
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker())
     for symbol in ("BTC/USDT", "ETH/USDT"):
@@ -67,11 +72,15 @@ def _replayed(file: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict
     return code, json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("pace", ["lockstep", 900.0])
+@pytest.mark.parametrize(
+    ("venue", "pace", "faults"),
+    [("binance", "lockstep", _FAULTS), ("binance", 900.0, _FAULTS), ("bybit", "lockstep", _CUTS)],
+    ids=["binance lockstep", "binance", "bybit lockstep"],
+)
 def test_bars_orders_fills_and_balances_come_out_the_same_through_cuts_and_lost_answers(
-    pace: float | str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    venue: str, pace: float | str, faults: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = _record(tmp_path, pace=pace)
+    file = _record(tmp_path, pace=pace, faults=faults, venue=venue)
     kinds = [line["k"] for line in lines((file,))]
     assert kinds.count("opened") >= 5  # redialled after the cuts
     assert kinds.count("order") > 3

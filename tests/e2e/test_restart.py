@@ -21,9 +21,14 @@ from tests.e2e.test_attach import DEADLINE_S, ROOT, detached
 from tests.e2e.trading import account, world
 
 
+@pytest.fixture(params=["binance", "bybit"])
+def venue(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def simulator() -> Iterator[Endpoints]:
-    with detached(world(minutes=120, accounts=(account(USDT="100000"),))) as child:
+def simulator(venue: str) -> Iterator[Endpoints]:
+    with detached(world(minutes=120, accounts=(account(USDT="100000"),)), venue) as child:
         assert child.stdout is not None
         try:
             yield endpoints_from_json(child.stdout.readline())
@@ -35,7 +40,8 @@ def simulator() -> Iterator[Endpoints]:
 class Trader:
     """The trading process, as often as it is started."""
 
-    def __init__(self, simulator: Endpoints, home: Path) -> None:
+    def __init__(self, venue: str, simulator: Endpoints, home: Path) -> None:
+        self._venue = venue
         self._control = simulator.control
         self._home = home
         self._starts = 0
@@ -50,7 +56,7 @@ class Trader:
         with subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.restarted", *arguments],
             cwd=ROOT,
-            env={**os.environ, "BTX_HOME": str(self._home), **point},
+            env={**os.environ, "BTX_HOME": str(self._home), "BTX_TEST_VENUE": self._venue, **point},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -64,7 +70,7 @@ class Trader:
         return [json.loads(line) for line in result.read_text(encoding="utf-8").splitlines()]
 
     def records(self) -> list[Any]:
-        (path,) = self._home.glob("binance/sim/spot/*/restarted/journal.sqlite")
+        (path,) = self._home.glob(f"{self._venue}/sim/spot/*/restarted/journal.sqlite")
         reader = read_journal(path)
         try:
             return [record for _, _, record in reader.records() if isinstance(record, Event | Intent | GroupState)]
@@ -89,9 +95,9 @@ def without(order: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def test_everything_is_found_again_after_a_kill_and_a_third_start_changes_nothing(
-    simulator: Endpoints, tmp_path: Path
+    venue: str, simulator: Endpoints, tmp_path: Path
 ) -> None:
-    trader = Trader(simulator, tmp_path)
+    trader = Trader(venue, simulator, tmp_path)
     first = trader.run(wait=True)
     before, open_before = of(first, "ready"), of(first, "open")["orders"]
     assert sorted(order["exectype"] for order in open_before) == ["Limit", "Limit", "Stop"]  # the entry has filled
@@ -129,9 +135,9 @@ BEFORE_ENTRY = {"group.after", "sent.after", "send.after"}  # in lockstep the si
     "point", ["sent.after", "send.after", "event.before", "event.after", "group.after", "delivered.before"]
 )
 def test_what_a_crash_cut_off_is_told_once_by_the_next_process(
-    simulator: Endpoints, tmp_path: Path, point: str
+    venue: str, simulator: Endpoints, tmp_path: Path, point: str
 ) -> None:
-    trader = Trader(simulator, tmp_path)
+    trader = Trader(venue, simulator, tmp_path)
     first = trader.run(kill_at=f"{point}:2" if point.startswith("event") else point)
     known = {fill for line in told(first) for fill in line["fills"]}
 

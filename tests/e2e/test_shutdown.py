@@ -39,6 +39,9 @@ cerebro.adddata(store.getdata(dataname="BTC/USDT", timeframe="1m", backfill="5m"
 cerebro.addstrategy(Quiet)
 cerebro.run()
 import threading
+for each in threading.enumerate():
+    if each.name.startswith("asyncio-waitpid"):  # Python's own, which saw the simulator end and is about to
+        each.join(5)
 print("threads", [t.name for t in threading.enumerate()], flush=True)
 """
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 import backtrader as bt
+import pytest
 
 from btx.model.market import Bar
 from btx.model.time import NS_PER_MINUTE, Interval
@@ -12,6 +13,7 @@ from btx.runtime.bars import BarTimes
 from btx.runtime.mailbox import FeedLive, Mailbox
 from tests.e2e.faulty_wire import TIMING, Wire
 from tests.e2e.test_faults import MINUTE_MS, free_running, what_the_venue_says
+from tests.e2e.venues import PLACES, Place, on_places
 
 POLLED = attrs.evolve(TIMING, bars=BarTimes(late_pause_s=0.05, settle_s=0.0, grace_s=0.1, poll_s=0.1))
 SPEED = 240.0  # a minute is a quarter of a second
@@ -76,8 +78,9 @@ def ends_well(strategy: Watcher) -> None:
     assert [bar for bar in strategy.bars[:-2] if bar != history[int(bar[0])]] == []
 
 
-def test_a_blocked_stream_lets_bars_come_late_and_unblocked_live_again_without_a_double() -> None:
-    wire = Wire(scenario=free_running(SPEED), timing=POLLED)
+@on_places
+def test_a_blocked_stream_lets_bars_come_late_and_unblocked_live_again_without_a_double(place: Place) -> None:
+    wire = Wire(place=place, scenario=free_running(SPEED), timing=POLLED)
     late: list[bool] = []
 
     def act(strategy: Watcher) -> None:
@@ -102,8 +105,10 @@ def test_a_blocked_stream_lets_bars_come_late_and_unblocked_live_again_without_a
     assert "GAP" not in strategy.notes
 
 
-def test_a_connection_that_dies_without_a_word_is_noticed_by_its_missing_pongs() -> None:
+@on_places
+def test_a_connection_that_dies_without_a_word_is_noticed_by_its_missing_pongs(place: Place) -> None:
     wire = Wire(
+        place=place,
         scenario=free_running(SPEED),
         timing=attrs.evolve(POLLED, bars=attrs.evolve(POLLED.bars, overdue_s=60.0)),
         options={"ping_interval_s": "0.3", "ping_timeout_s": "0.3"},
@@ -122,8 +127,10 @@ def test_a_connection_that_dies_without_a_word_is_noticed_by_its_missing_pongs()
     assert "CONNBROKEN" in strategy.phases
 
 
-def test_a_stream_that_is_silent_although_it_answers_pings_is_found_by_its_overdue_bar() -> None:
+@on_places
+def test_a_stream_that_is_silent_although_it_answers_pings_is_found_by_its_overdue_bar(place: Place) -> None:
     wire = Wire(
+        place=place,
         scenario=free_running(SPEED),
         timing=attrs.evolve(POLLED, bars=attrs.evolve(POLLED.bars, overdue_s=0.6)),
         options={"ping_interval_s": "60", "ping_timeout_s": "60"},
@@ -141,9 +148,11 @@ def test_a_stream_that_is_silent_although_it_answers_pings_is_found_by_its_overd
     assert "STALE" in strategy.notes
 
 
-def test_a_dead_stream_beside_a_living_one_on_the_same_connection_is_subscribed_anew() -> None:
+@on_places
+def test_a_dead_stream_beside_a_living_one_on_the_same_connection_is_subscribed_anew(place: Place) -> None:
     faults = '[{"kind": "silence", "where": "market_stream", "at": 20, "for_s": 0}]'
     wire = Wire(
+        place=place,
         scenario=free_running(SPEED, faults=faults),
         timing=attrs.evolve(POLLED, bars=attrs.evolve(POLLED.bars, overdue_s=0.6)),
     )
@@ -161,9 +170,10 @@ def test_a_dead_stream_beside_a_living_one_on_the_same_connection_is_subscribed_
     assert others == list(range(others[0], others[0] + len(others) * MINUTE_MS, MINUTE_MS))
 
 
-def test_a_venue_that_announces_its_shutdown_is_left_before_it_goes_and_the_data_stays_live() -> None:
+@pytest.mark.parametrize("place", [each for each in PLACES if each.announces_end], ids=str)
+def test_a_venue_that_announces_its_shutdown_is_left_before_it_goes_and_the_data_stays_live(place: Place) -> None:
     faults = '[{"kind": "shutdown", "where": "market_stream", "at": 12, "for_s": 1.0}]'
-    wire = Wire(scenario=free_running(SPEED, faults=faults))
+    wire = Wire(place=place, scenario=free_running(SPEED, faults=faults))
     accepted: list[int] = []
 
     def act(strategy: Watcher) -> None:
@@ -179,8 +189,9 @@ def test_a_venue_that_announces_its_shutdown_is_left_before_it_goes_and_the_data
     assert "DISCONNECTED" not in strategy.notes
 
 
-def test_connections_are_replaced_before_their_life_is_over_and_the_data_stays_live() -> None:
-    wire = Wire(scenario=free_running(SPEED), life_s=1.0)
+@on_places
+def test_connections_are_replaced_before_their_life_is_over_and_the_data_stays_live(place: Place) -> None:
+    wire = Wire(place=place, scenario=free_running(SPEED), life_s=1.0)
     accepted: list[int] = []
 
     def act(strategy: Watcher) -> None:
@@ -196,8 +207,9 @@ def test_connections_are_replaced_before_their_life_is_over_and_the_data_stays_l
     assert "DISCONNECTED" not in strategy.notes
 
 
-def test_datas_opened_and_closed_at_run_time_leave_the_others_alone() -> None:
-    wire = Wire(scenario=free_running(SPEED))
+@on_places
+def test_datas_opened_and_closed_at_run_time_leave_the_others_alone(place: Place) -> None:
+    wire = Wire(place=place, scenario=free_running(SPEED))
     heard: list[Any] = []
 
     def act(strategy: Watcher) -> None:

@@ -2,7 +2,10 @@
 
 import ast
 import inspect
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,37 +14,42 @@ import pytest
 
 from btx import hookspecs
 from btx.compose import open_venue
-from btx.tools.venues import page_of
+from btx.tools.venues import matrix_of, page_of
 
 HOOKS: dict[str, Callable[..., Any]] = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("btx_")}
 
 
 @pytest.fixture(scope="module")
-def sections(root: Path) -> dict[str, str]:
-    """The page of the hooks: heading -> text below it."""
-    page = (root / "docs" / "reference" / "hooks.md").read_text(encoding="utf-8")
-    parts = re.split(r"^## `(btx_\w+\(.*?\))`$|^## .*$", page, flags=re.MULTILINE)
-    return {heading: text for heading, text in zip(parts[1::2], parts[2::2], strict=True) if heading is not None}
+def hook_pages(root: Path) -> dict[str, str]:
+    """The pages of the hooks, by hook."""
+    folder = root / "docs" / "reference" / "hooks"
+    return {page.stem: page.read_text(encoding="utf-8") for page in folder.glob("btx_*.md")}
 
 
-def test_every_hook_has_a_section_with_its_exact_arguments(sections: dict[str, str]) -> None:
-    specified = [f"{name}({', '.join(inspect.signature(spec).parameters)})" for name, spec in HOOKS.items()]
+def test_every_hook_has_a_page_of_its_own_that_begins_with_its_exact_arguments(hook_pages: dict[str, str]) -> None:
+    assert set(hook_pages) == set(HOOKS)
+    for name, spec in HOOKS.items():
+        assert hook_pages[name].startswith(f"# `{name}({', '.join(inspect.signature(spec).parameters)})`\n")
 
-    assert list(sections) == specified
+
+def test_every_hook_is_typed_through_and_through() -> None:
+    for name, spec in HOOKS.items():
+        signature = inspect.signature(spec)
+        assert signature.return_annotation is not inspect.Signature.empty, name
+        assert all(each.annotation is not inspect.Parameter.empty for each in signature.parameters.values()), name
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_a_section_says_when_on_which_thread_what_of_each_argument_and_shows_it(
-    name: str, sections: dict[str, str]
+def test_a_page_says_when_on_which_thread_what_of_each_argument_and_shows_it(
+    name: str, hook_pages: dict[str, str]
 ) -> None:
-    ((heading, text),) = [item for item in sections.items() if item[0].startswith(f"{name}(")]
-    prose, example = text.split("```python\n")
+    prose, example = hook_pages[name].split("```python\n")
 
     assert "Called" in prose
     assert re.search("btx-io|thread", prose)
     assert "Returns" in prose
     for argument in inspect.signature(HOOKS[name]).parameters:
-        assert f"`{argument}`" in prose, heading
+        assert f"`{argument}`" in prose, name
     (shown,) = ast.parse(example.partition("```")[0]).body
     assert isinstance(shown, ast.FunctionDef)
     assert shown.name == name
@@ -97,3 +105,28 @@ def test_every_adapter_has_a_page_of_what_its_venue_does_made_of_what_it_says(ro
     for name in adapters:
         # Out of date? `btx venues NAME --markdown > docs/reference/venues/NAME.md`
         assert (folder / f"{name}.md").read_text(encoding="utf-8") == page_of(open_venue(name).info)
+
+
+def test_the_matrix_shows_every_adapter_side_by_side_as_it_says_of_its_venue(root: Path) -> None:
+    adapters = sorted(path.name.removeprefix("btx_") for path in (root / "adapters").iterdir() if path.is_dir())
+
+    # Out of date? `btx venues --markdown > docs/reference/matrix.md`
+    page = (root / "docs" / "reference" / "matrix.md").read_text(encoding="utf-8")
+    assert page == matrix_of([open_venue(name).info for name in adapters])
+
+
+def test_the_site_builds_without_a_warning(root: Path, tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=root,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+    assert built.returncode == 0, built.stderr
+    assert "buy_bracket" in (tmp_path / "site" / "tutorial" / "first-bracket" / "index.html").read_text(
+        encoding="utf-8"
+    )

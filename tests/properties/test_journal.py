@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btx.model.account import Booking, PositionReport
-from btx.model.instrument import Instrument, PriceBand
+from btx.model.instrument import Instrument, PriceBand, TickStep
 from btx.model.journal import (
     AccountState,
     Booked,
@@ -49,6 +49,7 @@ from btx.model.order import (
     OrderType,
     OutcomeUnknown,
     PlaceRefused,
+    Prepared,
     Side,
 )
 from btx.model.venue import Environment
@@ -99,7 +100,10 @@ def every_field(kind: type[T], /, **fields: st.SearchStrategy[Any]) -> st.Search
     return st.builds(kind, **drawn, **fields)
 
 
-grids = dict.fromkeys(("tick_size", "step_size", "min_quantity", "multiplier"), positive)
+grids: dict[str, st.SearchStrategy[Any]] = dict.fromkeys(
+    ("tick_size", "step_size", "min_quantity", "multiplier"), positive
+)
+grids["tick_steps"] = st.lists(st.builds(TickStep, from_price=positive, tick_size=positive), max_size=2).map(tuple)
 prices = dict.fromkeys(("price", "trigger_price", "display_quantity", "trail_amount"), st.none() | positive)
 requests = every_field(
     OrderRequest,
@@ -109,7 +113,8 @@ requests = every_field(
     **prices,
     params=st.dictionaries(keys.filter(lambda key: isinstance(key, str)), values, max_size=3),
 )
-legs = every_field(Leg, request=requests, quantity=positive)
+wires = st.dictionaries(texts, texts, max_size=3)
+legs = every_field(Leg, request=requests, quantity=positive, wire=st.none() | wires)
 members = every_field(Member, request=requests)
 groups = every_field(
     Group,
@@ -122,6 +127,7 @@ events: st.SearchStrategy[OrderEvent] = st.one_of(
     *(every_field(kind) for kind in (OrderReport, PlaceRefused, OutcomeUnknown, CancelRequested, CancelResult)),
     every_field(AmendRequested, price=positive, quantity=positive),
     every_field(AmendResult),
+    every_field(Prepared, wire=wires),
 )
 amounts = st.dictionaries(texts, finite, max_size=3)
 positions = st.lists(every_field(PositionReport), max_size=2).map(tuple)

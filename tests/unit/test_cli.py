@@ -81,7 +81,6 @@ def test_what_btx_refuses_is_one_sentence(
         ["sim", "acme", "--lockstep", "--speed", "5"],
         ["demo", "--span", "0"],
         ["demo", "--span", "1M"],
-        ["venues", "--markdown"],
     ],
 )
 def test_what_the_command_line_does_not_know_is_a_usage_error(
@@ -174,7 +173,7 @@ def test_venues_lists_what_is_installed(
 
 
 def test_venues_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(cli, "venues", dict)
+    monkeypatch.setattr("btx.tools.conformance.installed_venues", dict)
 
     assert run(monkeypatch, "venues") == 0
 
@@ -224,7 +223,7 @@ def test_an_interruption_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys
     def interrupted() -> dict[str, str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "venues", interrupted)
+    monkeypatch.setattr("btx.tools.conformance.installed_venues", interrupted)
 
     assert run(monkeypatch, "venues") == 130
 

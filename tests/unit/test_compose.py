@@ -276,13 +276,15 @@ def test_a_session_goes_on_in_a_world_that_runs_already() -> None:
 
 
 def test_a_world_that_does_not_run_is_told() -> None:
-    with pytest.raises(TransportError, match="does not answer"):
+    with pytest.raises(TransportError, match="no simulator answers there"):
         asyncio.run(worlds.attached("ws://127.0.0.1:1/"))
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
+        ({"account": 2}, "give attach=, too"),
+        ({"attach": "ws://127.0.0.1:1/", "account": 0}, "counted from 1"),
         ({"pace": "fast"}, "write 'lockstep', or market seconds per second like 60"),
         ({"pace": 0}, "write 'lockstep'"),
         ({"until": "soon"}, "until='soon'"),

@@ -50,7 +50,7 @@ def test_a_word_that_says_nothing_here_is_told_in_one_sentence(words: dict[str, 
     [
         ("soon", r"^dead_man='soon' is no duration: write '60s'$"),
         (60, r"^dead_man=60 is no duration: write '60s'$"),
-        ("4s", r"^dead_man='4s' is too short to be renewed"),
+        ("4s", r"^dead_man='4s' is too short to be kept in time"),
     ],
 )
 def test_a_dead_mans_switch_has_a_time_that_can_be_kept(text: Any, sentence: str) -> None:
@@ -117,3 +117,16 @@ def test_a_funding_file_that_is_not_there_is_told() -> None:
         btx.scenario(funding={"BTC/USDT": 5})  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match=r"^there is no file nowhere\.csv: funding= takes files of funding rates"):
         btx.scenario(funding={"BTC/USDT": "nowhere.csv"})
+
+
+def test_a_venue_says_how_long_its_switch_may_wait() -> None:
+    assert btx.load("bybit", market="spot", dead_man="300s")
+    with pytest.raises(ConfigError, match=r"^dead_man='301s': Bybit linear waits for 300 s at most: write '60s'$"):
+        btx.load("bybit", market="linear", dead_man="301s")
+    with pytest.raises(ConfigError, match=r"^dead_man='2s' is too short to be kept in time"):
+        btx.load("bybit", market="linear", dead_man="2s")
+
+
+def test_a_leverage_nobody_may_set_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^leverage=: in market 'futures' the venue alone says what margin it wants"):
+        btx.load("ctp", leverage=5)

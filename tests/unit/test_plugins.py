@@ -7,6 +7,7 @@ import pytest
 from btx.compose import open_venue
 from btx.errors import ConfigError, IncompatiblePluginError, PluginError, UnknownVenueError
 from btx.hookspecs import API
+from btx.model.order import Part
 from btx.plugins import installed_venues
 from tests.distributions import VENUE, Install, install
 from tests.values import BTC, request
@@ -50,7 +51,7 @@ def test_every_hook_of_a_venue_is_asked(install: Install) -> None:
     ]
     assert venue.simulator(NOBODY) == "simulator of acme"
     assert venue.commission(BTC, None).source == "btx default: flat 0.1 %, no venue's"
-    assert [leg.client_order_id for leg in venue.plan(request(), "a1")] == ["a1"]
+    assert venue.plan(request(), None) == (Part(quantity=request().quantity),)
     assert venue.secret("keyring:x", NOBODY) is None
 
 

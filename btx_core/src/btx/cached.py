@@ -110,6 +110,7 @@ class CachedBars:
                 clock=public.clock,
                 archive=venue.info.capabilities[self.market].archive,
                 tries=_FETCH_TRIES,
+                calendar=venue.calendar,
             )
             await desk.ensure(found[symbol], interval, start_ns, end_ns)
 

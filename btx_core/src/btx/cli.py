@@ -14,6 +14,7 @@ from btx.model.time import NS_PER_DAY, parse_duration
 __all__ = (
     "chaos",
     "cli",
+    "conformance",
     "demo",
     "download",
     "explain",
@@ -21,6 +22,7 @@ __all__ = (
     "list_history",
     "list_venues",
     "main",
+    "new",
     "orders",
     "panic",
     "parity",
@@ -139,7 +141,7 @@ def chaos(
 
 @cli.command("venues")
 @click.argument("name", required=False)
-@click.option("--markdown", is_flag=True, help="Print NAME's table as a page of the documentation.")
+@click.option("--markdown", is_flag=True, help="Print a page of the documentation: NAME's, or all side by side.")
 def list_venues(name: str | None, *, markdown: bool) -> None:
     """List the installed adapters, or what the venue NAME does for a strategy."""
     if name is not None:
@@ -147,12 +149,40 @@ def list_venues(name: str | None, *, markdown: bool) -> None:
 
         sys.exit(run_venue(name, markdown=markdown))
     if markdown:
-        raise click.UsageError("--markdown prints one venue: name it")
-    found = venues()
-    for adapter, distribution in found.items():
-        click.echo(f"{adapter}  {distribution}")
-    if not found:
-        click.echo("no adapter is installed: pip install btx-binance")
+        from btx.tools.venues import run_matrix
+
+        sys.exit(run_matrix(venues()))
+    from btx.tools.conformance import list_venues as list_all
+
+    sys.exit(list_all())
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--market", help="One market; all of the adapter's when not given.")
+@click.option("--group", "groups", multiple=True, help="Cards of this group, like ORD; repeatable.")
+@click.option("--card", "numbers", multiple=True, help="A single card, like ORD-07; repeatable.")
+@click.option("--json", "report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the cards as JSON.")
+@click.option("--date", default="", help="What the cards say they were made on, like 2026-05-01.")
+@click.option("--markdown", is_flag=True, help="Without NAME: list the cards as a page of the documentation.")
+def conformance(
+    name: str | None,
+    market: str | None,
+    groups: tuple[str, ...],
+    numbers: tuple[str, ...],
+    report: Path | None,
+    date: str,
+    *,
+    markdown: bool,
+) -> None:
+    """Prove the adapter NAME on its own simulator, card by card: 1 when one fails. Without NAME: list the cards."""
+    if name is None:
+        from btx.tools.conformance import list_cards
+
+        sys.exit(list_cards(markdown=markdown))
+    from btx.tools.conformance import run_conformance
+
+    sys.exit(run_conformance(name, market=market, groups=groups, numbers=numbers, report=report, date=date))
 
 
 @cli.command()
@@ -179,6 +209,25 @@ _ENV = click.option(
 )
 _MARKET = click.option("--market", help="spot, usdm, ...; the adapter's first when not given.")
 _WORLD = click.option("--world", help="Of env=sim: the name the world is kept under; the only one when not given.")
+
+
+@cli.command()
+@click.argument("name")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="The folder to write it below.  [default: where you are]",
+)
+def new(name: str, into: Path) -> None:
+    """Write a distribution btx-NAME: an adapter for the venue NAME, its simulator and its tests, all green."""
+    from btx.scaffold.new import distribution_name, new_adapter
+
+    files = new_adapter(name, into)
+    folder = into / distribution_name(name)
+    click.echo(f"{folder}: {len(files)} files. Next, and then step by step as its README says:")
+    click.echo(f"  cd {folder}")
+    click.echo('  pip install -e ".[test]" && pytest')
 
 
 @cli.command()
@@ -401,6 +450,13 @@ def resume(venue: str, env: str, market: str | None, world: str | None, yes: boo
 @click.option("--span", type=_Duration("all", None), default="all", show_default=True, help="Market time to play.")
 @click.option("--rebase/--no-rebase", default=None, help="Move the data so that it starts now; default at speed 1.")
 @click.option("--as-of", default="", metavar="DAY", help="Speak the protocol the venue has on that day, 2026-07-01.")
+@click.option(
+    "--accounts",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="So many accounts, with equal balances.",
+)
 @click.option("--scenario-json", help="The whole scenario as JSON; other options are ignored.")
 @click.option("--json", "json_line", is_flag=True, help="Print one line of JSON with the addresses, for programs.")
 @click.option("--detach", is_flag=True, help="Go on when standard input closes.")
@@ -417,6 +473,7 @@ def sim(
     span: int | None,
     rebase: bool | None,
     as_of: str,
+    accounts: int,
     scenario_json: str | None,
     json_line: bool,
     detach: bool,
@@ -451,6 +508,7 @@ def sim(
             rebase=pace == 1.0 if rebase is None else rebase,
             port=port,
             as_of=as_of,
+            account_count=accounts,
         )
         scenario = in_market(scenario, market, is_margined=adapter.info.capabilities[market].margined)
     sys.exit(run_server(adapter.simulator, scenario, json_line=json_line, detach=detach))

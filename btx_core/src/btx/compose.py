@@ -26,7 +26,7 @@ from btx.model.calendar import ALWAYS, Calendar
 from btx.model.derivatives import PositionMode
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument, InstrumentKind
-from btx.model.order import Leg, OrderRequest
+from btx.model.order import OrderRequest, Part
 from btx.model.restrictions import NO_RESTRICTIONS, Restrictions
 from btx.model.time import NS_PER_S, parse_duration
 from btx.model.venue import Capabilities, Endpoints, Environment, Scenario, SimAccount
@@ -38,7 +38,7 @@ from btx.rules.risk import NO_LIMITS, Limits
 from btx.rules.symbols import perpetual_of
 from btx.runtime.facts import DEFAULT_TIMING, OpenRecording, Timing
 from btx.runtime.margining import AS_IT_IS, Margining, margining_of
-from btx.runtime.orders import Resubmit, one_leg
+from btx.runtime.orders import Resubmit
 from btx.runtime.session import Session
 from btx.storage.lines import LineFile, MemoryLines
 from btx.storage.places import PAPER_ACCOUNT, account_folder
@@ -81,7 +81,6 @@ _PAPER_KEY = "paper"  # names the account where a venue would want a key
 
 _lock = threading.Lock()
 _stores: "weakref.WeakValueDictionary[tuple[object, ...], LiveStore]" = weakref.WeakValueDictionary()
-_SHORTEST_DEAD_MAN_S = 5.0
 _loaded_with: "weakref.WeakKeyDictionary[LiveStore, tuple[Settings, Path | None, Margining, float | None]]" = (
     weakref.WeakKeyDictionary()
 )
@@ -91,8 +90,8 @@ class _Defaults:
     """What the core answers when an adapter does not."""
 
     @hookimpl(trylast=True)
-    def btx_plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
-        return one_leg(request, client_order_id)
+    def btx_plan(self, request: OrderRequest) -> tuple[Part, ...]:
+        return (Part(quantity=request.quantity),)
 
     @hookimpl(trylast=True)
     def btx_calendar(self, instrument: Instrument) -> Calendar:  # noqa: ARG002
@@ -253,8 +252,8 @@ def load(
         proxy: what everything of the venue goes through, ``"http://user:password@host:port"``, or where that
             is: ``"env:NAME"``, ``"file:PATH"``. Default what the system says: ``HTTPS_PROXY``, ``NO_PROXY``.
         fills: what fills the orders of ``env="backtest"``, see :func:`load_backtest`; it says nothing elsewhere.
-        dead_man: ``"60s"``: the venue cancels what rests in the book when it has heard nothing of this process for
-            so long, where it can do that. Conditional orders (stops) wait on. On paper it says nothing.
+        dead_man: ``"60s"``: the venue cancels what rests when it has heard nothing of this process for so long,
+            where it can do that; whether stops go too is the venue's own way. On paper it says nothing.
 
     The same account loaded twice is the same store; different accounts share nothing.
 
@@ -674,8 +673,11 @@ def _dead_man(text: Any, where: str, can: Capabilities) -> float | None:
         seconds = parse_duration(text) / NS_PER_S
     except (TypeError, ValueError) as error:
         raise ConfigError(f"dead_man={text!r} is no duration: write '60s'") from error
-    if seconds < _SHORTEST_DEAD_MAN_S:
-        raise ConfigError(f"dead_man={text!r} is too short to be renewed in time: write '60s'")
+    shortest_s, longest_s = can.dead_man_s
+    if seconds < shortest_s:
+        raise ConfigError(f"dead_man={text!r} is too short to be kept in time: write '60s'")
+    if seconds > longest_s:
+        raise ConfigError(f"dead_man={text!r}: {where} waits for {longest_s:g} s at most: write '60s'")
     return seconds
 
 
@@ -704,7 +706,7 @@ def _secret(venue: Venue, env: str, what: str, reference: str | None, settings: 
         if reference is not None:
             raise
         secret = Secret("")
-    if not secret:
+    if not secret and what not in venue.info.optional_keys:
         where = f"{what}= is empty" if reference is not None else f"{variable} is not set"
         raise MissingSecretError(
             f"env={env!r} needs keys and {where}: "

@@ -21,11 +21,11 @@ from typing import Any
 import pluggy
 
 from btx.config import Settings
-from btx.model.account import AccountSnapshot
+from btx.model.account import AccountSnapshot, Lots
 from btx.model.calendar import Calendar
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.order import Leg, OrderRequest, Veto
+from btx.model.order import OrderRequest, Part, Veto
 from btx.model.restrictions import Restrictions
 from btx.model.venue import Endpoints, Scenario, VenueInfo
 from btx.ports import Broker, Context, Feed, Matcher, Store, Stream
@@ -88,8 +88,13 @@ def btx_websocket(context: Context) -> Stream:
 
 
 @hookspec(firstresult=True)
-def btx_plan(request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
-    """Split a request into venue orders. Pure; the core's default is one leg."""
+def btx_plan(request: OrderRequest, lots: Lots | None) -> tuple[Part, ...]:
+    """Split a request into venue orders, which together have its quantity. Pure; the core's default is one.
+
+    ``lots`` is what the account has of the instrument, less what orders under way close already; None where
+    ``Capabilities.offsets`` does not say that there is such a thing. Called on btx-io, as the order leaves; an
+    exception refuses the order.
+    """
 
 
 @hookspec(firstresult=True)

@@ -1,9 +1,10 @@
 """Plugins: find venues by name, load one, check its API number, call its hooks with types."""
 
+import contextlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -12,11 +13,11 @@ import pluggy
 from btx import hookspecs
 from btx.config import Settings
 from btx.errors import ConfigError, IncompatiblePluginError, PluginError, UnknownVenueError
-from btx.model.account import AccountSnapshot
-from btx.model.calendar import Calendar
+from btx.model.account import AccountSnapshot, Lots
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.order import Leg, OrderRequest, Veto
+from btx.model.order import OrderRequest, Part, Veto
 from btx.model.restrictions import Restrictions
 from btx.model.venue import Endpoints, Environment, Scenario, VenueInfo
 from btx.ports import Broker, Context, Feed, Matcher, Store, Stream
@@ -29,6 +30,8 @@ __all__ = (
     "installed_venues",
     "load_venue",
     "new_manager",
+    "offer",
+    "offered",
     "register_extensions",
 )
 
@@ -67,16 +70,18 @@ class Venue:
         """Return the port for pushes."""
         return self._ask("btx_websocket", context=context)  # type: ignore[no-any-return]
 
-    def plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
+    def plan(self, request: OrderRequest, lots: Lots | None) -> tuple[Part, ...]:
         """Return the venue orders a request becomes."""
-        return self._ask("btx_plan", request=request, client_order_id=client_order_id)  # type: ignore[no-any-return]
+        return self._ask("btx_plan", request=request, lots=lots)  # type: ignore[no-any-return]
 
     def commission(self, instrument: Instrument, account: AccountSnapshot | None) -> FeeSchedule:
         """Return the rates in force."""
         return self._ask("btx_commission", instrument=instrument, account=account)  # type: ignore[no-any-return]
 
     def calendar(self, instrument: Instrument) -> Calendar:
-        """Return when an instrument trades."""
+        """Return when an instrument trades; 24x7 where nobody says."""
+        if not self.manager.hook.btx_calendar.get_hookimpls():
+            return ALWAYS
         return self._ask("btx_calendar", instrument=instrument)  # type: ignore[no-any-return]
 
     def restrictions(self, instrument: Instrument) -> Restrictions:
@@ -124,6 +129,31 @@ class Venue:
         return None
 
 
+_offered: dict[str, object] = {}
+
+
+@contextlib.contextmanager
+def offer(name: str, plugin: object) -> Iterator[None]:
+    """Let :func:`load_venue` find an adapter that is not installed, for as long as the context lasts.
+
+    It goes before an installed one of this name. Only this process knows it: ``btx sim`` does not.
+    """
+    before = _offered.get(name)
+    _offered[name] = plugin
+    try:
+        yield
+    finally:
+        if before is None:
+            del _offered[name]
+        else:
+            _offered[name] = before
+
+
+def offered(name: str) -> object | None:
+    """Return the adapter that is offered under a name without being installed, None when there is none."""
+    return _offered.get(name)
+
+
 def installed_venues() -> Mapping[str, importlib.metadata.EntryPoint]:
     """Return the entry points of all installed adapters by name; nothing is imported."""
     return {point.name: point for point in importlib.metadata.entry_points(group=VENUES_GROUP)}
@@ -140,11 +170,11 @@ def load_venue(name: str, *, defaults: object) -> Venue:
         PluginError: it cannot be imported, implements unknown hooks, or lacks required ones.
         IncompatiblePluginError: it was written for another hook API number.
     """
-    point = _entry_point(name)
-    distribution = point.dist.name if point.dist is not None else f"btx-{name}"
+    point = _entry_point(name) if name not in _offered else None
+    distribution = point.dist.name if point is not None and point.dist is not None else f"btx-{name}"
     who = f"the adapter {name!r} of {distribution}"
     try:
-        plugin = point.load()
+        plugin = point.load() if point is not None else _offered[name]
         info = plugin.btx_venue() if hasattr(plugin, "btx_venue") else None
     except Exception as error:
         raise PluginError(

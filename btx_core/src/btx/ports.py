@@ -21,7 +21,7 @@ from btx.model.history import Damage, Span, Stock
 from btx.model.instrument import Instrument
 from btx.model.journal import Record
 from btx.model.market import Bar, BarColumns, BookDelta, BookSnapshot, Quote, Trade
-from btx.model.order import Fill, Leg, Order, OrderList, OrderReport, Receipt
+from btx.model.order import Fill, Leg, Order, OrderList, OrderReport, Receipt, WireRef
 from btx.model.time import Interval
 from btx.model.venue import Channel, Endpoints, Environment, StreamStatus, Subscription
 
@@ -36,6 +36,7 @@ __all__ = (
     "MarginFeed",
     "MarginStore",
     "Matcher",
+    "PreparingBroker",
     "Recording",
     "Sink",
     "Store",
@@ -91,6 +92,10 @@ class Context:
     limit (a name of ``VenueInfo.limits``), whenever an answer says so.
     ``tap`` is handed on to the bridges, which tell it every frame, and so is
     ``settings.proxy``: who dials by himself asks :func:`btx.config.proxy_for`.
+    ``traded`` says what the strategy has datas of, as far as it is known: some
+    venues tell of an instrument that is not held only when it is named.
+    ``dead_man_s`` is what the user gave a dead man's switch, for a stream that
+    has to say so when it connects; None: there is none.
     """
 
     settings: Settings
@@ -102,6 +107,8 @@ class Context:
     shared: dict[str, Any] = attrs.field(factory=dict)
     observe: Callable[[str, int], None] = lambda _limit, _units: None
     tap: Tap | None = None
+    traded: Callable[[], Collection[Instrument]] = tuple
+    dead_man_s: float | None = None
 
 
 class Store(Protocol):
@@ -219,9 +226,12 @@ class Broker(Protocol):
         """
 
     async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:
-        """Have the venue cancel what rests in an instrument ``after_s`` from now, in its own time; None: not any more.
+        """Have the venue cancel what rests ``after_s`` after it last heard of us, in its own time.
 
-        Each call takes the place of the one before; see ``Capabilities.dead_man``.
+        Where it counts down (see ``Capabilities.dead_man``) each call begins an instrument's countdown anew, and
+        None ends it.  Where the loss of the account's stream counts, one call is for all that the account has
+        in this market, and None is never said: a Stream that ends because it is asked to lets go of the switch itself,
+        if ``Context.dead_man_s`` says that there is one.
 
         Raises:
             OutcomeUnknownError: it may be so; saying it again is harmless.
@@ -248,6 +258,19 @@ class Broker(Protocol):
 
     async def fills(self, *, instrument: Instrument, start_ns: int) -> tuple[Fill, ...]:
         """Return every fill of the account in an instrument from ``start_ns`` on (market time), oldest first."""
+
+
+class PreparingBroker(Broker, Protocol):
+    """The broker of a venue whose orders have a name on the wire beside their ids; see ``Capabilities.prepares``."""
+
+    async def prepare(self, *, leg: Leg) -> WireRef:
+        """Give an order the name it will have on the wire, and send nothing.
+
+        It is on disk when :meth:`place` gets the leg with it, and every later call does.
+
+        Raises:
+            TransportError: there is no connection to name it on.
+        """
 
 
 class Matcher(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from btx.errors import ConfigError
+from btx.errors import ConfigError, TransportError
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, parse_duration
 from btx.model.venue import Endpoints, Environment, Scenario, SimAccount
 from btx.rules.symbols import perpetual_of
@@ -38,6 +38,8 @@ DEFAULT_SCENARIO = Scenario(warmup_ns=3 * NS_PER_DAY, until_ns=12 * NS_PER_HOUR)
 BOXED = (Environment.SIM, Environment.PAPER)
 """Their accounts are not the venue's."""
 
+_ATTACH_S = 10.0  # a control channel answers at once
+
 _COINS = frozenset({"BTC", "ETH", "BNB"})
 
 _PAPER_PACE = (
@@ -57,6 +59,7 @@ def scenario(
     balances: Mapping[str, str | int] | None = None,
     faults: "FaultScript | str | Sequence[Mapping[str, Any]] | None" = None,
     attach: str | None = None,
+    account: int = 1,
 ) -> Scenario:
     """Return a world for ``env="sim"``, in words.
 
@@ -75,6 +78,7 @@ def scenario(
         attach: go on in a world that runs already, ``"ws://127.0.0.1:PORT/"``, the control address that
             ``btx sim VENUE --detach --json`` prints. Accounts, orders and market are as they stand there,
             so it is given alone. The world is not ended with the run.
+        account: with ``attach``: which of its accounts is traded on, counted from 1.
 
     Raises:
         ConfigError: one of them cannot be read; the message says which.
@@ -86,7 +90,10 @@ def scenario(
             raise ConfigError(
                 f"attach={attach!r}: write the control address of a simulator, like 'ws://127.0.0.1:4711/'"
             )
-        return Scenario(attach=attach)
+        _check_account(account)
+        return Scenario(attach=attach, account=account)
+    if account != 1:
+        raise ConfigError("account= says which account of a simulator that runs already: give attach=, too")
     _check_types(seed, symbols)
     files = _files("data", "1m klines", data)
     return Scenario(
@@ -169,6 +176,12 @@ def simulated(
     async def enter(resources: AsyncExitStack) -> Endpoints | None:
         if scenario.attach is not None:
             endpoints = await attached(scenario.attach)
+            if scenario.account > len(endpoints.accounts):
+                raise ConfigError(
+                    f"account={scenario.account}: the simulator at {scenario.attach} has {len(endpoints.accounts)}: "
+                    "`btx sim VENUE --accounts N` makes more"
+                )
+            endpoints = attrs.evolve(endpoints, accounts=(endpoints.accounts[scenario.account - 1],))
             if environment is Environment.PAPER and endpoints.clock.speed is None:
                 raise ConfigError(_PAPER_PACE)
             return endpoints
@@ -180,14 +193,24 @@ def simulated(
 
 
 async def attached(control: str) -> Endpoints:
-    """Ask a simulator that runs already where it listens, and how its clocks go on from now."""
+    """Ask a simulator that runs already where it listens, and how its clocks go on from now.
+
+    Raises:
+        TransportError: no simulator answers there.
+    """
     from btx.sim.texts import endpoints_from_fields
 
-    channel = await Control.connect(control)
     try:
-        return endpoints_from_fields((await channel.ask("endpoints"))["endpoints"])
-    finally:
-        await channel.close()
+        channel = await Control.connect(control, timeout_s=_ATTACH_S)
+        try:
+            return endpoints_from_fields((await channel.ask("endpoints"))["endpoints"])
+        finally:
+            await channel.close()
+    except (TransportError, TimeoutError) as error:
+        raise TransportError(
+            f"attach={control!r}: no simulator answers there ({error}): write the address that `btx sim` prints as its "
+            "control channel, and see that it still runs"
+        ) from error
 
 
 def _check_types(seed: Any, symbols: Any) -> None:
@@ -195,6 +218,11 @@ def _check_types(seed: Any, symbols: Any) -> None:
         raise ConfigError(f"seed={seed!r}: write a whole number")
     if isinstance(symbols, str):
         raise ConfigError(f"symbols={symbols!r}: write a list, like [{symbols!r}]")
+
+
+def _check_account(account: Any) -> None:
+    if not isinstance(account, int) or isinstance(account, bool) or account < 1:
+        raise ConfigError(f"account={account!r}: say which of the simulator's accounts, counted from 1")
 
 
 def _files(name: str, of_what: str, files: Any) -> dict[str, Path]:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from btx.errors import DataError
 from btx.model.account import Balance
@@ -326,11 +324,3 @@ def _leg_of(frame: dict[str, Any]) -> Leg:
         signal_ns=0,
     )
     return Leg(client_order_id=frame["c"], request=request, quantity=quantity)
-
-
-@given(st.decimals(min_value="0.00000001", max_value=10**9, places=8))
-def test_a_quantity_leaves_without_an_exponent_and_to_the_last_digit(value: Decimal) -> None:
-    text = codec.plain(value.normalize())
-
-    assert "E" not in text.upper()
-    assert Decimal(text) == value

@@ -13,6 +13,7 @@ import attrs
 import pytest
 from aiohttp import web
 
+from btx.bridges.market import stream_names
 from btx.errors import (
     AuthenticationError,
     BtxError,
@@ -30,7 +31,7 @@ from btx.model.venue import Channel, Environment, StreamState, StreamStatus, Sub
 from btx.ports import StreamEvent
 from btx.runtime.wishes import Wishes
 from btx_binance.config import book_stream
-from btx_binance.market_stream import stream_name, stream_names
+from btx_binance.market_stream import BinanceDialect
 from btx_binance.spot.stream import SpotStream
 from tests.unit.binance.loopback import (
     KEY,
@@ -552,7 +553,7 @@ def test_a_change_that_the_venue_refuses_ends_the_connection() -> None:
 
 
 def test_a_change_that_the_venue_does_not_answer_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("btx_binance.market_stream._ANSWER_S", 0.05)
+    monkeypatch.setattr("btx.bridges.requests._ANSWER_S", 0.05)
     one, two = _trades(2)
     wishes = Wishes([one])
 
@@ -618,7 +619,7 @@ def test_cancelling_the_market_stream_ends_it_within_a_second() -> None:
 
 
 def named(subscriptions: Collection[Subscription], book: str = "depth@100ms") -> tuple[str, ...]:
-    return stream_names(subscriptions, name_of=lambda each: stream_name(each, book))
+    return stream_names(subscriptions, BinanceDialect(book=book))
 
 
 def test_what_cannot_be_one_connection_is_refused_before_dialling() -> None:

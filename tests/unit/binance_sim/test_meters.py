@@ -1,7 +1,7 @@
 import pytest
 
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
-from btx_binance.sim.meters import CONNECTIONS, ORDERS, WEIGHT, Meters
+from btx_binance.sim.meters import ORDERS, WEIGHT, Meters
 from btx_binance.sim.wire import WireError
 
 T0 = 1_700_000_040 * NS_PER_S  # a whole minute
@@ -67,11 +67,3 @@ def test_an_account_may_place_a_hundred_orders_in_ten_seconds() -> None:
     assert [row["count"] for row in meters.order_counts("alice", T0 + 10 * NS_PER_S)] == [1, 101]
     assert meters.headers("ip", "bob", T0)["X-MBX-ORDER-COUNT-10S"] == "1"
     assert [limit.letters for limit in ORDERS] == ["10S", "1D"]
-
-
-def test_three_hundred_sockets_may_open_in_five_minutes() -> None:
-    meters = Meters()
-
-    opened = [meters.connect("ip", T0) for _ in range(CONNECTIONS.limit + 1)]
-
-    assert opened == [True] * CONNECTIONS.limit + [False]

@@ -7,6 +7,7 @@ from typing import Any
 import ccxt
 import ccxt.pro
 import pytest
+from aiohttp import web
 
 from btx.bridges import ccxt as bridge
 from btx.bridges.ccxt import Answer, Client, Operation, Verdict, Verdicts, translate
@@ -21,6 +22,7 @@ from btx.errors import (
     TransportError,
     VenueError,
 )
+from btx.model.venue import Endpoints, SimClock
 
 _VERDICTS = Verdicts(
     codes={"7": Verdict.LIMITED, "8": Verdict.NOT_FOUND, "9": Verdict.DUPLICATE},
@@ -148,3 +150,50 @@ def test_a_connection_lost_while_it_subscribes_says_why_without_a_secret() -> No
 
     with pytest.raises(TransportError, match=r"Toy: cut, \*\*\* and all"):
         asyncio.run(_listen(subscribe))
+
+
+def test_an_amendment_whose_kept_connection_ends_is_not_sent_again() -> None:
+    arrived: list[str] = []
+
+    async def hang_up(request: web.Request) -> web.Response:
+        arrived.append(f"{request.method} {request.path}")
+        if request.method == "PUT":
+            assert request.transport is not None
+            request.transport.close()
+        return web.json_response({"serverTime": 1})
+
+    async def scene() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", hang_up)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        client = Client(
+            ccxt.pro.binanceusdm,
+            venue="Toy",
+            verdicts=_VERDICTS,
+            wire_ms=lambda: 1_000,
+            api_key=Secret("key"),
+            api_secret=Secret("secret"),
+            options={},
+            endpoints=Endpoints(
+                rest=base,
+                stream="",
+                trading_stream="",
+                control="",
+                accounts=(),
+                clock=SimClock(wire_origin_ns=0, market_origin_ns=0, speed=None),
+            ),
+        )
+        try:
+            await client.ask("fapiPublicGetTime", {})
+            with pytest.raises(OutcomeUnknownError):
+                await client.ask("fapiPrivatePutOrder", {"symbol": "BTCUSDT"}, operation=Operation.PLACE)
+        finally:
+            await client.close()
+            await runner.cleanup()
+
+    asyncio.run(scene())
+
+    assert arrived == ["GET /fapi/v1/time", "PUT /fapi/v1/order"]

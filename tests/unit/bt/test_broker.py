@@ -14,7 +14,7 @@ from btx.bt.orders import EXECTYPES, ORDER_TYPES, STATUSES
 from btx.errors import BtxError, ConfigError
 from btx.hookspecs import hookimpl
 from btx.model.account import AccountUpdate, Balance
-from btx.model.order import Leg, OrderRequest, OrderType, Side, Status, TimeInForce, Veto
+from btx.model.order import OrderRequest, OrderType, Part, Side, Status, TimeInForce, Veto
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from tests.toy_venue import Fault
 from tests.unit.bt.rig import (
@@ -412,20 +412,45 @@ def test_an_extension_can_veto() -> None:
     assert strategy.orders[0].info.reason.endswith("not on Fridays")
 
 
-def test_an_order_the_session_cannot_send_is_rejected() -> None:
-    class Splits:
-        @hookimpl(tryfirst=True)
-        def btx_plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
-            leg = Leg(client_order_id=client_order_id, request=request, quantity=request.quantity / 2)
-            return (leg, leg)
+class Halves:
+    """Makes two venue orders of each."""
 
-    rig = Rig(Toy(), Splits())
+    @hookimpl(tryfirst=True)
+    def btx_plan(self, request: OrderRequest) -> tuple[Part, ...]:
+        part = Part(quantity=request.quantity / 2)
+        return (part, part)
+
+
+def test_an_order_that_is_several_at_the_venue_completes_with_the_last_of_them() -> None:
+    rig = Rig(Toy(), Halves())
     rig.add()
 
     strategy = play(rig, lambda s: s.buy(size=2))
 
-    assert strategy.words == ["Rejected"]
-    assert "this version sends single orders" in strategy.orders[0].info.reason
+    assert strategy.words == ["Submitted", "Accepted", "Partial", "Completed"]
+    assert strategy.orders[-1].executed.size == 2
+    assert len(strategy.orders[-1].info.legs) == 2
+
+
+def test_an_order_that_is_several_at_the_venue_is_not_amended_and_is_cancelled_as_one() -> None:
+    rig = Rig(Toy(), Halves())
+    rig.add()
+    orders: list[Any] = []
+
+    def cancel(strategy: Script) -> Any:
+        strategy.cancel(orders[0])
+        return orders[0]
+
+    strategy = play(
+        rig,
+        lambda s: orders.append(s.buy(size=2, price=90, exectype=bt.Order.Limit)),
+        lambda s: s.broker.amend(orders[0], price=91) and None,
+        cancel,
+    )
+
+    assert strategy.words == ["Submitted", "Accepted", "Canceled"]
+    assert rig.toy.count("cancel") == 2
+    assert "it is 2 orders at the venue" in orders[0].info.amend_refused
 
 
 def test_no_order_before_the_first_bar_is_a_clear_error() -> None:

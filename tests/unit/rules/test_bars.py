@@ -3,11 +3,13 @@ from typing import Any
 import attrs
 import pytest
 
+from btx.model.calendar import Calendar, TradingHours
 from btx.model.market import Bar, FillerBar
 from btx.model.time import NS_PER_MINUTE, Interval
 from btx.rules.bars import (
     Arrival,
     BarFold,
+    Forming,
     Growth,
     TradeFold,
     begin_after,
@@ -16,6 +18,7 @@ from btx.rules.bars import (
     fits,
     fold,
     fold_bar,
+    formed,
     gap_between,
     grow,
     is_contiguous,
@@ -374,3 +377,85 @@ def test_fillers_stand_flat_at_the_last_close_for_each_interval_of_a_gap() -> No
         assert (each.volume, each.trades, each.is_closed, each.interval) == (0, 0, True, before.interval)
         assert isinstance(each, FillerBar)
     assert list(fillers(before, until_ns=before.close_ns)) == []
+
+
+# --- bars of which nobody says that they are closed, and bars of sessions ------------------------------------
+
+SHORT_DAY = Calendar(
+    name="two hours",
+    hours=(TradingHours(open_s=1800, close_s=5400), TradingHours(open_s=7200, close_s=10_800)),
+    weekend=frozenset(),
+)
+
+
+def test_a_bar_is_closed_by_the_first_push_of_a_later_one() -> None:
+    state, closed = formed(Forming(), bar(0, is_closed=False), now_ns=0)
+    assert closed == ()
+    state, closed = formed(state, bar(0, close=120, is_closed=False), now_ns=0)
+    assert closed == ()
+
+    state, closed = formed(state, bar(1, is_closed=False), now_ns=0)
+
+    assert closed == (bar(0, close=120),)
+    assert state.bar == bar(1, is_closed=False)
+
+
+def test_the_last_bar_of_a_session_is_closed_by_its_time_and_not_told_again() -> None:
+    state, _ = formed(Forming(), bar(0, is_closed=False), now_ns=0)
+
+    state, closed = formed(state, None, now_ns=NS_PER_MINUTE)
+    assert closed == (bar(0),)
+
+    assert formed(state, bar(0, is_closed=False), now_ns=NS_PER_MINUTE) == (state, ())
+    assert formed(state, None, now_ns=NS_PER_MINUTE) == (state, ())
+
+
+def test_a_push_of_a_bar_before_the_one_that_forms_changes_nothing() -> None:
+    state, _ = formed(Forming(), bar(3, is_closed=False), now_ns=0)
+
+    assert formed(state, bar(2, is_closed=False), now_ns=0) == (state, ())
+
+
+def test_a_push_may_close_the_one_before_and_itself() -> None:
+    state, _ = formed(Forming(), bar(0, is_closed=False), now_ns=0)
+
+    state, closed = formed(state, bar(1, is_closed=False), now_ns=2 * NS_PER_MINUTE)
+
+    assert closed == (bar(0), bar(1))
+    assert state == Forming(bar=None, upto_ns=2 * NS_PER_MINUTE)
+
+
+def test_flat_bars_are_made_of_trading_time_alone() -> None:
+    made = fillers(bar(89), until_ns=122 * NS_PER_MINUTE, calendar=SHORT_DAY)
+
+    assert [each.open_ns // NS_PER_MINUTE for each in made] == [120, 121]
+
+
+def test_a_longer_bar_is_whole_with_the_parts_it_can_have() -> None:
+    state = BarFold(interval=Interval.parse("1h"), calendar=SHORT_DAY)
+    closed: list[Bar] = []
+    for minute in (*range(30, 90), *range(120, 180)):
+        state, more = fold_bar(state, bar(minute, close=minute + 100, high=minute + 100))
+        closed += more
+
+    assert [(each.open_ns // NS_PER_MINUTE, each.close) for each in closed] == [(0, 159), (60, 189), (120, 279)]
+
+
+def test_a_longer_bar_grows_to_its_end_where_trading_does() -> None:
+    state = Growth(interval=Interval.parse("1h"), calendar=SHORT_DAY)
+    ends = []
+    for minute in range(60, 90):
+        state, _ = grow(state, bar(minute))
+        assert state.forming is not None
+        ends.append(state.forming.is_closed)
+
+    assert ends == [False] * 29 + [True]
+
+
+def test_nobody_trading_makes_flat_bars_only_while_it_could_be_traded() -> None:
+    state = TradeFold(symbol="BTC/USDT", interval=MINUTE, fills=True, calendar=SHORT_DAY)
+    state, _ = fold(state, trade(1, 88.5))
+
+    _, closed = close_due(state, now_ns=122 * NS_PER_MINUTE)
+
+    assert [each.open_ns // NS_PER_MINUTE for each in closed] == [88, 89, 120, 121]

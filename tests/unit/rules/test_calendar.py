@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from btx.model.calendar import ALWAYS, Calendar, TradingHours
-from btx.model.time import NS_PER_HOUR, NS_PER_S, iso
-from btx.rules.calendar import day_bounds, is_open, next_open, sessions_of, trading_day
+from btx.model.time import NS_PER_HOUR, NS_PER_S, Interval, iso
+from btx.rules.calendar import (
+    bars_back,
+    day_bounds,
+    is_open,
+    next_bar,
+    next_open,
+    open_ns_between,
+    sessions_of,
+    trading_day,
+)
 
 HOUR = 3600
+MINUTE = Interval.parse("1m")
+HOURLY = Interval.parse("1h")
 
 
 def at(text: str) -> int:
@@ -178,3 +189,49 @@ def test_hours_are_those_of_an_independent_table(btx_data: Path, name: str, cale
         ]
 
         assert [(each.open_ns / NS_PER_S, each.close_ns / NS_PER_S) for each in sessions_of(calendar, date)] == spans
+
+
+@pytest.mark.parametrize(
+    ("interval", "moment", "expected"),
+    [
+        (MINUTE, "2024-02-14T09:59:00+08:00", "2024-02-14T09:59:00+08:00"),  # in a session
+        (MINUTE, "2024-02-14T12:00:00+08:00", "2024-02-14T13:00:00+08:00"),  # lunch
+        (MINUTE, "2024-02-14T16:00:00+08:00", "2024-02-15T09:30:00+08:00"),  # night
+        (MINUTE, "2024-02-09T16:00:00+08:00", "2024-02-14T09:30:00+08:00"),  # weekend and holidays
+        (HOURLY, "2024-02-14T16:00:00+08:00", "2024-02-15T09:00:00+08:00"),  # the hour that half of is traded in
+        (HOURLY, "2024-02-14T12:00:00+08:00", "2024-02-14T13:00:00+08:00"),
+        (Interval.parse("1d"), "2024-02-15T08:00:00+08:00", "2024-02-15T08:00:00+08:00"),
+        (Interval.parse("10t"), "2024-02-14T12:30:00+08:00", "2024-02-14T12:30:00+08:00"),
+    ],
+)
+def test_the_next_bar_is_the_next_one_in_whose_time_it_trades(interval: Interval, moment: str, expected: str) -> None:
+    assert next_bar(HONG_KONG, interval, at(moment)) == at(expected)
+    assert next_bar(ALWAYS, interval, at(moment)) == at(moment)
+
+
+def test_what_is_closed_for_months_has_its_next_bar_where_one_asks() -> None:
+    never = Calendar(name="closed", hours=HONG_KONG.hours, weekend=frozenset(range(7)))
+    noon = at("2024-02-14T12:00:00+08:00")
+
+    assert next_bar(never, MINUTE, noon) == noon
+    assert bars_back(never, MINUTE, noon, 3) == noon
+    assert open_ns_between(never, noon, noon + NS_PER_HOUR) == 0
+
+
+def test_bars_are_counted_back_over_lunch_nights_and_holidays() -> None:
+    open_ = at("2024-02-14T09:31:30+08:00")  # the first day after the new year
+
+    assert bars_back(HONG_KONG, MINUTE, open_, 1) == at("2024-02-14T09:30:00+08:00")
+    assert bars_back(HONG_KONG, MINUTE, open_, 3) == at("2024-02-09T15:58:00+08:00")
+    assert bars_back(HONG_KONG, MINUTE, at("2024-02-14T13:00:00+08:00"), 2) == at("2024-02-14T11:58:00+08:00")
+    assert bars_back(HONG_KONG, HOURLY, open_, 6) == at("2024-02-09T09:00:00+08:00")
+    assert bars_back(ALWAYS, HOURLY, open_, 2) == at("2024-02-14T07:00:00+08:00")
+
+
+def test_only_the_time_in_which_it_trades_counts() -> None:
+    friday, monday = at("2024-02-02T15:59:00+08:00"), at("2024-02-05T09:31:00+08:00")
+
+    assert open_ns_between(HONG_KONG, friday, monday) == 2 * 60 * NS_PER_S
+    assert open_ns_between(HONG_KONG, monday, friday) == 0
+    assert open_ns_between(ALWAYS, friday, monday) == monday - friday
+    assert open_ns_between(ALWAYS, monday, friday) == 0

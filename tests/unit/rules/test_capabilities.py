@@ -8,8 +8,8 @@ import pytest
 from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.order import ListKind, OrderRequest, OrderType, Side, TimeInForce
 from btx.model.time import NS_PER_S
-from btx.model.venue import Capabilities
-from btx.rules.capabilities import Support, capability_rows, expires_natively, support_of, trails_natively
+from btx.model.venue import Capabilities, DeadMan
+from btx.rules.capabilities import Support, capability_rows, expires_natively, resting_time, support_of, trails_natively
 from tests.values import BTC
 
 BARE = Capabilities(
@@ -26,7 +26,7 @@ WHOLE = attrs.evolve(
     iceberg=True,
     trailing_bps=(10, 2000),
     replace=True,
-    dead_man=True,
+    dead_man=DeadMan.COUNTDOWN,
     cancel_all=True,
     order_lists=frozenset(ListKind),
 )
@@ -60,7 +60,6 @@ def test_a_bare_venue_says_what_the_core_does_and_what_nobody_does() -> None:
         "valid until a time (GTD)",
         "valid for the day (DAY)",
         "OCO",
-        "bracket",
         "amend",
         "cancel all",
     }
@@ -140,8 +139,19 @@ def test_the_exits_of_a_bracket_rest_as_lists_or_side_by_side_or_are_kept_here()
     def exits(capabilities: Capabilities) -> str:
         return next(row.remark for row in capability_rows(capabilities) if row.feature == "bracket")
 
-    on_margin = attrs.evolve(BARE, margined=True, reduce_only=True)
+    with_stops = attrs.evolve(BARE, order_types=BARE.order_types | {OrderType.STOP_MARKET})
+    on_margin = attrs.evolve(with_stops, margined=True, reduce_only=True)
 
     assert "as OCO lists" in exits(WHOLE)
     assert "side by side and only close" in exits(on_margin)
-    assert "kept by the core" in exits(BARE)
+    assert "kept by the core" in exits(with_stops)
+    assert "no stop orders" in exits(BARE)
+
+
+def test_an_order_rests_until_cancelled_or_for_the_day_where_nothing_rests_longer() -> None:
+    for_the_day = attrs.evolve(BARE, times_in_force=frozenset({TimeInForce.DAY}))
+
+    assert resting_time(BARE) is resting_time(WHOLE) is TimeInForce.GTC
+    assert resting_time(for_the_day) is TimeInForce.DAY
+    assert table(for_the_day)["time in force GTC"] == "no"
+    assert table(for_the_day)["valid for the day (DAY)"] == "native"

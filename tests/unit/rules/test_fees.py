@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from btx.model.fees import FeeLevel, FeeSchedule
+from btx.model.fees import FeeLevel, FeeSchedule, OffsetRate
 from btx.model.instrument import Instrument
 from btx.model.order import Liquidity, Side
 from btx.model.time import NS_PER_DAY
@@ -113,3 +113,9 @@ def test_a_tier_crossed_in_mid_run_changes_later_fills_only() -> None:
 
     assert paid == [30_000, 30_000, 21_000]
     assert isinstance(paid[0], Decimal)
+
+
+def test_a_rate_of_an_offset_is_a_share_of_the_notional_and_so_much_a_contract() -> None:
+    rate = OffsetRate(of_notional=Decimal("0.0001"), per_contract=Decimal("1.5"))
+
+    assert rate.fee(notional=Decimal(30_000), contracts=Decimal(2)) == 6

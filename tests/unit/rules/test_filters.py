@@ -4,7 +4,7 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.model.instrument import InstrumentKind, PriceBand
+from btx.model.instrument import InstrumentKind, PriceBand, TickStep
 from btx.model.order import OrderType, PositionSide, Side
 from btx.rules.filters import (
     MarketView,
@@ -327,3 +327,34 @@ def test_what_only_makes_a_position_smaller_may_be_worth_little(changes: dict[st
     order = request(quantity=Decimal("0.04"), **changes)  # a purchase worth 4, below the minimum of 5
 
     assert (check(order, reference_price=Decimal(100)) is not None) is is_refused
+
+
+STEPS = attrs.evolve(
+    BTC,
+    tick_size=d("0.001"),
+    tick_steps=tuple(
+        TickStep(from_price=d(start), tick_size=d(tick)) for start, tick in ((0, "0.001"), (10, "0.01"), (200, "0.2"))
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("price", "side", "expected"),
+    [
+        ("9.9996", Side.BUY, "9.999"),
+        ("10.005", Side.BUY, "10"),
+        ("300.1", Side.SELL, "300.2"),
+        ("199.99", Side.SELL, "199.99"),
+    ],
+)
+def test_the_price_grid_may_grow_with_the_price(price: str, side: Side, expected: str) -> None:
+    assert to_grid_price(STEPS, price, side=side) == d(expected)
+
+
+def test_a_price_between_two_steps_of_its_own_grid_is_refused_with_the_nearest() -> None:
+    violation = check(request(instrument=STEPS, price=d("300.1"), order_type=OrderType.LIMIT), view=MarketView())
+
+    assert violation is not None
+    assert violation.rule == "tick_size"
+    assert check(request(instrument=STEPS, price=d("300.2"), order_type=OrderType.LIMIT), view=MarketView()) is None
+    assert STEPS.tick_at(d("-1")) == d("0.001")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from btx.errors import DataError, GapError
+from btx.model.calendar import ALWAYS, Calendar, TradingHours
 from btx.model.history import Finding, FindingKind, Policy
 from btx.model.market import Bar
 from btx.model.time import NS_PER_MINUTE, Interval
@@ -19,10 +20,18 @@ from tests.values import MINUTE, bar
 HOLE = FindingKind.HOLE
 
 
-def look(bars: Sequence[Bar], count: int = 10, *, before: Bar | None = None, **policies: Policy) -> Any:
+def look(
+    bars: Sequence[Bar],
+    count: int = 10,
+    *,
+    before: Bar | None = None,
+    calendar: Calendar = ALWAYS,
+    **policies: Policy,
+) -> Any:
     """Examine the first ``count`` minutes of time."""
     return examined(
         bars,
+        calendar=calendar,
         symbol="BTC/USDT",
         interval=MINUTE,
         span=(0, count * NS_PER_MINUTE),
@@ -224,3 +233,14 @@ def test_bars_of_months_have_holes_of_months() -> None:
 
     assert (hole.start_ns, hole.end_ns) == (jan.close_ns, mar.open_ns)
     assert hole.detail.startswith("1 bars from 1970-02-01")
+
+
+def test_a_time_at_which_it_does_not_trade_is_no_hole_and_gets_no_bars() -> None:
+    hours = (TradingHours(open_s=120, close_s=300), TradingHours(open_s=420, close_s=540))
+    calendar = Calendar(name="short", hours=hours, weekend=frozenset())
+    bars = [bar(2), bar(3), bar(4), bar(8)]
+
+    taken, told = look(bars, calendar=calendar, hole=Policy.FILL)
+
+    assert [each.open_ns // NS_PER_MINUTE for each in taken] == [2, 3, 4, 7, 8]
+    assert [(each.start_ns // NS_PER_MINUTE, each.end_ns // NS_PER_MINUTE) for each in told] == [(7, 8)]

@@ -253,3 +253,46 @@ def test_how_much_can_be_opened_goes_by_money_and_by_tier() -> None:
     assert most(10**9, held=400, side=Side.SELL) == 1_000
     assert most(10**9, held=2_000) == 0
     assert most(2_010, leverage=1) * d("100.1") == 2_010
+
+
+# --- the fee of closing ----------------------------------------------------------------------------------
+
+
+def test_a_position_keeps_the_fee_of_being_closed_at_its_bankruptcy_price() -> None:
+    """0.2 BTC at 28,000 with leverage 10 go bankrupt at 25,200 long and at 30,800 short; a taker pays 0.055 %."""
+    taker = d("0.00055")
+    long, short = (margin.closing_rate(held(each, 28_000), 10, taker=taker) for each in ("0.2", "-0.2"))
+
+    assert (long * 5600, short * 5600) == (d("0.2") * 25_200 * taker, d("0.2") * 30_800 * taker)
+    assert margin.initial_margin(d(5600), 10, fee_rate=long) == 560 + d("2.772")
+
+
+def test_contracts_settled_in_coins_are_worth_more_coins_where_a_long_goes_bankrupt() -> None:
+    long, short = (margin.closing_rate(held(each, 28_000, INVERSE), 10, taker=d("0.001")) for each in (100, -100))
+
+    assert (long, short) == (d("0.0011"), d("0.0009"))
+
+
+def test_the_liquidation_price_knows_of_the_fee() -> None:
+    position, rate = held("0.2", 28_000), margin.closing_rate(held("0.2", 28_000), 10, taker=d("0.00055"))
+
+    tiers = margin.with_fee(FLAT_RATE, rate)
+    price = margin.liquidation_price_isolated(position, wallet=d(560), tiers=tiers)
+
+    assert price is not None
+    assert price > margin.liquidation_price_isolated(position, wallet=d(560), tiers=FLAT_RATE)
+    left = 560 + position.profit(price)
+    assert abs(left - d("0.2") * price * (d("0.01") + rate)) < d("1e-12")
+
+
+def test_without_a_fee_tiers_are_what_they_are() -> None:
+    assert margin.with_fee(FLAT_RATE, d(0)) == FLAT_RATE
+
+
+def test_orders_may_reserve_fees_besides_their_margin() -> None:
+    buys = [(d(1), d(100))]
+
+    plain = margin.order_margin(LINEAR, leverage=10, held=d(0), mark_price=d(100), buys=buys)
+    charged = margin.order_margin(LINEAR, leverage=10, held=d(0), mark_price=d(100), buys=buys, fee_rate=d("0.0011"))
+
+    assert (plain, charged) == (10, d("10.11"))

@@ -12,17 +12,20 @@ from btx.model.order import (
     CancelRequested,
     CancelResult,
     Liquidity,
+    Offset,
     Order,
     OrderEvent,
     OrderReport,
     OutcomeUnknown,
     Pending,
     PlaceRefused,
+    PositionSide,
+    Prepared,
     Side,
     Status,
     Terms,
 )
-from btx.rules.orders import apply, is_news, new_fills, new_order
+from btx.rules.orders import apply, derived_fill, is_news, new_fills, new_order, take
 from tests.values import fill, leg, report
 
 CANCEL = CancelRequested(client_order_id="a1", time_ns=1)
@@ -380,3 +383,74 @@ def test_a_cancel_goes_on_beside_an_amendment() -> None:
     assert apply(order, LOST_AMENDMENT) == order
     assert apply(order, LEFT).status is Status.PENDING_CANCEL
     assert folded(NEW, CANCEL, LARGER).pending is Pending.CANCEL
+
+
+def test_a_fill_is_of_its_orders_position_whether_the_venue_says_so_or_not() -> None:
+    order = apply(new_order(leg(position_side=PositionSide.LONG)), fill())
+
+    assert [one.position_side for one in order.fills] == [PositionSide.LONG]
+    assert apply(order, fill(position_side=PositionSide.LONG)) is order
+
+
+def filled_to(total: str, average: str, **changes: Any) -> OrderReport:
+    return report(Status.PARTIALLY_FILLED, filled=Decimal(total), average_price=Decimal(average), **changes)
+
+
+def test_fills_are_made_of_what_an_order_says_is_filled_and_at_what_average() -> None:
+    order = folded(NEW)
+    first = derived_fill(order, filled_to("2", "430", venue_order_id="V7"))
+    assert first is not None
+    assert (first.quantity, first.price, first.fill_id, first.side) == (2, 430, "V7@2", order.leg.request.side)
+
+    order = apply(order, first)
+    second = derived_fill(order, filled_to("4", "429.5", venue_order_id="V7"))
+
+    assert second is not None
+    assert (second.quantity, second.price, second.fill_id) == (2, 429, "V7@4")
+    assert apply(order, second).filled == 4
+
+
+def test_the_same_telling_makes_the_same_fill_and_an_older_one_none() -> None:
+    told = filled_to("2", "430")
+    fill = derived_fill(folded(NEW), told)
+    assert fill is not None
+    order = folded(NEW, fill)
+
+    assert derived_fill(order, told) is None
+    assert derived_fill(order, filled_to("1", "430")) is None
+    assert derived_fill(folded(NEW), told) == fill
+
+
+def test_without_an_average_nothing_is_made_and_an_impossible_price_is_the_average() -> None:
+    assert derived_fill(folded(NEW), report(Status.PARTIALLY_FILLED, filled=Decimal(2))) is None
+    dear = derived_fill(folded(NEW), filled_to("2", "430"))
+    assert dear is not None
+
+    cheap = derived_fill(folded(NEW, dear), filled_to("4", "200"))  # its change would have cost less than nothing
+
+    assert cheap is not None
+    assert cheap.price == 200
+
+
+def test_a_name_on_the_wire_stays_with_the_order_and_is_nobodys_news() -> None:
+    before = new_order(leg())
+
+    after = apply(before, Prepared(client_order_id="a1", wire={"OrderRef": "7"}, time_ns=1))
+
+    assert after.leg.wire == {"OrderRef": "7"}
+    assert after.status is Status.PENDING_NEW
+    assert not is_news(before, after)
+
+
+def test_what_a_fill_did_to_the_position_is_kept_whichever_telling_said_it() -> None:
+    told = apply(new_order(leg()), fill(offset=Offset.CLOSE))
+
+    assert apply(told, fill()).fills[0].offset is Offset.CLOSE
+    assert apply(apply(new_order(leg()), fill()), fill(offset=Offset.CLOSE)).fills == told.fills
+
+
+def test_an_event_is_taken_with_the_fill_it_implies() -> None:
+    order = take(folded(NEW), filled_to("2", "430", venue_order_id="V7"))
+
+    assert (order.filled, order.status, order.missing) == (2, Status.PARTIALLY_FILLED, 0)
+    assert take(order, fill("f9", 4)).status is Status.FILLED

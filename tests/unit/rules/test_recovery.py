@@ -46,6 +46,7 @@ from btx.rules.recovery import (
     replay,
     undelivered,
     unfinished,
+    whole,
 )
 from btx.rules.wallet import Key
 from tests.values import d, fill, leg, report, request
@@ -142,6 +143,15 @@ def test_unfinished_is_what_is_not_settled_and_every_leg_of_a_group_that_is_not_
     assert unfinished(replay([running, intent(group_id="g1"), *ended])).keys() == {"a1"}
     assert unfinished(replay([running, intent(group_id="g1"), *ended, over])) == {}
     assert unfinished(replay([intent(group_id="nobody's"), *ended])) == {}
+
+
+def test_an_order_that_was_split_is_kept_whole() -> None:
+    both = [attrs.evolve(intent(), leg=attrs.evolve(leg(3), parts=2))]
+    both.append(attrs.evolve(intent("a2"), leg=attrs.evolve(leg(3), client_order_id="a2", member_id="a1", parts=2)))
+    history = replay([*both, intent("a3"), *heard(report(Status.CANCELED))])
+
+    assert whole(history, ["a2"]) == {"a1", "a2"}
+    assert whole(history, ["a3"]) == {"a3"}
 
 
 def test_undelivered_is_each_fill_the_strategy_was_not_told_of() -> None:

@@ -208,6 +208,15 @@ def test_an_order_needs_its_initial_margin_and_its_fee() -> None:
     assert lacking("99.6", leverage=11) == ""
 
 
+def test_where_margins_hold_the_fee_of_closing_an_order_needs_two_fees() -> None:
+    charged = attrs.evolve(USDT_TERMS, closing_fee=d("0.0005"))
+
+    assert lacking(99, owned=account(1000, charged)) == ""
+    assert lacking("99.1", owned=account(1000, charged)) == (
+        "insufficient margin: 1000 USDT are available, which opens 99.0099 at a leverage of 10; 1000.91 are needed"
+    )
+
+
 def test_what_rests_and_opens_reserves_its_part() -> None:
     resting = request(instrument=LINEAR, quantity=d(60))
 

@@ -202,6 +202,16 @@ def test_it_is_known_when_one_more_answer_would_replace_the_guess() -> None:
     assert guessed_ns(hear(heard, 1, at_s=5), now_ns=9 * NS_PER_S) is None
 
 
+def test_who_seldom_asks_forgets_by_halves_what_others_once_used() -> None:
+    measured = hear(hear(TALLY, 0, at_s=0), 50, at_s=30)
+    assert measured.others == 100  # nothing would be left to us, and what we do not ask, nobody measures
+
+    seldom = hear(measured, 1, at_s=95)
+    assert seldom.others == 50
+    assert hear(seldom, 1, at_s=160).others == 25
+    assert hear(seldom, 40, at_s=160).others == 40  # so much of the count cannot be ours
+
+
 def test_others_are_measured_without_what_we_sent() -> None:
     tally = hear(TALLY, 10, at_s=0, under_way=2)
     tally = hear(spend(tally, units=20), 47, at_s=30)

@@ -353,3 +353,29 @@ def test_fifty_positions_and_one_mark_change_one_position() -> None:
     assert changed == ["C7/USDT:USDT"]
     assert marked.unrealised("USDT") == Decimal(10)
     assert marked.maintenance("USDT") == sum(each.maintenance for each in marked.positions.values())
+
+
+# --- the fee of closing ----------------------------------------------------------------------------------
+
+CHARGED = attrs.evolve(USDT_TERMS, closing_fee=d("0.0005"))
+
+
+def test_where_the_venue_keeps_the_fee_of_closing_margins_hold_it() -> None:
+    plain = after(account(1_000, USDT_TERMS), USDT_TERMS, ("0.1", 50_000))
+    charged = after(account(1_000, CHARGED), CHARGED, ("0.1", 50_000))
+
+    fee = 5_000 * d("0.0005") * (1 - 1 / d(CHARGED.leverage))
+    assert charged.initial("USDT") - plain.initial("USDT") == fee
+    assert charged.maintenance("USDT") - plain.maintenance("USDT") == fee
+    assert wallet.liquidation_price(charged, NET) != wallet.liquidation_price(plain, NET)
+    at = wallet.apply_mark(charged, LINEAR.symbol, wallet.liquidation_price(charged, NET) or d(1))
+    assert abs(at.margin_ratio("USDT") - 1) < d("1e-9")
+
+
+def test_an_isolated_position_puts_that_fee_aside() -> None:
+    held = after(account(10_000, CHARGED, mode=ISOLATED), CHARGED, ("-0.1", 50_000))
+
+    position = held.position(LINEAR.symbol)
+    assert position is not None
+    assert position.isolated_wallet == position.initial
+    assert wallet.liquidation_price(held, NET) is not None

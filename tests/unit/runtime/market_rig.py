@@ -158,7 +158,7 @@ class MarketRig:
             "progressed": lambda: None,
             "sleep": self.time.sleep,
             "dense": True,
-            "grace_s": 0.01,
+            "grace_s": 0.1,
             "turns": asyncio.Semaphore(2),
         }
         self.means = Means(**(settings | changes))

@@ -3,9 +3,11 @@
 import asyncio
 from typing import Any
 
+import attrs
 import pytest
 
 from btx.errors import TransportError
+from btx.model.venue import DeadMan as Kind
 from btx.runtime.dead_man import DeadMan
 from tests.toy_venue import Fault, ToyVenue
 from tests.unit.runtime.rig import Log, quick_guard, run
@@ -126,5 +128,18 @@ def test_a_countdown_that_could_not_be_stopped_is_told(fault: Fault) -> None:
         ((kind, text),) = rig.notes
         assert kind == "DEADMAN"
         assert text.startswith("BTC/USDT: the countdown goes on, and cancels what rests: ")
+
+    run(scene())
+
+
+def test_a_venue_that_watches_the_stream_is_told_once_and_nothing_is_let_go_of_here() -> None:
+    async def scene() -> None:
+        rig = Rig(speed=60_000.0, kind=Kind.STREAM, instruments=lambda: [BTC, attrs.evolve(BTC, symbol="ETH/USDT")])
+        rig.toy.faults["dead_man"].append(TransportError("gone"))
+        await rig.dead_man.run()  # it ends by itself: there is nothing to renew
+        await rig.dead_man.release()
+
+        assert rig.asked == [("BTC/USDT", 60.0)] * 2  # the first did not arrive
+        assert rig.notes == [("DEADMAN", "not set, so after a crash nobody cancels what rests: gone")]
 
     run(scene())

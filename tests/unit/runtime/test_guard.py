@@ -141,6 +141,18 @@ def test_a_read_waits_as_long_as_the_venue_asks() -> None:
     run(scene())
 
 
+def test_a_read_waits_too_when_it_was_refused_for_a_limit_it_is_not_said_to_count_against() -> None:
+    async def scene() -> None:
+        clock = ManualClock()
+        limited = [RateLimitedError("too many visits", retry_after_s=2.0, scope="account") for _ in range(2)]
+
+        assert await guarded(clock).read("time", Request(*limited)) == "answer"
+
+        assert clock.sleeps == [2.0, 2.0]
+
+    run(scene())
+
+
 def test_a_long_ban_is_told_instead_of_slept_through() -> None:
     async def scene() -> None:
         clock = ManualClock()

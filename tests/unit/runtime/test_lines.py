@@ -98,6 +98,24 @@ def test_an_event_reaches_those_who_listen_to_it_and_nobody_else() -> None:
     run(scene())
 
 
+def test_a_frame_that_nobody_could_read_is_told_before_what_comes_after_it() -> None:
+    async def scene() -> None:
+        toy = ToyVenue()
+        rig = Rig(toy, on_fault=lambda: rig.log.add("doubt"))
+        rig.add("one")
+        await rig.heard(("one", "up"))
+
+        toy.connections[0].frames.put_nowait(StreamStatus(state=StreamState.FAULT, detail="cut in the middle"))
+        toy.push_bar(100)
+        await rig.heard("doubt", ("one", 100))
+
+        assert rig.log.items[-2:] == ["doubt", ("one", 100)]
+        assert [note.text for note in rig.notes if note.kind == "FAULT"] == ["market stream: cut in the middle"]
+        await rig.lines.stop()
+
+    run(scene())
+
+
 def test_subscriptions_are_spread_over_connections_and_named() -> None:
     async def scene() -> None:
         toy = ToyVenue()

@@ -43,7 +43,7 @@ from btx.ports import Journal
 from btx.rules.orders import apply, new_order
 from btx.rules.recovery import History, replay
 from btx.runtime.mailbox import OrderUpdate
-from btx.runtime.orders import Resubmit, one_leg
+from btx.runtime.orders import Resubmit
 from btx.storage.journal import open_journal
 from tests.toy_venue import Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig, listening, run
@@ -648,14 +648,6 @@ def test_a_cancel_and_its_news_never_wait_for_the_disk() -> None:
 
 def intended(one: Leg) -> Intent:
     return Intent(leg=one, environment=Environment.SIM, session="toy/sim/spot", run="1rrxyf53")
-
-
-def test_one_request_is_one_leg_by_default() -> None:
-    asked = request(quantity=Decimal(2))
-
-    (one,) = one_leg(asked, "a1")
-
-    assert (one.client_order_id, one.request, one.quantity) == ("a1", asked, Decimal(2))
 
 
 def test_an_unknown_outcome_is_never_taken_for_a_refusal() -> None:

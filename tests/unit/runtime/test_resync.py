@@ -107,6 +107,66 @@ def test_while_snapshots_are_older_than_the_stream_one_is_asked_for_in_five_seco
     run(scene())
 
 
+def test_a_snapshot_that_is_pushed_is_the_book_and_none_is_asked_for() -> None:
+    async def scene() -> None:
+        rig = MarketRig()
+        listener, slot = listening(rig)
+        listener.on_event(snapshot(5, bids=levels(p100="1"), asks=ASKS))  # before the subscription was acknowledged
+        listener.on_up()
+        listener.on_event(delta(6, 6, bids=levels(p101="2")))
+        await rig.time.settle()
+        before = shown(slot)
+
+        listener.on_event(snapshot(1, bids=levels(p90="1"), asks=ASKS))  # its counter begins anew
+        listener.on_event(delta(2, 2, bids=levels(p91="1")))
+        await rig.time.settle()
+
+        assert (bids(before), before.sequence) == ([("101", "2"), ("100", "1")], 6)
+        assert (bids(shown(slot)), shown(slot).sequence) == ([("91", "1"), ("90", "1")], 2)
+        assert rig.feed.asked == []
+        await rig.stop()
+
+    run(scene())
+
+
+def test_a_pushed_snapshot_ends_the_request_for_one_and_heals_a_gap() -> None:
+    async def scene() -> None:
+        rig = MarketRig()
+        rig.feed.gate = asyncio.Event()
+        listener, slot = listening(rig)
+        listener.on_up()
+        listener.on_event(snapshot(5, bids=levels(p100="1"), asks=ASKS))
+        await rig.time.settle()
+        assert listener.is_settled
+
+        listener.on_event(delta(8, 9, bids=levels(p101="2")))
+        assert shown(slot) is None
+        listener.on_event(snapshot(12, bids=levels(p99="1"), asks=ASKS))
+        await rig.time.settle()
+
+        assert bids(shown(slot)) == [("99", "1")]
+        assert listener.is_settled
+        assert rig.told("SYNCED") == ["book of BTC/USDT"]
+        await rig.stop()
+
+    run(scene())
+
+
+def test_a_pushed_snapshot_that_crosses_is_not_shown() -> None:
+    async def scene() -> None:
+        rig = MarketRig()
+        rig.feed.answers = [snapshot(6, bids=levels(p100="1"), asks=ASKS)]
+        listener, slot = listening(rig)
+        listener.on_event(snapshot(5, bids=levels(p300="1"), asks=ASKS))
+        assert shown(slot) is None
+        await rig.time.until(lambda: listener.is_settled)
+
+        assert shown(slot).sequence == 6
+        await rig.stop()
+
+    run(scene())
+
+
 def test_a_book_that_crosses_is_begun_anew_and_told() -> None:
     async def scene() -> None:
         rig = MarketRig()

@@ -27,7 +27,7 @@ from btx.model.account import AccountSnapshot, AccountUpdate, Balance
 from btx.model.fees import FeeSchedule
 from btx.model.journal import Delivered, Event, Halted, Record, Resumed, Snapshot
 from btx.model.market import Bar, OnGap
-from btx.model.order import Fill, GroupKind, Leg, OrderRequest, OrderType, Side, Status
+from btx.model.order import Fill, GroupKind, Leg, Offset, OrderRequest, OrderType, Part, Side, Status
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from btx.model.venue import Channel, ConnectionState, StreamState, StreamStatus
 from btx.rules.reconcile import Sharing
@@ -383,20 +383,39 @@ def test_an_account_that_may_not_trade_is_told_before_anything_is_sent(outside: 
         assert toy.count("place") == 0
 
 
-def test_a_request_that_becomes_several_orders_is_refused_in_words(outside: Outside) -> None:
+def test_a_request_may_become_several_orders_each_with_an_id_of_its_own(outside: Outside) -> None:
     class Splitting(ToyPlugin):
         @hookimpl
-        def btx_plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
-            return tuple(
-                Leg(client_order_id=f"{client_order_id}{n}", request=request, quantity=Decimal(1)) for n in "12"
-            )
+        def btx_plan(self, request: OrderRequest) -> tuple[Part, ...]:
+            half = request.quantity / 2
+            return (Part(quantity=half, offset=Offset.CLOSE_TODAY), Part(quantity=half))
 
     toy = ToyVenue()
-    with (
-        started(toy, venue=loaded(toy, plugin=Splitting(toy))) as strategy,
-        pytest.raises(BtxError, match="makes 2 orders of this one"),
-    ):
-        strategy.session.submit(request())
+    with started(toy, venue=loaded(toy, plugin=Splitting(toy))) as strategy:
+        owner_id = strategy.session.submit(request(quantity=Decimal(4)))
+        strategy.until(lambda: toy.count("place") == 2)
+
+        first, second = (order.leg for order in strategy.session.orders())
+        assert (first.client_order_id, first.offset, first.quantity) == (owner_id, Offset.CLOSE_TODAY, Decimal(2))
+        assert (second.owner_id, second.offset, second.quantity) == (owner_id, Offset.OPEN, Decimal(2))
+        assert second.client_order_id != owner_id
+
+
+def test_a_plan_that_does_not_add_up_is_told_like_a_refusal(outside: Outside) -> None:
+    class Losing(ToyPlugin):
+        @hookimpl
+        def btx_plan(self, request: OrderRequest) -> tuple[Part, ...]:
+            return (Part(quantity=request.quantity / 2),)
+
+    toy = ToyVenue()
+    with started(toy, venue=loaded(toy, plugin=Losing(toy))) as strategy:
+        strategy.session.submit(request(quantity=Decimal(4)))
+        strategy.until(lambda: any(order.status is Status.REJECTED for order in strategy.session.orders()))
+
+        (order,) = strategy.session.orders()
+        assert order.evidence is not None
+        assert "btx_plan makes 2 of 4" in order.evidence.reason
+        assert toy.count("place") == 0
 
 
 def test_all_orders_of_an_instrument_are_cancelled_by_one_request_those_of_groups_too(outside: Outside) -> None:
@@ -457,19 +476,14 @@ def test_extensions_are_asked_with_the_account_as_it_is_now(outside: Outside) ->
 
 
 def test_a_call_that_breaks_on_the_loop_is_told(outside: Outside) -> None:
-    class Repeating(ToyPlugin):
-        @hookimpl
-        def btx_plan(self, request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
-            return (Leg(client_order_id="always", request=request, quantity=request.quantity),)
-
     toy = ToyVenue()
-    with started(toy, venue=loaded(toy, plugin=Repeating(toy))) as strategy:
-        strategy.session.submit(request())
-        strategy.session.submit(request())
-        strategy.until(lambda: bool(strategy.notes("FAULT")) and toy.count("place") == 1)
+    with started(toy) as strategy:
+        strategy.session.cancel(["no id at all"])  # type: ignore[arg-type]
+        strategy.until(lambda: bool(strategy.notes("FAULT")))
 
-        assert "sent before" in strategy.notes("FAULT")[0]
-        assert toy.count("place") == 1
+        assert "unhashable" in strategy.notes("FAULT")[0]
+        strategy.session.submit(request())
+        strategy.until(lambda: toy.count("place") == 1)
 
 
 def test_no_note_ever_shows_a_key_or_a_secret(outside: Outside) -> None:

@@ -224,6 +224,44 @@ def test_where_ids_say_nothing_a_cut_is_healed_by_time_and_repeats_are_known() -
     run(scene())
 
 
+def test_where_ids_say_nothing_what_the_venue_no_longer_tells_of_is_a_gap() -> None:
+    async def scene() -> None:
+        toy = ToyVenue(now_minute=0)
+        rig = TapeRig(toy, dense=False, kept=3)
+        await rig.up()
+        rig.happen(10)
+
+        rig.tape.on_down("cut")
+        rig.happen(12, push=False)
+        await rig.up()  # a page that is not full is all there is
+        rig.tape.on_down("cut")
+        toy.prints.clear()
+        rig.happen(25, 31, 37, push=False)
+        await rig.up()
+
+        assert [each for each in rig.told if "gap" in str(each)] == [
+            "gap of 13 s: the venue tells of its newest 3 trades only"
+        ]
+        assert rig.ids == [10, 12, 25, 31, 37]
+        await rig.stop()
+
+    run(scene())
+
+
+def test_where_ids_say_nothing_the_venues_own_sequence_says_how_far_it_is() -> None:
+    async def scene() -> None:
+        rig = TapeRig(ToyVenue(now_minute=0), dense=False)
+        await rig.up()
+        assert not rig.tape.has_reached(0)
+
+        rig.tape.on_event(attrs.evolve(numbered(10), trade_id="a", sequence=700))
+
+        assert (rig.tape.has_reached(700), rig.tape.has_reached(701)) == (True, False)
+        await rig.stop()
+
+    run(scene())
+
+
 def test_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         monkeypatch.setattr("btx.runtime.tape._REMEMBERED", 2)

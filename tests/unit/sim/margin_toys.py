@@ -14,6 +14,7 @@ from btx.model.time import NS_PER_MINUTE
 from btx.model.venue import Scenario, SimAccount
 from btx.sim.conditionals import ConditionalEvent
 from btx.sim.filters import FilterSet, LotRange, NotionalRange, PriceRange
+from btx.sim.manners import BINANCE, Manners
 from btx.sim.margin_events import AccountEvent, MarkChange
 from btx.sim.margin_exchange import MarginExchange
 from btx.sim.orders import ExecutionEvent, Listing, NewOrder
@@ -92,6 +93,7 @@ class FixedMarks:
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.prices: dict[str, Decimal] = {}
+        self.index: Decimal | None = None  # None: it is the mark
         self.coming: list[FundingRate] = []
 
     @property
@@ -108,7 +110,7 @@ class FixedMarks:
         return MarkChange(
             venue_symbol=venue_symbol,
             mark_price=price,
-            index_price=price,
+            index_price=price if self.index is None else self.index,
             funding_rate=coming.rate if coming else None,
             next_funding_ns=coming.time_ns if coming else None,
             time_ns=START_NS,
@@ -130,6 +132,7 @@ class MarginFloor:
         listings: Sequence[Listing] = (),
         insurance: int = 1_000_000,
         start_ns: int = START_NS,
+        manners: Manners = BINANCE,
     ) -> None:
         self.market = FixedMarket()
         self.events: list[object] = []
@@ -148,6 +151,7 @@ class MarginFloor:
             marks=self.marks,
             listener=self._tell,
             insurance={settle: Decimal(insurance)},
+            manners=manners,
         )
 
     def turn_to(self, instrument: Instrument) -> None:

@@ -67,6 +67,14 @@ def test_any_spares_what_the_kind_cannot_happen_to() -> None:
     assert faults.log == []
 
 
+def test_what_a_venue_has_not_never_strikes_and_is_not_written_down() -> None:
+    faults = playing(Fault(kind=Kind.BAN), Fault(kind=Kind.LOSE, where=Where.PLACE))
+    faults.leave_out(Kind.BAN)
+
+    assert kinds(faults, Where.PLACE) == [["lose"]]
+    assert [entry.fault.kind for entry in faults.log] == [Kind.LOSE]
+
+
 def test_several_faults_strike_at_once_in_the_order_of_the_script() -> None:
     faults = playing(Fault(kind=Kind.CLOCK_JUMP), Fault(kind=Kind.LOSE, where=Where.PLACE))
 

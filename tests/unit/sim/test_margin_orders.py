@@ -85,6 +85,10 @@ def test_an_order_good_till_a_time_ends_then() -> None:
     assert floor.told == ["NEW", "EXPIRED"]
 
 
+def test_an_order_for_the_day_needs_a_day_that_ends() -> None:
+    assert refusal(MarginFloor(), limit_order(Side.BUY, 1, 90, TimeInForce.DAY)) is Refusal.NOT_SUPPORTED
+
+
 def test_a_post_only_order_that_would_take_is_refused() -> None:
     floor = MarginFloor()
 

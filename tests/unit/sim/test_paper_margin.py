@@ -237,6 +237,21 @@ def test_a_paper_position_is_liquidated_at_the_mark_price() -> None:
     assert rig.fills[-1].origin is Origin.LIQUIDATION
 
 
+def test_margins_on_paper_hold_the_fee_of_closing_where_the_venues_do() -> None:
+    async def scene(rig: Rig) -> None:
+        await rig.broker.place(leg=perp(market("a")))
+
+    kept = []
+    for charges in (False, True):
+        toy = MarginToy()
+        spot = attrs.evolve(toy.info.capabilities["spot"], charges_closing=charges)
+        toy.info = attrs.evolve(toy.info, capabilities={"spot": spot})
+        exchange = trade(scene, toy=toy).store.exchange
+        kept.append(exchange.wallet(api_key="paper", asset="USDT").maintenance)
+
+    assert kept[0] < kept[1]
+
+
 def test_settings_are_those_of_a_venue() -> None:
     async def scene(rig: Rig) -> None:
         store: Any = rig.store

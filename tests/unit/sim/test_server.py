@@ -150,7 +150,7 @@ def test_the_ledger_has_every_digit() -> None:
     assert fill == {
         "client_order_id": "mine",
         "order_id": 1,
-        "trade_id": 1,
+        "fill_id": "1",
         "symbol": "BTCUSDT",
         "side": "BUY",
         "quantity": "0.00123",

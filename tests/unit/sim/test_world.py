@@ -47,6 +47,39 @@ def closed_bars(events: list[WorldEvent]) -> list[tuple[str, str, int]]:
 # --- lockstep --------------------------------------------------------------------------------------------------
 
 
+def test_an_alarm_goes_off_once_at_its_time_and_one_that_is_taken_back_never() -> None:
+    played = world()
+    rung: list[int] = []
+    played.wake_at(START_NS + 90 * NS_PER_S, lambda: rung.append(played.market.now_ns))
+    played.wake_at(START_NS + 30 * NS_PER_S, lambda: rung.append(played.market.now_ns))
+    take_back = played.wake_at(START_NS + 40 * NS_PER_S, lambda: rung.append(0))
+    take_back()
+    take_back()
+
+    played.advance(until_ns=START_NS + 29 * NS_PER_S)
+    assert rung == []
+    for _ in range(3):
+        played.advance()
+
+    assert rung == [START_NS + 30 * NS_PER_S, START_NS + 90 * NS_PER_S]
+
+
+def test_an_alarm_may_end_an_order_before_a_later_trade_reaches_it() -> None:
+    played = world()
+    order = played.exchange.place(api_key=KEY, order=limit_order(Side.BUY, "1", "80"), now_ns=START_NS)
+    played.wake_at(
+        START_NS + NS_PER_S,
+        lambda: played.exchange.cancel(
+            api_key=KEY, venue_symbol="BTCUSDT", order_id=order.order_id, now_ns=played.market.now_ns
+        ),
+    )
+
+    played.advance()
+
+    ended = played.exchange.order(api_key=KEY, venue_symbol="BTCUSDT", order_id=order.order_id)
+    assert (ended.status, ended.updated_ns) == (Status.CANCELED, START_NS + NS_PER_S)
+
+
 def test_a_step_ends_with_the_next_close_of_a_wanted_bar() -> None:
     played = world()
     events = heard(played)

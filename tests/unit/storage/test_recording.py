@@ -230,6 +230,12 @@ def test_blotting_out_leaves_json_json_and_market_data_alone() -> None:
 # --- files --------------------------------------------------------------------------------------------------
 
 
+def test_a_login_over_a_socket_is_blotted_out_whole() -> None:
+    login = json.dumps({"req_id": "auth", "op": "auth", "args": ["mY.kEy", 1662350400000, "5f2d"], "x": [1]})
+
+    assert json.loads(Redactor()(login)) == {"req_id": "auth", "op": "auth", "args": ["***"], "x": [1]}
+
+
 def test_a_recording_goes_on_in_the_next_part_when_one_is_full(made: Callable[..., Recorder]) -> None:
     recorder = made(part_bytes=1_000)
 

@@ -58,7 +58,7 @@ def books(folder: Path, *, change: Callable[[Rows], object] = lambda _rows: None
         "fills": [
             {
                 "client_order_id": order.client_order_id,
-                "trade_id": told.fill_id,
+                "fill_id": told.fill_id,
                 "price": str(told.price),
                 "quantity": held,
                 "fee": str(told.fee),
@@ -89,7 +89,7 @@ def test_books_that_agree_have_no_difference(tmp_path: Path) -> None:
         (lambda rows: rows["orders"].clear(), "is not at the venue"),
         (lambda rows: rows["fills"].clear(), "venue None"),
         (lambda rows: rows["fills"][0].update(fee="0.5"), "fill ("),
-        (lambda rows: rows["fills"][0].update(trade_id="other"), "journal None"),
+        (lambda rows: rows["fills"][0].update(fill_id="other"), "journal None"),
         (lambda rows: rows["result"].update(cash="99.9"), "cash: backtrader 99.9, venue 100"),
         (lambda rows: rows["result"]["positions"].update({"BTC/USDT": "0.0"}), "position BTC/USDT"),
         (lambda rows: rows["told"].clear(), "were never told to the strategy"),

@@ -60,7 +60,7 @@ def books(folder: Path, change: Callable[[Rows], object] = lambda _rows: None, *
     rows: Rows = {
         "orders": [{"client_order_id": "a1", "status": "FILLED", "is_open": False, "trigger_price": None}],
         "conditionals": [{"client_order_id": "s1", "state": "NEW", "order_id": None, "trigger_price": "90"}],
-        "fills": [{"client_order_id": "a1", "trade_id": "1", "price": "100", "quantity": "2", "fee": "0.1"}],
+        "fills": [{"client_order_id": "a1", "fill_id": "1", "price": "100", "quantity": "2", "fee": "0.1"}],
         "balances": {"USDT": {"free": "99.4", "locked": "0"}},
         "positions": [{"symbol": LINEAR.venue_symbol, "position_side": "NET", "quantity": "2"}],
         "wallets": {"USDT": {"wallet": "99.4"}},

@@ -1,12 +1,13 @@
 """Binance's visiting card: its markets, and what works natively in each."""
 
+import math
 import string
 
 from btx.hookspecs import API
 from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.order import ListKind, OrderType, TimeInForce
 from btx.model.time import Interval
-from btx.model.venue import Capabilities, Channel, ClientIdSpec, Environment, VenueInfo
+from btx.model.venue import Capabilities, Channel, ClientIdSpec, DeadMan, Environment, VenueInfo
 from btx_binance.config import SPOT, Options
 from btx_binance.limits import CONNECTION_LIFE_S, COSTS, LIMITS
 
@@ -42,7 +43,8 @@ def _futures(times_in_force: frozenset[TimeInForce], *, currency: str) -> Capabi
         good_till_min_s=660.0,  # the same page: goodTillDate more than 600 s ahead, and a minute for what lies between
         trailing_bps=(10, 1000),  # "New Algo Order", 2026-05-28: callbackRate, min 0.1, max 10 where 1 for 1%
         amend=True,
-        dead_man=True,
+        dead_man=DeadMan.COUNTDOWN,
+        dead_man_s=(5.0, math.inf),  # any time is taken; a shorter one is not renewed in time
         cancel_all=True,
         archive=True,
         trade_ids_dense=True,  # likewise in cryptofeed's recorded session of USD-M

@@ -4,14 +4,15 @@ Sources: https://developers.binance.com/docs: binance-spot-api-docs and derivati
 Unknown keys are ignored: the venue adds some at any time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from btx.bridges.decimals import levels
 from btx.model.account import KeyRights
 from btx.model.derivatives import MarkPrice
 from btx.model.instrument import InstrumentKind
-from btx.model.market import Bar, BookDelta, BookLevel, BookSnapshot, Trade
+from btx.model.market import Bar, BookDelta, BookSnapshot, Trade
 from btx.model.order import Side, Status
 from btx.model.time import Interval, from_ms
 
@@ -20,12 +21,9 @@ __all__ = (
     "agg_trade",
     "book_delta",
     "book_snapshot",
-    "count",
     "key_rights",
     "kline",
-    "limit",
     "mark_price_update",
-    "plain",
     "server_time",
 )
 
@@ -43,11 +41,6 @@ STATUSES: Mapping[str, Status] = {
     "EXPIRED_IN_MATCH": Status.EXPIRED,  # self-trade prevention
 }
 """Enum "Order status" of the documentation, 2024-12-17."""
-
-
-def plain(value: Decimal) -> str:
-    """Return the digits of ``value`` without an exponent, as the venue reads them."""
-    return format(value, "f")
 
 
 def server_time(row: Json) -> int:
@@ -104,7 +97,7 @@ def agg_trade(row: Json, *, symbol: str) -> Trade:
 def book_snapshot(row: Json, *, symbol: str) -> BookSnapshot:
     """Return ``depth``."""
     return BookSnapshot(
-        symbol=symbol, bids=_levels(row["bids"]), asks=_levels(row["asks"]), sequence=int(row["lastUpdateId"])
+        symbol=symbol, bids=levels(row["bids"]), asks=levels(row["asks"]), sequence=int(row["lastUpdateId"])
     )
 
 
@@ -112,8 +105,8 @@ def book_delta(event: Json, *, symbol: str) -> BookDelta:
     """Return ``depthUpdate``; futures name the id before (``pu``), of spot the next ``U`` is this ``u`` + 1."""
     return BookDelta(
         symbol=symbol,
-        bids=_levels(event["b"]),
-        asks=_levels(event["a"]),
+        bids=levels(event["b"]),
+        asks=levels(event["a"]),
         first_sequence=int(event["U"]),
         last_sequence=int(event["u"]),
         previous_sequence=int(event["pu"]) if "pu" in event else None,
@@ -131,17 +124,3 @@ def mark_price_update(event: Json, *, symbol: str) -> MarkPrice:
         next_funding_ns=from_ms(int(event.get("T", 0))) or None,
         time_ns=from_ms(int(event["E"])),
     )
-
-
-def count(row: Json, key: str) -> int | None:
-    """Return a count that the venue leaves out, or sets to zero, when there is none."""
-    return int(row.get(key, 0)) or None
-
-
-def limit(row: Json, key: str) -> Decimal | None:
-    """Return a number that the venue sets to zero when there is none."""
-    return Decimal(row[key]) or None if key in row else None
-
-
-def _levels(rows: Iterable[list[str]]) -> tuple[BookLevel, ...]:
-    return tuple((Decimal(row[0]), Decimal(row[1])) for row in rows)

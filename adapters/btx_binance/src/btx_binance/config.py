@@ -1,13 +1,12 @@
 """Where Binance is, the keys it wants, and the adapter's own options."""
 
-import math
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
-from btx.errors import ConfigError, MissingSecretError
-from btx.model.venue import Endpoints, Environment
+from btx.bridges.places import Places, parse_options
+from btx.errors import ConfigError
+from btx.model.venue import Environment
 from btx.ports import Context
 
 __all__ = ("SPOT", "Options", "book_stream", "endpoints", "options", "require_keys", "stream_url")
@@ -25,12 +24,18 @@ _STREAMS = {
     ("coinm", Environment.LIVE): "wss://dstream.binance.com",
     ("coinm", Environment.TESTNET): "wss://dstream.binancefuture.com",
 }
-_DATA_OF = {Environment.PAPER: Environment.LIVE}  # whose data it is that orders are filled against
 # "Diff. Depth Stream" of web-socket-streams, 2023-12-04, and "Diff. Book Depth Streams" of futures, 2026-05-28.
 _SPOT_BOOKS = {0.1: "depth@100ms", 1.0: "depth"}
 _FUTURES_BOOKS = {0.1: "depth@100ms", 0.25: "depth", 0.5: "depth@500ms"}
-_SWITCH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-_LONGEST_RECEIVE_WINDOW_MS = 60_000  # "Timing security" of the documentation's page on request security, 2026
+
+_PLACES = Places(
+    title="Binance",
+    streams=_STREAMS,
+    longest_receive_window_ms=60_000,  # "Timing security" of the documentation's page on request security, 2026
+)
+endpoints = _PLACES.endpoints
+stream_url = _PLACES.stream_url
+require_keys = _PLACES.require_keys
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +55,7 @@ def options(context: Context) -> Options:
     Raises:
         ConfigError: one is no positive number (or, of a switch, not yes or no), or no speed that a stream has.
     """
-    found = Options(**{name: _value(name, text) for name, text in context.settings.options.items()})
+    found = parse_options(context, Options)
     speeds = _books(context)
     if found.book_update_s not in speeds:
         known = ", ".join(f"{speed:g}" for speed in speeds)
@@ -60,21 +65,6 @@ def options(context: Context) -> Options:
     return found
 
 
-def _value(name: str, given: object) -> Any:
-    text = str(given)
-    if attrs.fields_dict(Options)[name].type is bool:
-        if text.lower() not in _SWITCH:
-            raise ConfigError(f"options {name}={text!r}: write 'yes' or 'no'")
-        return _SWITCH[text.lower()]
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise ConfigError(f"options {name}={text!r}: give a positive number of seconds, like '10'")
-    return seconds
-
-
 def _books(context: Context) -> Mapping[float, str]:
     return _SPOT_BOOKS if context.market == SPOT else _FUTURES_BOOKS
 
@@ -82,43 +72,3 @@ def _books(context: Context) -> Mapping[float, str]:
 def book_stream(context: Context) -> str:
     """Return what the diff depth stream of the wanted speed is called, after the symbol."""
     return _books(context)[options(context).book_update_s]
-
-
-def endpoints(context: Context) -> Endpoints | None:
-    """Return the simulator's addresses, None where the venue's own are meant.
-
-    Raises:
-        ConfigError: a simulated environment without a simulator; it must not reach the venue.
-    """
-    if context.endpoints is None and _place(context) not in _STREAMS:
-        raise ConfigError(f"env={context.environment.value!r} has no addresses: start a simulator for it")
-    return context.endpoints
-
-
-def stream_url(context: Context) -> str:
-    """Return the base address of the streams, without a path."""
-    simulator = endpoints(context)
-    return simulator.stream.rstrip("/") if simulator is not None else _STREAMS[_place(context)]
-
-
-def _place(context: Context) -> tuple[str, Environment]:
-    return context.market, _DATA_OF.get(context.environment, context.environment)
-
-
-def require_keys(context: Context) -> None:
-    """Look at what signed requests need: key, secret and a receive window. Public data need none of them.
-
-    Raises:
-        MissingSecretError: key or secret is not there.
-        ConfigError: the venue takes no receive window of this length.
-    """
-    if not (context.settings.api_key and context.settings.api_secret):
-        raise MissingSecretError(
-            f"Binance's {context.environment.value} account needs an API key and secret: "
-            "pass api_key=... and api_secret=..., for example 'env:BTX_BINANCE_API_KEY'"
-        )
-    if context.settings.receive_window_ms > _LONGEST_RECEIVE_WINDOW_MS:
-        raise ConfigError(
-            f"Binance takes a receive window of at most {_LONGEST_RECEIVE_WINDOW_MS} ms: "
-            f"give less than receive_window_ms={context.settings.receive_window_ms}"
-        )

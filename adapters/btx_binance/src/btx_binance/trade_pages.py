@@ -8,8 +8,9 @@ on the oldest come first: "otherwise most recent trades are returned" (2025).
 from collections.abc import Mapping
 from typing import Any
 
+from btx.bridges.api import Api
 from btx.errors import DataError
-from btx_binance.api import Api, read
+from btx_binance.api import read
 from btx_binance.limits import PAGE
 
 __all__ = ("TradePages",)

@@ -8,16 +8,13 @@ What is changed, and why (ccxt 4.5, each seen to happen):
   frame, before ccxt folds them into its caches.
 * Timestamps of signed calls drift with the local clock: they come from a hook.
 * ccxt dials again and limits rates on its own: both are the runtime's.
+* aiohttp sends some requests again by itself: whether that may be is decided here.
 * Its errors carry the signed address, and its debug log the key: neither leaves here.
 """
 
 import asyncio
-import enum
 import json
 import logging
-import math
-import re
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
@@ -25,38 +22,33 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import aiohttp
-import attrs
 import ccxt
 from ccxt.async_support.base.exchange import BaseExchange
 
+from btx.bridges.verdicts import Answer, Operation, Verdict, Verdicts, error_of, no_answer, scrub
 from btx.config import Secret, proxy_for, proxy_secrets
-from btx.errors import (
-    AuthenticationError,
-    BtxError,
-    ClockError,
-    FilterError,
-    InsufficientFundsError,
-    NotSupportedError,
-    OrderNotFoundError,
-    OrderRejectedError,
-    OutcomeUnknownError,
-    RateLimitedError,
-    TransportError,
-    UnknownSymbolError,
-    VenueError,
-)
+from btx.errors import AuthenticationError, BtxError, TransportError
 from btx.model.frames import Frame, FrameKind
 from btx.model.venue import Endpoints
 from btx.ports import Tap
 
-__all__ = ("Answer", "Client", "Operation", "Throttle", "Verdict", "Verdicts", "loopback", "scrub", "translate")
+__all__ = (
+    "Answer",
+    "Client",
+    "Operation",
+    "Throttle",
+    "Verdict",
+    "Verdicts",
+    "loopback",
+    "scrub",
+    "translate",
+)
 
 Throttle = Callable[[float], Awaitable[None]]
 """Awaited before every request with ccxt's cost of it (1 is one unit of the venue's rate limit)."""
 
 _SUBSCRIBE_S = 10.0  # a venue that has not acknowledged by then is taken for dead
 _HANG_UP_S = 0.5  # how long the closing handshake may take before the socket is cut
-_LIMIT_DEFAULT_S = 60.0  # when a venue says "too fast" without saying for how long: one window of a minute
 _FAULT_LENGTH = 300
 _KEPT_HEADERS = ("content-type", "date", "retry-after", "x-")  # of an answer, in a recording
 
@@ -65,84 +57,6 @@ _answering: ContextVar[int | None] = ContextVar("_answering", default=None)  # t
 # ccxt's own log says every request with its key and signature, so it is not kept.
 _silent = logging.getLogger(f"{__name__}.silent")
 _silent.disabled = True
-
-
-class Operation(enum.Enum):
-    """What a request was for: the same answer means another thing for an order than for a question."""
-
-    READ = "read"
-    PLACE = "place"
-    CANCEL = "cancel"
-
-
-class Verdict(enum.Enum):
-    """What a venue's answer, or its absence, says about a request."""
-
-    REJECTED = "rejected"
-    INSUFFICIENT_FUNDS = "insufficient funds"
-    FILTER = "filter"
-    NOT_FOUND = "not found"
-    DUPLICATE = "duplicate"  # an order of this client id is there already: it may be ours
-    UNKNOWN_SYMBOL = "unknown symbol"
-    UNSUPPORTED = "unsupported"
-    UNAUTHORISED = "unauthorised"
-    CLOCK = "clock"  # the request's time stamp was not accepted
-    LIMITED = "limited"
-    LIMITED_ACCOUNT = "limited account"  # a limit of the account, not of the address
-    NOT_DONE = "not done"
-    UNKNOWN = "unknown"  # it may have been done
-
-
-@attrs.frozen(kw_only=True)
-class Verdicts:
-    """A venue's error codes; ``texts`` are looked at first, for codes that mean several things."""
-
-    codes: Mapping[str, Verdict]
-    texts: tuple[tuple[str, str, Verdict], ...] = ()  # code, part of the message, verdict
-
-
-@attrs.frozen(kw_only=True)
-class Answer:
-    """What the venue replied to a request that failed."""
-
-    status: int | None  # HTTP; None on a socket
-    code: str | None  # the venue's own
-    message: str
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    retry_at_ms: int | None = None  # wire clock
-
-
-_CLASSES: Mapping[Verdict, Mapping[Operation, type[VenueError]]] = {
-    Verdict.REJECTED: {
-        Operation.READ: VenueError,
-        Operation.PLACE: OrderRejectedError,
-        Operation.CANCEL: OrderRejectedError,
-    },
-    Verdict.INSUFFICIENT_FUNDS: dict.fromkeys(Operation, InsufficientFundsError),
-    Verdict.FILTER: dict.fromkeys(Operation, FilterError),
-    Verdict.NOT_FOUND: {
-        Operation.READ: OrderNotFoundError,
-        Operation.PLACE: OrderRejectedError,
-        Operation.CANCEL: OrderNotFoundError,
-    },
-    Verdict.UNSUPPORTED: dict.fromkeys(Operation, NotSupportedError),
-    Verdict.UNAUTHORISED: dict.fromkeys(Operation, AuthenticationError),
-    Verdict.CLOCK: dict.fromkeys(Operation, ClockError),
-}
-
-# HTTP statuses that speak for themselves; any other below 500 is a refusal, from 500 on nobody knows.
-_STATUSES: Mapping[int, Verdict] = {
-    401: Verdict.UNAUTHORISED,
-    403: Verdict.LIMITED,  # a firewall in front of the venue, not the venue
-    407: Verdict.UNAUTHORISED,
-    408: Verdict.UNKNOWN,
-    418: Verdict.LIMITED,
-    429: Verdict.LIMITED,
-    451: Verdict.UNAUTHORISED,  # not from this place
-}
-
-# Failures before the first byte left, by the exception below ccxt's.
-_NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)
 
 
 def translate(
@@ -163,11 +77,7 @@ def translate(
     answer = _answer_of(error)
     if answer is None:
         return _unanswered(error, venue=venue, operation=operation, secrets=secrets)
-    verdict = _verdict(answer, verdicts)
-    text = scrub(f"{venue}: {answer.message}", secrets)
-    if answer.code is not None:
-        text = f"{text} [{answer.code}]"
-    return _error(verdict, operation, text, answer, now_ms)
+    return error_of(answer, venue=venue, operation=operation, verdicts=verdicts, now_ms=now_ms, secrets=secrets)
 
 
 def _answer_of(error: BaseException) -> Answer | None:
@@ -181,73 +91,19 @@ def _answer_of(error: BaseException) -> Answer | None:
     return None
 
 
-def scrub(text: str, secrets: Collection[str] = ()) -> str:
-    """Return ``text`` without signatures and without any of ``secrets``."""
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
-    return re.sub(r"(signature['\"]?\s*[=:]\s*['\"]?)[^&\s'\",}]+", r"\1***", text, flags=re.IGNORECASE)
-
-
-def _error(verdict: Verdict, operation: Operation, text: str, answer: Answer, now_ms: int) -> BtxError:
-    if verdict is Verdict.DUPLICATE:
-        verdict = Verdict.UNKNOWN if operation is Operation.PLACE else Verdict.REJECTED
-    if verdict is Verdict.UNKNOWN:
-        return _unknown(operation, text)
-    if verdict is Verdict.NOT_DONE:
-        return TransportError(text)
-    if verdict in {Verdict.LIMITED, Verdict.LIMITED_ACCOUNT}:
-        scope = "account" if verdict is Verdict.LIMITED_ACCOUNT else "ip"
-        return RateLimitedError(text, retry_after_s=_retry_after_s(answer, now_ms), code=answer.code, scope=scope)
-    if verdict is Verdict.UNKNOWN_SYMBOL:
-        if operation is Operation.READ:
-            return UnknownSymbolError(text)
-        verdict = Verdict.REJECTED
-    return _CLASSES[verdict][operation](text, code=answer.code)
-
-
-def _unknown(operation: Operation, text: str) -> BtxError:
-    """A question may be asked again; an order or a cancel must be looked for first."""
-    return TransportError(text) if operation is Operation.READ else OutcomeUnknownError(text)
-
-
-def _verdict(answer: Answer, verdicts: Verdicts) -> Verdict:
-    if answer.code is not None:
-        for code, part, verdict in verdicts.texts:
-            if code == answer.code and part in answer.message:
-                return verdict
-        if answer.code in verdicts.codes:
-            return verdicts.codes[answer.code]
-    status = answer.status or 400
-    return _STATUSES.get(status, Verdict.UNKNOWN if status >= 500 else Verdict.REJECTED)
-
-
 def _unanswered(error: Exception, *, venue: str, operation: Operation, secrets: Collection[str]) -> BtxError:
     """Judge a failure in which the venue said nothing: by what stands below ccxt's exception."""
     wrapped = error.args[0] if error.args else None  # on a socket ccxt puts one exception into the other
     below = error.__cause__ or (wrapped if isinstance(wrapped, Exception) else None)
-    if isinstance(below, aiohttp.ClientProxyConnectionError):
-        return TransportError(f"{venue} was not reached: its proxy {below.host}:{below.port} does not answer")
-    if isinstance(below, aiohttp.ClientHttpProxyError):
-        return TransportError(f"{venue} was not reached: its proxy refuses: {below.status} {below.message}")
-    if isinstance(below, _NEVER_LEFT) or isinstance(error, ccxt.ExchangeClosedByUser):
+    if isinstance(error, ccxt.ExchangeClosedByUser):
         return TransportError(f"{venue} was not reached: {scrub(str(below or error), secrets)}")
-    if isinstance(error, ccxt.AuthenticationError):  # ccxt looks for the key before it sends
+    if isinstance(error, ccxt.AuthenticationError) and not isinstance(
+        below, aiohttp.ClientError
+    ):  # ccxt looks for the key before it sends
         return AuthenticationError(f"{venue}: {scrub(str(error), secrets)}")
     # The text of ccxt's own network errors is the signed address, so only their kind is told.
-    detail = scrub(str(below), secrets) if below is not None else ""
-    kind = type(below or error).__name__
-    return _unknown(operation, f"{venue} did not answer: {kind}{': ' if detail else ''}{detail}")
-
-
-def _retry_after_s(answer: Answer, now_ms: int) -> float:
-    header = next((text for name, text in answer.headers.items() if name.lower() == "retry-after"), "")
-    if header.strip().isdigit():
-        return float(header)
-    until = re.search(r"until (\d{13})", answer.message)
-    at_ms = answer.retry_at_ms or (int(until[1]) if until else None)
-    if at_ms is None:
-        return _LIMIT_DEFAULT_S
-    return max(0.0, math.ceil((at_ms - now_ms) / 1000))
+    detail = None if below is not None else ""
+    return no_answer(below or error, venue=venue, operation=operation, secrets=secrets, detail=detail)
 
 
 def loopback(urls: Any, endpoints: Endpoints) -> Any:
@@ -269,8 +125,8 @@ def loopback(urls: Any, endpoints: Endpoints) -> Any:
 
 
 def _rehost(url: str, target: str) -> str:
-    new, path = urlsplit(target), url.partition("://")[2].partition("/")[2]
-    return f"{new.scheme}://{new.netloc}/{path}"
+    new, (_, slash, path) = urlsplit(target), url.partition("://")[2].partition("/")
+    return f"{new.scheme}://{new.netloc}{slash}{path}"
 
 
 class _Hardened(BaseExchange):
@@ -283,7 +139,7 @@ class _Hardened(BaseExchange):
     gate: Throttle | None = None
     listener: "_Listener | None" = None
     answer_headers: Mapping[str, str] = {}
-    on_headers: Callable[[Mapping[str, str]], None] | None = None
+    on_headers: Callable[[str, Mapping[str, str]], None] | None = None
     tap: Tap | None = None
     proxy_asked: Secret | None = None
 
@@ -295,12 +151,14 @@ class _Hardened(BaseExchange):
             await self.gate(1.0 if cost is None else float(cost))
 
     def open(self, lazy: bool = False) -> None:
-        """Open the session ccxt would, but for its resolver: aiodns starts a thread that never ends."""
+        """Open the session ccxt would, but for its repeats and its resolver: aiodns starts a thread that never ends."""
         if self.session is None and self.own_session and not (lazy and self.closed_by_user):
             if self.ssl_context is None:
                 self.ssl_context = ssl.create_default_context(cafile=self.cafile)
             self.tcp_connector = aiohttp.TCPConnector(ssl=self.ssl_context, resolver=aiohttp.ThreadedResolver())
             self.session = aiohttp.ClientSession(connector=self.tcp_connector, trust_env=self.aiohttp_trust_env)
+            # It would repeat a GET, PUT or DELETE whose kept connection ends unanswered: some amend orders by PUT.
+            self.session._retry_connection = False  # noqa: SLF001 -- there is no other way to say so
         super().open(lazy)
 
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
@@ -340,7 +198,7 @@ class _Hardened(BaseExchange):
     ) -> Any:
         self.answer_headers = headers
         if self.on_headers is not None and isinstance(headers, Mapping):
-            self.on_headers(headers)
+            self.on_headers(url, headers)
         try:
             return super().handle_errors(status, reason, url, method, headers, body, reply, *rest)
         except Exception as error:  # goes on: a bug of the parser's, too, must say which answer it choked on
@@ -462,13 +320,15 @@ def _attach(error: Exception, status: Any, reason: Any, reply: Any, headers: Any
     """Keep what was answered with the exception: attributes of the exchange may be another call's by now."""
     known = reply if isinstance(reply, Mapping) else {}
     data = known.get("data")
-    code = known.get("code")
+    code = known.get("code", known.get("retCode"))
+    time = known.get("time")
     error.btx_answer = Answer(  # type: ignore[attr-defined]
         status=status if isinstance(status, int) and status > 0 else None,
         code=None if code is None else str(code),
         message=_message(known) or f"HTTP {status} {reason}",
         headers=headers if isinstance(headers, Mapping) else {},
         retry_at_ms=data.get("retryAfter") if isinstance(data, Mapping) else None,
+        answered_ms=time if isinstance(time, int) else None,
     )
 
 
@@ -515,14 +375,14 @@ class Client:
         sandbox: bool = False,
         endpoints: Endpoints | None = None,
         throttle: Throttle | None = None,
-        on_headers: Callable[[Mapping[str, str]], None] | None = None,
+        on_headers: Callable[[str, Mapping[str, str]], None] | None = None,
         tap: Tap | None = None,
         proxy: Secret | None = None,
     ) -> None:
         """Build the instance; nothing is sent. ``endpoints`` are a simulator's, None the venue's own.
 
-        ``on_headers`` is given those of every answer, whatever it says; ``tap`` hears all there is.
-        ``proxy`` as for :func:`btx.config.proxy_for`.
+        ``on_headers`` is given the address and the headers of every answer, whatever it says;
+        ``tap`` hears all there is. ``proxy`` as for :func:`btx.config.proxy_for`.
         """
         name = exchange_class.__name__
         self.exchange = type(name, (_Hardened, exchange_class), {})(

@@ -1,10 +1,10 @@
-"""cryptofeed's parsers and types, under a connection of our own.
+"""cryptofeed's parsers and types, under connections of our own.
 
 cryptofeed reads the frames of many venues well and fast, but its connection
 layer drops the socket for one bad frame, dials without pause after a clean
 close, never notices a stream that stays silent, reads without back-pressure and
 keeps every connection it ever made (cryptofeed 2.4).  So only its exchange
-classes are used, as parsers, and a socket is ours: bounded, pinged, cut in time.
+classes are used, as parsers, and sockets are ours: see :mod:`btx.bridges.sockets`.
 
 cryptofeed's types keep times as floats of seconds; exact ones are taken from the
 raw message.  Its order book is not used: :class:`btx.model.market.BookDelta` goes
@@ -16,29 +16,18 @@ import functools
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from typing import Any, NoReturn, Protocol
-from urllib.parse import urlsplit
+from typing import Any
 
-import attrs
-import websockets
 from cryptofeed.defines import SELL
 from cryptofeed.feed import Feed
 from cryptofeed.symbols import Symbols
-from websockets.asyncio.client import ClientConnection, connect
 
-from btx.config import Secret, proxy_for
-from btx.errors import TransportError
-from btx.model.frames import Frame, FrameKind
 from btx.model.market import Bar, Quote, Trade
 from btx.model.order import Side
 from btx.model.time import Interval
-from btx.ports import Tap
 
-__all__ = ("Parser", "SocketHandler", "SocketOptions", "bar", "quote", "run_socket", "trade")
+__all__ = ("Parser", "bar", "quote", "trade")
 
-Send = Callable[[str], Awaitable[None]]
-
-_FAULT_LENGTH = 300
 _serial = itertools.count()
 _interval = functools.cache(Interval.parse)  # a dozen texts, in every frame of a bar
 
@@ -80,7 +69,7 @@ class Parser(Feed):
         return self._parsed
 
 
-def trade(parsed: Any, *, trade_id: int | str, time_ns: int) -> Trade:
+def trade(parsed: Any, *, trade_id: int | str, time_ns: int, sequence: int | None = None) -> Trade:
     """Return cryptofeed's Trade as ours; its side is the aggressor's too."""
     return Trade(
         symbol=parsed.symbol,
@@ -89,6 +78,7 @@ def trade(parsed: Any, *, trade_id: int | str, time_ns: int) -> Trade:
         quantity=parsed.amount,
         side=Side.SELL if parsed.side == SELL else Side.BUY,
         time_ns=time_ns,
+        sequence=sequence,
     )
 
 
@@ -123,100 +113,3 @@ def bar(parsed: Any, *, open_ns: int, close_ns: int, quote_volume: Decimal | Non
         quote_volume=quote_volume,
         trades=parsed.trades,
     )
-
-
-@attrs.frozen(kw_only=True)
-class SocketOptions:
-    """How a connection behaves: what it may hold, and how long it may be silent."""
-
-    open_timeout_s: float = 10.0
-    ping_interval_s: float = 20.0
-    ping_timeout_s: float = 20.0
-    close_timeout_s: float = 0.5
-    max_queue: int = 256  # frames read ahead; then the venue's TCP window fills instead of our memory
-    max_frame_bytes: int = 16 * 1024 * 1024
-
-
-class SocketHandler(Protocol):
-    """Who hears one connection."""
-
-    async def opened(self, send: Send) -> None:
-        """The connection stands; ``send`` sends a text frame on it."""
-
-    async def frame(self, frame: str | bytes) -> None:
-        """Read one frame. What it raises is a fault, but a TransportError ends the connection."""
-
-    def fault(self, detail: str) -> None:
-        """A frame could not be read."""
-
-
-async def run_socket(
-    *,
-    url: str,
-    handler: SocketHandler,
-    options: SocketOptions | None = None,
-    tap: Tap | None = None,
-    proxy: Secret | None = None,
-) -> NoReturn:
-    """Be one connection until it is lost or cancelled; a frame that cannot be read does not end it.
-
-    ``tap`` hears every frame before it is read; ``proxy`` as for :func:`btx.config.proxy_for`.
-
-    Raises:
-        TransportError: it could not be made, was closed, or fell silent.
-    """
-    options = options or SocketOptions()
-    through = proxy_for(url, proxy)
-    place = urlsplit(through or "")
-    via = f" through the proxy {place.hostname}:{place.port}" if through else ""
-    host = urlsplit(url).netloc
-    try:
-        async with connect(
-            url,
-            compression=None,  # it costs more time than the bytes it saves
-            open_timeout=options.open_timeout_s,
-            ping_interval=options.ping_interval_s,
-            ping_timeout=options.ping_timeout_s,
-            close_timeout=options.close_timeout_s,
-            max_queue=options.max_queue,
-            max_size=options.max_frame_bytes,
-            proxy=through,
-        ) as connection:
-            if tap is not None:
-                await _read_tapped(connection, handler, url, tap)
-            else:
-                await handler.opened(connection.send)
-                async for frame in connection:
-                    await _read(handler, frame)
-            reason = f"closed by the venue ({connection.close_code} {connection.close_reason or ''})"
-    except websockets.ConnectionClosed as error:
-        reason = f"{error}"
-    except (OSError, TimeoutError, websockets.WebSocketException) as error:
-        reason = f"{type(error).__name__}: {error}"
-    raise TransportError(f"{host}{via}: {reason}")
-
-
-async def _read_tapped(connection: ClientConnection, handler: SocketHandler, url: str, tap: Tap) -> None:
-    number = tap.number()
-    tap(Frame(kind=FrameKind.OPENED, connection=number, url=url))
-
-    async def send(text: str) -> None:
-        await connection.send(text)
-        tap(Frame(kind=FrameKind.SENT, connection=number, text=text))
-
-    try:
-        await handler.opened(send)
-        async for frame in connection:
-            tap(Frame(kind=FrameKind.RECEIVED, connection=number, text=frame))
-            await _read(handler, frame)
-    finally:
-        tap(Frame(kind=FrameKind.CLOSED, connection=number, code=connection.close_code))
-
-
-async def _read(handler: SocketHandler, frame: str | bytes) -> None:
-    try:
-        await handler.frame(frame)
-    except TransportError:
-        raise
-    except Exception as error:  # noqa: BLE001 -- a frame can break a parser in any way, and must not cost the connection
-        handler.fault(f"{type(error).__name__}: {error} in {frame!r}"[:_FAULT_LENGTH])

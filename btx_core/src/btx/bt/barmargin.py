@@ -142,7 +142,7 @@ class MarginKeeper:
         state = self._state
         self._held = held = []
         for key, position in state.positions.items():
-            book, instrument, tiers = self._account.books[key], position.terms.instrument, position.terms.tiers
+            book, instrument, tiers = self._account.books[key], position.terms.instrument, position.tiers
             held.append(
                 _Held(
                     data=book.data,
@@ -380,9 +380,10 @@ class MarginKeeper:
             instrument, request.side, opened, price=at, mark_price=mark, last_price=last, leverage=terms.leverage
         )
         fee = booked(notional(instrument, opened, at) * self._session.fee_schedule(instrument).taker)
+        kept = booked(notional(instrument, opened, at) * terms.closing_fee)
         others = [each for each in resting if each is not ticket and each.rests and not each.work.waits]
         free = state.available(instrument.settle, self._reserved(others, instrument.settle))
-        needed = cost + (fee if price is not None else _ZERO)
+        needed = cost + kept + (fee if price is not None or kept else _ZERO)
         if needed <= free:
             return None
         return f"{needed:f} {instrument.settle} needed as margin, {free:f} available"
@@ -405,6 +406,7 @@ class MarginKeeper:
                     mark_price=mark,
                     buys=orders[Side.BUY],
                     sells=orders[Side.SELL],
+                    fee_rate=2 * self._state.terms[book.instrument.symbol].closing_fee,
                 )
         return total
 

@@ -13,7 +13,7 @@ from btx.model.account import AccountSnapshot, Balance
 from btx.model.calendar import Calendar
 from btx.model.derivatives import FundingRate
 from btx.model.fees import FeeSchedule
-from btx.model.instrument import Instrument, InstrumentKind
+from btx.model.instrument import Instrument
 from btx.model.order import OrderRequest, OrderType, Side
 from btx.model.restrictions import Restrictions
 from btx.model.time import NS_PER_MINUTE, NS_PER_MS, Interval
@@ -103,6 +103,10 @@ class BarSession:
         self._terms: dict[str, Terms] = {}
         self._fees: dict[str, FeeSchedule] = {}
 
+    def calendar(self, instrument: Instrument) -> Calendar:
+        """Return when an instrument trades."""
+        return self.rules.calendar(instrument)
+
     def account(self) -> AccountSnapshot:
         """Return what the run began with."""
         balances = {asset: Balance(free=total, locked=_ZERO) for asset, total in self._balances.items()}
@@ -162,7 +166,7 @@ class BarSession:
         orders = [each for each in self._open_orders() if each.request.instrument.symbol == instrument.symbol]
         band = instrument.price_band
         position = None
-        if instrument.kind is InstrumentKind.SPOT and self.account_now is not None:
+        if not instrument.kind.is_margined and self.account_now is not None:
             position = self.account_now.total(instrument.base)
         return MarketView(
             reference_price=book.last_close() if book is not None else None,

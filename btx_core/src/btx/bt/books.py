@@ -1,6 +1,6 @@
 """The books behind the broker: of each account a ledger, of each instrument a position, of each order a ticket."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -411,6 +411,7 @@ class Ticket:
     is_cancelled: bool = False  # the strategy asked for its end
     ended: tuple[Status, str] | None = None  # how, and why, says the session of an order in a group
     untold: list[Fill] = attrs.field(factory=list)  # from before the start
+    is_rebuilt: bool = False  # of an earlier run, with all the legs it will have but those of an amendment
 
     @property
     def filled(self) -> Decimal:
@@ -441,10 +442,38 @@ class Ticket:
             return self.ended
         if not self.remaining:
             return Status.FILLED, ""
-        if not self.legs or self.in_group or (self.amending is not None and not self.new_legs):
+        if not self.legs or self.in_group or (self.amending is not None and not self.new_legs) or self._lacks_legs:
             return None
+        return self._how_it_ended()
+
+    @property
+    def _lacks_legs(self) -> bool:
+        """It was split into several, and not all of them are known here so far."""
+        split = self._split
+        return bool(split) and len(split) < split[0].leg.parts and not self.is_rebuilt
+
+    @property
+    def _split(self) -> list[Order]:
+        return [leg for leg in self.legs.values() if leg.leg.parts > 1]
+
+    def _how_it_ended(self) -> tuple[Status, str]:
+        if self._split and len(self._split) == len(self.legs):
+            return _end_of_all(self._split)
         newest = next(leg for name, leg in reversed(self.legs.items()) if name not in self.moot)
         return newest.status, newest.evidence.reason if newest.evidence is not None else ""
+
+    @property
+    def refused(self) -> str:
+        """Why legs of several were refused while others live; empty: none was."""
+        living = [leg for leg in self.legs.values() if not leg.status.is_final]
+        refused = [leg for leg in self.legs.values() if leg.status is Status.REJECTED and leg.leg.parts > 1]
+        if not living or not refused:
+            return ""
+        return "; ".join(
+            f"{leg.leg.offset.value} {leg.quantity.normalize():f}"
+            + (f": {leg.evidence.reason}" if leg.evidence is not None else "")
+            for leg in refused
+        )
 
     @property
     def lacks_funds(self) -> bool:
@@ -457,3 +486,17 @@ class Ticket:
         trigger = f" from {request.trigger_price.normalize():f}" if request.trigger_price is not None else ""
         quantity = self.remaining.normalize()
         return f"{request.side.value} {quantity:f} {request.instrument.symbol}{trigger}{price}"
+
+
+def _end_of_all(legs: Sequence[Order]) -> tuple[Status, str]:
+    """Return how an order ended that was several at the venue, and did not fill: what a part of it did is done.
+
+    An order that has filled in part is not rejected, whatever became of the rest.
+    """
+    ended = [leg for leg in legs if leg.status is not Status.FILLED]
+    reasons = dict.fromkeys(leg.evidence.reason for leg in ended if leg.evidence is not None)
+    found = {leg.status for leg in ended}
+    if found <= {Status.REJECTED} and any(leg.fills for leg in legs):
+        found = {Status.CANCELED}
+    status = next((each for each in (Status.CANCELED, Status.EXPIRED) if each in found), Status.REJECTED)
+    return status, "; ".join(filter(None, reasons))

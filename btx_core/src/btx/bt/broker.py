@@ -427,7 +427,7 @@ class LiveBroker(bt.BrokerBase):
         trigger in ``price`` and the limit in ``plimit``.
 
         ``valid`` is as in backtrader: a datetime, a date, a timedelta, and 0 or
-        ``bt.Order.DAY`` for the end of the session (midnight UTC where there is
+        ``bt.Order.DAY`` for the end of the trading day (midnight UTC where there is
         none); a market order needs none and ignores it.
 
         ``parent``, ``oco`` and ``transmit`` are as in backtrader: what waits for
@@ -554,7 +554,7 @@ class LiveBroker(bt.BrokerBase):
         assert feed is not None, "only datas of ours have a book"
         if not feed.is_live and (feed.is_starting or feed.is_over or not reduces):
             return self._once(feed, "history: this bar is not live, and history is not traded")
-        age_ns = feed.store.session.clock.market_ns() - feed.last_close_ns
+        age_ns = feed.store.session.signal_age_ns(feed.instrument, feed.last_close_ns)
         if age_ns > feed.max_signal_age_ns:
             text = f"the last bar closed {age_ns / NS_PER_S:.1f} s ago, at {iso(feed.last_close_ns)}"
             return self._once(feed, f"stale: {text}, and max_signal_age is {feed.max_signal_age_ns / NS_PER_S:g} s")

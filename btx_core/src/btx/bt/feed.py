@@ -11,6 +11,7 @@ from btx.bt.folds import close_ns_of, has_own_bar, replay, resample, restart, wr
 from btx.bt.history import HistoryFeed
 from btx.bt.market import Asked, Market
 from btx.errors import BtxError
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, FillerBar, OnGap
 from btx.model.order import PositionSide
@@ -108,6 +109,12 @@ class LiveFeed(bt.feed.DataBase):
     def instrument(self) -> Instrument:
         """The instrument; known once the store is started."""
         return self.store.session.instrument(self.symbol)
+
+    @property
+    def calendar(self) -> Calendar:
+        """When it trades; known once the store is started, before that always."""
+        session = self.store.session
+        return session.calendar(self.instrument) if self.symbol in session.instruments() else ALWAYS
 
     @property
     def is_started(self) -> bool:

@@ -23,6 +23,7 @@ import attrs
 
 from btx.bt.timeframes import interval_of, to_backtrader
 from btx.errors import ConfigError
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.market import Bar, Trade
 from btx.model.order import Side
 from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, from_ms, to_ms
@@ -115,7 +116,13 @@ class _Filter:
         self._source: Interval = data.interval
         self._interval = interval
         self._symbol = str(data._name)
+        self._data = data
         self.reset()
+
+    @property
+    def _calendar(self) -> Calendar:
+        """When the data trades; known once its store is started."""
+        return getattr(self._data, "calendar", ALWAYS)
 
     def reset(self) -> None:
         """Begin anew."""
@@ -142,7 +149,7 @@ class _Folder(_Filter):
     """
 
     def reset(self) -> None:
-        self._fold = BarFold(interval=self._interval)
+        self._fold = BarFold(interval=self._interval, calendar=self._calendar)
 
     def __call__(self, data: Any) -> bool:
         self._fold, closed = fold_bar(self._fold, self._part(data))
@@ -197,7 +204,7 @@ class _Grower(_Filter):
     """Shows a longer bar from its first part on: same length and place, new values, stamped with the newest part."""
 
     def reset(self) -> None:
-        self._state = Growth(interval=self._interval)
+        self._state = Growth(interval=self._interval, calendar=self._calendar)
 
     def __call__(self, data: Any) -> bool:
         data._tick_fill(force=True)  # the newest part, for brokers that match inside the bar

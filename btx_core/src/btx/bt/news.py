@@ -211,6 +211,11 @@ class News:
         if any(STATUSES[leg.status] in {bt.Order.Accepted, bt.Order.Partial} for leg in ticket.legs.values()):
             self._accepted(ticket)
         self._follow_amendment(ticket)
+        if (refused := ticket.refused) and ticket.order.info.get("part_refused") != refused:
+            ticket.order.addinfo(part_refused=refused)
+            ticket.book.account.store.put_notification(
+                f"order {ticket.order.ref}: a part of it was refused, the rest goes on: {refused}"
+            )
         if ticket.end is not None:
             self._finish(ticket, ticket.end)
 

@@ -13,10 +13,12 @@ from btx.bt.books import Book
 from btx.bt.feed import feed_of
 from btx.bt.legs import reduces
 from btx.errors import ConfigError
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.order import OrderRequest, OrderType, Side, Status, TimeInForce, TriggerBy
 from btx.model.time import NS_PER_DAY, NS_PER_MS, iso
 from btx.model.venue import Capabilities
-from btx.rules.capabilities import Support, support_of
+from btx.rules.calendar import day_bounds, trading_day
+from btx.rules.capabilities import Support, resting_time, support_of
 from btx.rules.filters import check, check_quantity, step_of, to_grid_price, to_grid_quantity
 from btx.rules.positions import split_dust
 
@@ -152,30 +154,33 @@ def _choice(words: list[str]) -> str:
 
 
 def time_in_force_of(value: Any, capabilities: Capabilities) -> TimeInForce:
-    """Return what ``time_in_force=`` says, GTC when it says nothing; every venue knows GTC.
+    """Return what ``time_in_force=`` says; when it says nothing GTC, or DAY where nothing rests for longer.
 
     Raises:
         ConfigError: it is no time in force, or not one of the venue's.
     """
+    usual = resting_time(capabilities)
     if value is None:
-        return TimeInForce.GTC
+        return usual
     text = value.value if isinstance(value, TimeInForce) else str(value).upper()
     if text == TimeInForce.GTD.value:
         raise ConfigError("time_in_force='GTD' needs a time: write valid=datetime, timedelta or bt.Order.DAY alone")
     known = {each.value: each for each in capabilities.times_in_force | {TimeInForce.GTC, TimeInForce.DAY}}
+    if usual is TimeInForce.DAY:
+        del known[TimeInForce.GTC.value]
     known.pop(TimeInForce.GTD.value, None)
     if text not in known:
         raise ConfigError(f"time_in_force={value!r} is not taken here: use {' or '.join(sorted(known))}")
     return known[text]
 
 
-def expires_ns_of(data: Any, valid: Any, *, bar_ns: int, now_ns: int) -> int | None:
+def expires_ns_of(data: Any, valid: Any, *, bar_ns: int, now_ns: int, calendar: Calendar = ALWAYS) -> int | None:
     """Return the market time that backtrader's ``valid`` means, None when the order rests until cancelled.
 
     A datetime without a zone is in the zone of the data, a date is its first
     moment, a timedelta counts from the close of the bar, a number is a date as matplotlib counts;
-    0, ``timedelta()`` and ``bt.Order.DAY`` are the end of the data's session,
-    which for a market that never closes is midnight UTC.
+    0, ``timedelta()`` and ``bt.Order.DAY`` are the end of the trading day, and where the
+    market never closes that of the data's session, which is midnight UTC.
 
     Raises:
         ConfigError: it is none of these, or has passed.
@@ -185,7 +190,9 @@ def expires_ns_of(data: Any, valid: Any, *, bar_ns: int, now_ns: int) -> int | N
     if isinstance(valid, bool) or not isinstance(valid, datetime.date | datetime.timedelta | int | float):
         raise ConfigError(f"valid={valid!r}: give a datetime, a date, a timedelta, bt.Order.DAY or None")
     if not valid:
-        return _session_end_ns(data, max(bar_ns, now_ns))
+        day = trading_day(calendar, now_ns) if calendar.hours else None
+        bounds = day_bounds(calendar, day) if day is not None else None
+        return bounds[1] if bounds is not None else _session_end_ns(data, max(bar_ns, now_ns))
     if isinstance(valid, datetime.timedelta):
         expires_ns = bar_ns + valid // datetime.timedelta(milliseconds=1) * NS_PER_MS
     elif isinstance(valid, datetime.date):
@@ -249,7 +256,9 @@ def make_request(order: Any, asked: Asked, book: Book) -> OrderRequest:
     feed = feed_of(order.data)
     assert feed is not None, "only datas of ours have a book"
     bar_ns, now_ns = feed.last_close_ns, session.clock.market_ns()
-    time_in_force, expires_ns = _how_long(order, asked, known, order_type, bar_ns=bar_ns, now_ns=now_ns)
+    time_in_force, expires_ns = _how_long(
+        order, asked, known, order_type, bar_ns=bar_ns, now_ns=now_ns, calendar=session.calendar(instrument)
+    )
     post_only = bool(info.get("post_only"))
     if post_only and (not known.post_only or order_type is not OrderType.LIMIT):
         raise ConfigError(
@@ -353,18 +362,26 @@ def _has_passed(order_type: OrderType, side: Side, trigger: Decimal, last: Decim
 
 
 def _how_long(
-    order: Any, asked: Asked, known: Capabilities, order_type: OrderType, *, bar_ns: int, now_ns: int
+    order: Any,
+    asked: Asked,
+    known: Capabilities,
+    order_type: OrderType,
+    *,
+    bar_ns: int,
+    now_ns: int,
+    calendar: Calendar,
 ) -> tuple[TimeInForce, int | None]:
-    time_in_force = time_in_force_of(asked.info.get("time_in_force"), known)
+    wished = asked.info.get("time_in_force")
+    time_in_force = time_in_force_of(wished, known)
     valid = asked.valid
-    if time_in_force is TimeInForce.DAY and valid is None:
+    if time_in_force is TimeInForce.DAY and not valid:
         if TimeInForce.DAY in known.times_in_force:
             return time_in_force, None
         time_in_force, valid = TimeInForce.GTC, bt.Order.DAY
-    expires_ns = expires_ns_of(order.data, valid, bar_ns=bar_ns, now_ns=now_ns)
+    expires_ns = expires_ns_of(order.data, valid, bar_ns=bar_ns, now_ns=now_ns, calendar=calendar)
     if expires_ns is None or order_type is OrderType.MARKET:  # it is over at once
         return time_in_force, None
-    if time_in_force is not TimeInForce.GTC:
+    if wished is not None and time_in_force is not TimeInForce.GTC:
         raise ConfigError(f"time_in_force={time_in_force.value} and valid= both say when it ends: give one of them")
     order.valid = _EPOCH_DAYS + expires_ns / NS_PER_DAY
     return TimeInForce.GTD, expires_ns

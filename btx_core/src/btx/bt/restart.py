@@ -75,7 +75,7 @@ def _ticket(
     order = _order(request, book.data, tie)
     order.addcomminfo(book.comminfo)
     order.addinfo(recovered=True, client_order_id=owner_id)
-    ticket = Ticket(order=order, book=book, request=request, owner_id=owner_id)
+    ticket = Ticket(order=order, book=book, request=request, owner_id=owner_id, is_rebuilt=True)
     for leg in legs:
         ticket.legs[leg.client_order_id] = leg
         untold = {fill.fill_id for fill in recovered.undelivered.get(leg.client_order_id, ())}

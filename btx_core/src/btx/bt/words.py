@@ -2,6 +2,7 @@
 
 import datetime
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = (
     "symbol_of",
 )
 
+_SYMBOL = re.compile(r".[/.].")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _GETDATA = (
     *("dataname", "timeframe", "compression", "interval", "backfill", "fromdate", "todate"),
@@ -116,8 +118,11 @@ def symbol_of(dataname: Any) -> str:
     Raises:
         ConfigError: it is none.
     """
-    if not isinstance(dataname, str) or "/" not in dataname:
-        raise ConfigError(f"dataname={dataname!r}: write the symbol with a slash, like 'BTC/USDT'")
+    if not isinstance(dataname, str) or not _SYMBOL.search(dataname):
+        raise ConfigError(
+            f"dataname={dataname!r}: write the symbol with a slash, like 'BTC/USDT', or as its venue writes shares and "
+            "futures, with the exchange in front: 'HK.00700'"
+        )
     return dataname
 
 

@@ -16,6 +16,7 @@ __all__ = (
     "Booking",
     "BookingKind",
     "KeyRights",
+    "Lots",
     "MarginCall",
     "PositionReport",
     "SymbolTerms",
@@ -56,6 +57,28 @@ class PositionReport:
     time_ns: int
 
 
+_not_negative = attrs.validators.ge(Decimal(0))
+
+
+@attrs.frozen(kw_only=True)
+class Lots:
+    """What an account has long and has short of one instrument, by the trading day it was opened on, in contracts.
+
+    For venues where both stand side by side and an order says which it opens or closes; the position is the difference.
+    """
+
+    symbol: str
+    long_today: Decimal = attrs.field(default=Decimal(0), validator=_not_negative)
+    long_yesterday: Decimal = attrs.field(default=Decimal(0), validator=_not_negative)
+    short_today: Decimal = attrs.field(default=Decimal(0), validator=_not_negative)
+    short_yesterday: Decimal = attrs.field(default=Decimal(0), validator=_not_negative)
+
+    @property
+    def net(self) -> Decimal:
+        """The position: what is long less what is short."""
+        return self.long_today + self.long_yesterday - self.short_today - self.short_yesterday
+
+
 @attrs.frozen(kw_only=True)
 class SymbolTerms:
     """How an account trades an instrument on margin, whether it holds a position or not; None: it is not told."""
@@ -75,6 +98,7 @@ class AccountSnapshot:
     terms: Mapping[str, SymbolTerms] = attrs.field(factory=dict)  # by symbol, as far as they are told
     position_mode: PositionMode | None = None  # None where there is no such thing
     fee_tier: str | None = None  # the venue's name of the account's own, None where it does not say
+    lots: tuple[Lots, ...] = ()  # what positions are made of, where ``Capabilities.offsets`` says so
     is_multi_asset: bool = False  # all assets together are margin: not modelled, found at start
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import attrs
 
-__all__ = ("Instrument", "InstrumentKind", "PriceBand")
+__all__ = ("Instrument", "InstrumentKind", "PriceBand", "TickStep")
 
 
 class InstrumentKind(enum.Enum):
@@ -45,6 +45,14 @@ class PriceBand:
 
 
 @attrs.frozen(kw_only=True)
+class TickStep:
+    """The price grid from a price on, in quote units."""
+
+    from_price: Decimal
+    tick_size: Decimal
+
+
+@attrs.frozen(kw_only=True)
 class Instrument:
     """One thing that can be bought and sold, with the venue's grids and limits.
 
@@ -60,7 +68,7 @@ class Instrument:
     base: str
     quote: str
     settle: str
-    tick_size: Decimal = attrs.field(validator=_positive)
+    tick_size: Decimal = attrs.field(validator=_positive)  # the finest one, where it grows with the price
     step_size: Decimal = attrs.field(validator=_positive)
     min_quantity: Decimal = attrs.field(validator=_not_negative)
     max_quantity: Decimal | None = None
@@ -81,7 +89,13 @@ class Instrument:
     max_position: Decimal | None = None  # base units, held and being bought
     is_trading: bool = True
     delivery_ns: int | None = None  # market time at which it is settled and gone; None: perpetual, or owned
+    tick_steps: tuple[TickStep, ...] = ()  # ascending, where the price grid grows with the price; (): it is tick_size
     liquidation_fee: Decimal | None = None  # of the notional, to the venue's insurance fund
+
+    def tick_at(self, price: Decimal) -> Decimal:
+        """Return the price grid at a price."""
+        ticks = [step.tick_size for step in self.tick_steps if step.from_price <= price]
+        return ticks[-1] if ticks else self.tick_size
 
     @property
     def unit(self) -> str:

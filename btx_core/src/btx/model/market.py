@@ -83,7 +83,11 @@ class BarColumns:
 
 @attrs.frozen(kw_only=True)
 class Trade:
-    """One public print; ``side`` is the aggressor's."""
+    """One public print; ``side`` is the aggressor's.
+
+    ``sequence`` is the venue's own where ids are no numbers: it never falls, and
+    prints of one order may share it.
+    """
 
     symbol: str
     trade_id: int | str
@@ -91,6 +95,7 @@ class Trade:
     quantity: Decimal
     side: Side
     time_ns: int
+    sequence: int | None = None
 
 
 @attrs.frozen(kw_only=True)

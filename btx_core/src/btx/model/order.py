@@ -33,9 +33,11 @@ __all__ = (
     "OrderType",
     "Origin",
     "OutcomeUnknown",
+    "Part",
     "Pending",
     "PlaceRefused",
     "PositionSide",
+    "Prepared",
     "Receipt",
     "Side",
     "Status",
@@ -43,6 +45,7 @@ __all__ = (
     "TimeInForce",
     "TriggerBy",
     "Veto",
+    "WireRef",
 )
 
 
@@ -68,6 +71,9 @@ class Offset(enum.Enum):
     CLOSE_TODAY = "CLOSE_TODAY"
     CLOSE_YESTERDAY = "CLOSE_YESTERDAY"
 
+
+WireRef = Mapping[str, str]
+"""What else than ids names an order on the wire, in the adapter's own words: CTP's OrderRef, FrontID, SessionID."""
 
 VENUE_MADE: Final = "venue-"
 """How client order ids begin that btx gives orders of the exchange's own; its order id follows the last dash."""
@@ -174,11 +180,19 @@ class OrderRequest:
 
 
 @attrs.frozen(kw_only=True)
+class Part:
+    """One venue order of those a request is split into: how much of it, and what that does to the position."""
+
+    quantity: Decimal = attrs.field(validator=_positive)  # base units or contracts
+    offset: Offset = Offset.OPEN
+
+
+@attrs.frozen(kw_only=True)
 class Leg:
     """One venue order of a request; its id exists, and is written down, before anything is sent.
 
     ``member_id`` is the strategy's order it works for, where that is not this leg
-    alone: an amended order, an exit of a bracket.
+    alone: an amended order, an exit of a bracket, one of several a request was split into.
     """
 
     client_order_id: str
@@ -189,6 +203,8 @@ class Leg:
     group_id: str | None = None  # of the bracket or OCO group it belongs to
     list_id: str | None = None  # of the venue's own order list it is sent in
     pair_id: str | None = None  # of two of which one is to cancel the other, where the venue does not tie them
+    parts: int = 1  # how many legs its request was split into
+    wire: WireRef | None = None  # how it is named on the wire, where an adapter prepares that
 
     @property
     def owner_id(self) -> str:
@@ -295,6 +311,7 @@ class Fill:
     position_side: PositionSide = PositionSide.NET
     realised: Decimal | None = None  # profit of what it closed as the venue counts it, in the settle asset
     origin: Origin = Origin.CLIENT
+    offset: Offset | None = None  # what it did to the position, where orders of the venue say so
 
 
 @attrs.frozen(kw_only=True)
@@ -304,6 +321,8 @@ class OrderReport:
     ``filled`` is the cumulative quantity the statement names.  ``sequence`` is
     the venue's own, None where it gives none (REST answers at most venues).
     The descriptive fields let an order nobody here placed be adopted.
+    ``average_price`` is that of what is filled, and is stated only where the
+    venue tells of no single executions: the fills are made of its changes then.
     """
 
     client_order_id: str
@@ -323,6 +342,16 @@ class OrderReport:
     position_side: PositionSide | None = None
     reduce_only: bool | None = None
     origin: Origin = Origin.CLIENT
+    average_price: Decimal | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Prepared:
+    """An order has the name it will have on the wire: on disk before it leaves, so that a restart can name it too."""
+
+    client_order_id: str
+    wire: WireRef
+    time_ns: int
 
 
 @attrs.frozen(kw_only=True)
@@ -391,7 +420,15 @@ class AmendResult:
 
 
 OrderEvent = (
-    Fill | OrderReport | PlaceRefused | OutcomeUnknown | CancelRequested | CancelResult | AmendRequested | AmendResult
+    Fill
+    | OrderReport
+    | Prepared
+    | PlaceRefused
+    | OutcomeUnknown
+    | CancelRequested
+    | CancelResult
+    | AmendRequested
+    | AmendResult
 )
 
 

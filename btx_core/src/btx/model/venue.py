@@ -1,6 +1,7 @@
 """Venues: what an adapter says about itself, and what it is asked to connect to."""
 
 import enum
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = (
     "ClientIdSpec",
     "Connection",
     "ConnectionState",
+    "DeadMan",
     "Endpoints",
     "Environment",
     "RateLimit",
@@ -119,6 +121,13 @@ class ClientIdSpec:
     queryable: bool
 
 
+class DeadMan(enum.Enum):
+    """What makes a venue cancel what rests when it hears nothing of us."""
+
+    COUNTDOWN = "countdown"  # of each instrument; Broker.dead_man begins it anew, in time
+    STREAM = "stream"  # of the account, from the loss of its stream on; Broker.dead_man says once how long it is
+
+
 @attrs.frozen(kw_only=True)
 class Capabilities:
     """What works natively at a venue in one market; the core emulates what it can and refuses the rest."""
@@ -134,14 +143,29 @@ class Capabilities:
     replace: bool = False  # Broker.replace: cancel and place in one request
     amend: bool = False  # Broker.amend: a LIMIT order gets another price and quantity and keeps its ids
     cancel_all: bool = False  # Broker.cancel_all: every open order of an instrument in one request
-    dead_man: bool = False  # Broker.dead_man: the venue cancels what rests when it hears nothing of us
+    dead_man: DeadMan | None = None  # Broker.dead_man: the venue cancels what rests when it hears nothing of us
+    dead_man_s: tuple[float, float] = (0.0, math.inf)  # the shortest and the longest time it may wait
     order_lists: frozenset[ListKind] = frozenset()  # Broker.place_list
     streams_per_connection: int = 200  # how many subscriptions the runtime puts on one connection
     connection_life_s: float | None = None  # after which the venue ends a connection whatever happens; None: never
     trade_ids_dense: bool = False  # each public trade's id is the one before it plus 1, so that a hole shows
+    error_codes: bool = True  # refusals carry a code of the venue's own; False: its words alone
+    trades_kept: int | None = None  # so many of the newest public trades are all Feed.trades tells; None: it has them
+    executions: bool = True  # each one is told; False: fills are made of what reports say is filled, at what average
+    closes_bars: bool = True  # pushes say when a bar is closed; False: the next bar does, or the session's clock
+    sparse_bars: bool = False  # where nobody traded there is no bar: a hole in what is pushed is none in the data
+    history: bool = True  # Feed.bars: closed bars by request; False: only what is pushed
     archive: bool = False  # Feed.archive: whole months of bars from the venue's public files
+    charges_closing: bool = False  # margins keep a taker's fee to close what is held; orders reserve it twice
     margined: bool = False  # positions on margin: the store is a MarginStore, the feed a MarginFeed
+    funding: bool = True  # of what is margined: perpetuals pay funding
+    bookings: bool = True  # MarginStore.bookings lists what moved money; False: only the balance tells
+    sets_leverage: bool = True  # MarginStore.set_leverage; False: the venue alone says what margin it wants
+    account_updates: bool = True  # totals and positions are pushed as they change; False: fills are, the rest is asked
+    clock: bool = True  # Store.server_time_ns is the venue's word; False: it has no clock that could be asked
     reduce_only: bool = False
+    offsets: bool = False  # an order says what it opens or closes: btx_plan splits it, accounts have lots
+    prepares: bool = False  # Broker.prepare: an order has a name on the wire that is written down before it leaves
     position_modes: frozenset[PositionMode] = frozenset()  # what an account may be switched to
     margin_modes: frozenset[MarginMode] = frozenset()
     currency: str = "USDT"  # what cash is counted in unless the user says; where coins are the margin, one
@@ -161,6 +185,7 @@ class VenueInfo:
     limits: Mapping[str, tuple[RateLimit, ...]] = attrs.field(factory=dict)  # by market; none of its own: no limits
     # market -> operation -> limit name -> units; an operation is a port's method, of place_list each kind: place_oco
     costs: Mapping[str, Mapping[str, Mapping[str, int]]] = attrs.field(factory=dict)
+    optional_keys: frozenset[str] = frozenset()  # of api_key and api_secret: what an account may do without
     settings: type[Any] | None = None  # attrs class whose fields are what ``options`` may name
 
 
@@ -203,11 +228,13 @@ class Scenario:
     warmup_ns: int = 0  # so much of the data lies before the origin, as history
     origin_ns: int | None = None  # None: start of the data; of the synthetic market: a fixed date
     rebase: bool = False  # move the data so that its origin is now (for clients that know one clock)
-    accounts: tuple[SimAccount, ...] = ()  # empty: one account made from the seed
+    accounts: tuple[SimAccount, ...] = ()  # empty: made from the seed
+    account_count: int = 1  # so many are made where none are named
     port: int = 0  # where the venue's protocol is served; 0: any free port
     faults: str = ""  # what goes wrong, the JSON text of btx.sim.faults; "": nothing
     as_of: str = ""  # the day whose protocol the venue speaks, "2026-04-01"; "": the present one
     attach: str | None = None  # the control address of a simulator that runs already
+    account: int = 1  # which of its accounts is traded on, counted from 1
 
 
 @attrs.frozen(kw_only=True)

@@ -35,6 +35,7 @@ class Terms:
     tiers: tuple[LeverageTier, ...] = ()
     leverage: int = attrs.field(default=1, validator=attrs.validators.ge(1))
     margin_mode: MarginMode = MarginMode.CROSS
+    closing_fee: Decimal = ZERO  # a taker's rate that margins keep to close what is held; orders reserve it twice
 
 
 @attrs.frozen(kw_only=True)
@@ -57,11 +58,23 @@ class MarginPosition:
 
     @maintenance.default
     def _maintenance(self) -> Decimal:
-        return margin.maintenance_margin(self.terms.tiers, self.notional) if self.terms.tiers else ZERO
+        return margin.maintenance_margin(self.tiers, self.notional) if self.terms.tiers else ZERO
 
     @initial.default
     def _initial(self) -> Decimal:
-        return margin.initial_margin(self.notional, self.terms.leverage)
+        return margin.initial_margin(self.notional, self.terms.leverage, fee_rate=self.closing_rate)
+
+    @property
+    def closing_rate(self) -> Decimal:
+        """What part of its notional it keeps for the fee of being closed."""
+        if not self.terms.closing_fee:
+            return ZERO
+        return margin.closing_rate(self.book, self.terms.leverage, taker=self.terms.closing_fee)
+
+    @property
+    def tiers(self) -> tuple[LeverageTier, ...]:
+        """The tiers by which it must keep its margin."""
+        return margin.with_fee(self.terms.tiers, self.closing_rate) if self.terms.closing_fee else self.terms.tiers
 
     @property
     def symbol(self) -> str:

@@ -6,12 +6,15 @@ from decimal import Decimal
 
 import attrs
 
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.market import Bar, FillerBar, Trade
 from btx.model.time import NS_PER_DAY, Interval, IntervalUnit
+from btx.rules.calendar import next_bar
 
 __all__ = (
     "Arrival",
     "BarFold",
+    "Forming",
     "Growth",
     "TradeFold",
     "begin_after",
@@ -20,6 +23,7 @@ __all__ = (
     "fits",
     "fold",
     "fold_bar",
+    "formed",
     "gap_between",
     "grow",
     "is_contiguous",
@@ -37,7 +41,8 @@ class TradeFold:
     """A bar in the making. Trades of a bar that is closed already are counted in ``late`` and left out.
 
     With ``fills`` an interval nobody traded in has a flat bar at the last price,
-    as the klines of most venues do; without, it has none.
+    as the klines of most venues do, unless it does not trade then by its
+    ``calendar``; without, it has none.
     """
 
     symbol: str
@@ -48,6 +53,7 @@ class TradeFold:
     last_price: Decimal | None = None  # at which the last bar closed
     floor_ns: int = 0  # no bar that opens before it can still take a trade
     late: int = 0
+    calendar: Calendar = ALWAYS
 
 
 def fold(state: TradeFold, trade: Trade) -> tuple[TradeFold, tuple[Bar, ...]]:
@@ -111,7 +117,7 @@ def _counted(state: TradeFold, trade: Trade) -> tuple[TradeFold, tuple[Bar, ...]
 
 
 def _empty(state: TradeFold, price: Decimal, now_ns: int) -> list[Bar]:
-    bars, open_ns = [], state.floor_ns
+    bars, open_ns = list[Bar](), next_bar(state.calendar, state.interval, state.floor_ns)
     while (close_ns := state.interval.close_of(open_ns)) <= now_ns:
         bars.append(
             Bar(
@@ -129,7 +135,7 @@ def _empty(state: TradeFold, price: Decimal, now_ns: int) -> list[Bar]:
                 is_closed=True,
             )
         )
-        open_ns = close_ns
+        open_ns = next_bar(state.calendar, state.interval, close_ns)
     return bars
 
 
@@ -155,11 +161,15 @@ def _first(state: TradeFold, trade: Trade, open_ns: int, close_ns: int) -> Bar:
 
 @attrs.frozen(kw_only=True)
 class BarFold:
-    """A longer bar in the making; ``forming`` is whole from its open up to ``upto_ns``, or None."""
+    """A longer bar in the making; ``forming`` is whole from its open up to ``upto_ns``, or None.
+
+    By its ``calendar`` it need not have parts of times at which it does not trade.
+    """
 
     interval: Interval
     forming: Bar | None = None
     upto_ns: int | None = None  # close of the last bar taken
+    calendar: Calendar = ALWAYS
 
 
 def fits(part: Interval, whole: Interval) -> bool:
@@ -196,13 +206,17 @@ def fold_bar(state: BarFold, bar: Bar) -> tuple[BarFold, tuple[Bar, ...]]:
     if not bar.is_closed or (state.upto_ns is not None and bar.open_ns < state.upto_ns):
         return state, ()
     part = attrs.evolve(bar, interval=state.interval, open_ns=open_ns, close_ns=close_ns, is_closed=False)
-    if bar.open_ns == open_ns:
+    if bar.open_ns <= next_bar(state.calendar, bar.interval, open_ns):
         forming: Bar | None = part
-    elif state.forming is not None and bar.open_ns == state.upto_ns:
+    elif (
+        state.forming is not None
+        and state.upto_ns is not None
+        and bar.open_ns <= next_bar(state.calendar, bar.interval, state.upto_ns)
+    ):
         forming = _joined(state.forming, part)
     else:
         forming = None
-    if forming is not None and bar.close_ns == close_ns:
+    if forming is not None and next_bar(state.calendar, bar.interval, bar.close_ns) >= close_ns:
         closed = attrs.evolve(forming, is_closed=True)
         return attrs.evolve(state, forming=None, upto_ns=bar.close_ns), (closed,)
     return attrs.evolve(state, forming=forming, upto_ns=bar.close_ns), ()
@@ -215,6 +229,7 @@ class Growth:
     interval: Interval
     forming: Bar | None = None
     parts: int = 0
+    calendar: Calendar = ALWAYS
 
 
 def grow(state: Growth, part: Bar) -> tuple[Growth, bool]:
@@ -240,7 +255,8 @@ def grow(state: Growth, part: Bar) -> tuple[Growth, bool]:
     piece = attrs.evolve(part, interval=interval, open_ns=open_ns, close_ns=close_ns, is_closed=False)
     parts = 1 if begins else state.parts + 1
     grown = piece if begins or forming is None else _joined(forming, piece)
-    is_closed = part.close_ns == close_ns if interval.is_timed else parts == interval.count
+    is_last = not interval.is_timed or next_bar(state.calendar, part.interval, part.close_ns) >= close_ns
+    is_closed = is_last if interval.is_timed else parts == interval.count
     grown = attrs.evolve(grown, close_ns=close_ns, is_closed=is_closed)
     return attrs.evolve(state, forming=grown, parts=parts), begins
 
@@ -261,6 +277,36 @@ def _joined(bar: Bar, part: Bar) -> Bar:
         quote_volume=quote_volume,
         trades=trades,
     )
+
+
+# --- bars of which nobody says that they are closed -------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Forming:
+    """The bar that is pushed as it grows, at venues that never say that one is closed; None between two."""
+
+    bar: Bar | None = None
+    upto_ns: int = 0  # close of the last one that is over: what is told of it later is told too late
+
+
+def formed(state: Forming, bar: Bar | None, *, now_ns: int) -> tuple[Forming, tuple[Bar, ...]]:
+    """Return the state after a push (None: there was none), and the bars that are closed by now.
+
+    A bar is closed by the first push of a later one, or when ``now_ns`` (market time, less what a push may
+    be late) has reached its close: the last bar of a session has no successor for hours.
+    """
+    closed: list[Bar] = []
+    forming = state.bar
+    if bar is not None and bar.open_ns >= state.upto_ns and (forming is None or bar.open_ns >= forming.open_ns):
+        if forming is not None and bar.open_ns > forming.open_ns:
+            closed.append(attrs.evolve(forming, is_closed=True))
+        forming = bar
+    if forming is not None and forming.close_ns <= now_ns:
+        closed.append(attrs.evolve(forming, is_closed=True))
+        forming = None
+    upto_ns = closed[-1].close_ns if closed else state.upto_ns
+    return Forming(bar=forming, upto_ns=upto_ns), tuple(closed)
 
 
 # --- one bar after the other ----------------------------------------------------------------------------
@@ -296,10 +342,10 @@ def gap_between(last_close_ns: int, bar: Bar) -> tuple[int, int] | None:
     return (last_close_ns, bar.open_ns) if bar.open_ns > last_close_ns else None
 
 
-def fillers(before: Bar, *, until_ns: int) -> Iterator[FillerBar]:
-    """Yield a flat bar without volume for each interval between ``before`` and ``until_ns``."""
+def fillers(before: Bar, *, until_ns: int, calendar: Calendar = ALWAYS) -> Iterator[FillerBar]:
+    """Yield a flat bar without volume for each bar of trading time between ``before`` and ``until_ns``."""
     open_ns = before.close_ns
-    while open_ns < until_ns:
+    while (open_ns := next_bar(calendar, before.interval, open_ns)) < until_ns:
         close_ns = before.interval.close_of(open_ns)
         yield FillerBar(
             symbol=before.symbol,

@@ -13,9 +13,19 @@ import zoneinfo
 from typing import NamedTuple
 
 from btx.model.calendar import Calendar
-from btx.model.time import NS_PER_DAY, NS_PER_S
+from btx.model.time import NS_PER_DAY, NS_PER_S, Interval
 
-__all__ = ("Session", "day_bounds", "is_open", "next_open", "sessions_of", "trading_day")
+__all__ = (
+    "Session",
+    "bars_back",
+    "day_bounds",
+    "is_open",
+    "next_bar",
+    "next_open",
+    "open_ns_between",
+    "sessions_of",
+    "trading_day",
+)
 
 _DAY = datetime.timedelta(days=1)
 _EPOCH = datetime.date(1970, 1, 1)
@@ -44,6 +54,49 @@ def next_open(calendar: Calendar, time_ns: int) -> int | None:
         return time_ns
     session = _next(calendar, time_ns)
     return None if session is None else max(session.open_ns, time_ns)
+
+
+def next_bar(calendar: Calendar, interval: Interval, time_ns: int) -> int:
+    """Return when the first bar opens, at ``time_ns`` or later, in whose time the instrument trades.
+
+    ``time_ns`` is an edge of the interval's bars; it is returned as it is for bars of trades, and where
+    it is closed for months.
+    """
+    if not calendar.hours or not interval.is_timed:
+        return time_ns
+    session = _next(calendar, time_ns)
+    return time_ns if session is None else max(interval.open_of(session.open_ns), time_ns)
+
+
+def bars_back(calendar: Calendar, interval: Interval, time_ns: int, count: int) -> int:
+    """Return when the oldest of ``count`` bars opens that lie before the one of ``time_ns``.
+
+    Only bars in whose time the instrument trades count; where it was closed for months there are fewer.
+    """
+    edge_ns = interval.open_of(time_ns)
+    if not calendar.hours:
+        return edge_ns - count * interval.nominal_ns
+    left, quiet, day = count, 0, _date(calendar, edge_ns) + _DAY
+    while left and quiet < _SEARCHED_DAYS:
+        quiet += 1
+        for session in reversed(sessions_of(calendar, day)):
+            open_ns = interval.open_of(min(session.close_ns, edge_ns) - 1)
+            while left and open_ns < edge_ns and interval.close_of(open_ns) > session.open_ns:
+                left, quiet, edge_ns = left - 1, 0, open_ns
+                open_ns = interval.open_of(open_ns - 1)
+        day -= _DAY
+    return edge_ns
+
+
+def open_ns_between(calendar: Calendar, start_ns: int, end_ns: int) -> int:
+    """Return for how long it trades in ``[start_ns, end_ns)``, in nanoseconds; zero where the end is not later."""
+    if not calendar.hours:
+        return max(end_ns - start_ns, 0)
+    total_ns = 0
+    while start_ns < end_ns and (session := _next(calendar, start_ns)) is not None and session.open_ns < end_ns:
+        total_ns += min(session.close_ns, end_ns) - max(session.open_ns, start_ns)
+        start_ns = session.close_ns
+    return total_ns
 
 
 def trading_day(calendar: Calendar, time_ns: int) -> datetime.date | None:

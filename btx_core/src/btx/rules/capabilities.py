@@ -6,9 +6,17 @@ from typing import NamedTuple
 from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.order import ListKind, OrderRequest, OrderType, TimeInForce
 from btx.model.time import NS_PER_S
-from btx.model.venue import Capabilities
+from btx.model.venue import Capabilities, DeadMan
 
-__all__ = ("CapabilityRow", "Support", "capability_rows", "expires_natively", "support_of", "trails_natively")
+__all__ = (
+    "CapabilityRow",
+    "Support",
+    "capability_rows",
+    "expires_natively",
+    "resting_time",
+    "support_of",
+    "trails_natively",
+)
 
 _TYPE_NAMES = {
     OrderType.MARKET: "market order",
@@ -32,6 +40,7 @@ _MODE_NAMES = {
     MarginMode.CROSS: "one margin for all positions (cross)",
     MarginMode.ISOLATED: "a margin of each position's own (isolated)",
 }
+_DEAD_MAN = "dead man's switch (dead_man)"
 _STOPS = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
 _WITH_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
 
@@ -69,6 +78,13 @@ def trails_natively(trail_bps: int | None, capabilities: Capabilities) -> bool:
     return trail_bps is not None and low <= trail_bps <= high
 
 
+def resting_time(capabilities: Capabilities) -> TimeInForce:
+    """Return for how long an order rests when nobody says: GTC, or DAY where nothing rests for longer."""
+    times = capabilities.times_in_force
+    is_for_the_day = TimeInForce.DAY in times and TimeInForce.GTC not in times
+    return TimeInForce.DAY if is_for_the_day else TimeInForce.GTC
+
+
 def expires_natively(request: OrderRequest, capabilities: Capabilities) -> bool:
     """Say whether the venue itself ends an order at its time: one with a limit, whose life is long enough."""
     if request.expires_ns is None or TimeInForce.GTD not in capabilities.times_in_force:
@@ -85,13 +101,21 @@ def capability_rows(capabilities: Capabilities) -> tuple[CapabilityRow, ...]:
         _row("iceberg (display_size)", native=capabilities.iceberg),
         *(_time_row(time_in_force, capabilities) for time_in_force in TimeInForce),
         _row("OCO", native=ListKind.OCO in capabilities.order_lists, emulated=True),
-        CapabilityRow("bracket", Support.EMULATED, _exits(capabilities)),
+        _bracket_row(capabilities),
         _row("bracket as one list (native_bracket)", native=ListKind.OTOCO in capabilities.order_lists),
         _amend_row(capabilities),
         _row("cancel", native=True),
         _row("cancel all", native=capabilities.cancel_all, emulated=True, remark="order by order"),
-        _row("dead man's switch (dead_man)", native=capabilities.dead_man),
+        _dead_man_row(capabilities.dead_man),
         *(_margin_rows(capabilities) if capabilities.margined else ()),
+    )
+
+
+def _dead_man_row(kind: DeadMan | None) -> CapabilityRow:
+    if kind is None:
+        return CapabilityRow(_DEAD_MAN, Support.NO)
+    return CapabilityRow(
+        _DEAD_MAN, Support.NATIVE, "when the account's stream is lost" if kind is DeadMan.STREAM else ""
     )
 
 
@@ -126,13 +150,19 @@ def _type_row(order_type: OrderType, capabilities: Capabilities) -> CapabilityRo
 
 
 def _time_row(time_in_force: TimeInForce, capabilities: Capabilities) -> CapabilityRow:
-    native = time_in_force in capabilities.times_in_force or time_in_force is TimeInForce.GTC
+    native = time_in_force in capabilities.times_in_force or time_in_force is resting_time(capabilities)
     ends_later = time_in_force in {TimeInForce.GTD, TimeInForce.DAY}
     if native and time_in_force is TimeInForce.GTD:
         shortest = f" of more than {capabilities.good_till_min_s:g} s" if capabilities.good_till_min_s else ""
         remark = f"orders with a limit{shortest}; others are cancelled when it is time"
         return CapabilityRow(_TIME_NAMES[time_in_force], Support.NATIVE, remark)
     return _row(_TIME_NAMES[time_in_force], native=native, emulated=ends_later, remark="cancelled when it is time")
+
+
+def _bracket_row(capabilities: Capabilities) -> CapabilityRow:
+    if not capabilities.order_types & _STOPS:
+        return CapabilityRow("bracket", Support.NO, "there are no stop orders for its exits")
+    return CapabilityRow("bracket", Support.EMULATED, _exits(capabilities))
 
 
 def _exits(capabilities: Capabilities) -> str:

@@ -104,7 +104,8 @@ def to_grid_price(instrument: Instrument, value: Number, *, side: Side) -> Decim
         ValueError: ``value`` is infinite or no number.
     """
     rounding = decimal.ROUND_FLOOR if side is Side.BUY else decimal.ROUND_CEILING
-    return _on_grid(_exact(value, "price"), instrument.tick_size, rounding)
+    price = _exact(value, "price")
+    return _on_grid(price, instrument.tick_at(price), rounding)
 
 
 def step_of(instrument: Instrument, *, order_type: OrderType) -> Decimal:
@@ -195,7 +196,7 @@ def _quantity_limits(instrument: Instrument, order_type: OrderType) -> tuple[Dec
 def _check_price(instrument: Instrument, field: str, price: Decimal | None) -> Violation | None:
     if price is None:
         return None
-    label, tick = field.replace("_", " "), instrument.tick_size
+    label, tick = field.replace("_", " "), instrument.tick_at(price)
     low, high = instrument.min_price, instrument.max_price
     if low is not None and price < low:
         low = _limit(low, tick, decimal.ROUND_CEILING)

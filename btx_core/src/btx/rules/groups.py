@@ -17,11 +17,11 @@ from btx.model.order import (
     PositionSide,
     Side,
     Status,
-    TimeInForce,
 )
 from btx.model.venue import Capabilities
 from btx.rules import trailing
 from btx.rules.backoff import Backoff, delay_s
+from btx.rules.capabilities import resting_time
 from btx.rules.contracts import quote_value
 from btx.rules.filters import step_of
 from btx.rules.positions import base_change, split_dust
@@ -179,7 +179,7 @@ def at_venue(member: Member, facts: GroupFacts) -> Member | None:
     """
     request, able = member.request, facts.capabilities
     if request.expires_ns is not None:
-        request = attrs.evolve(request, expires_ns=None, time_in_force=TimeInForce.GTC)
+        request = attrs.evolve(request, expires_ns=None, time_in_force=resting_time(able))
     if trailing.is_emulated(request, trailing_bps=able.trailing_bps):
         if request.trigger_price is None:
             return None

@@ -15,9 +15,11 @@ from typing import Any
 import attrs
 
 from btx.errors import DataError, GapError
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.history import Finding, FindingKind, Policy, Span
 from btx.model.market import Bar
 from btx.model.time import Interval, iso
+from btx.rules.calendar import next_bar
 from btx.rules.spans import first_open
 
 __all__ = ("SPIKE_BARS", "SPIKE_RANGES", "SPIKE_SHARE", "Policies", "disagreements", "examined", "filled", "resolved")
@@ -78,24 +80,28 @@ def examined(
     settled_ns: int,
     policies: Policies = Policies(),
     before: Bar | None = None,
+    calendar: Calendar = ALWAYS,
 ) -> tuple[tuple[Bar, ...], tuple[Finding, ...]]:
     """Return the bars that are taken, and what there is to tell.
 
     ``bars`` should be all that open in ``span``; ``before`` is the bar that was there before them.
+    A time at which it does not trade, by its ``calendar``, is no hole.
     A bar that closes after ``settled_ns`` (market time) is unfinished, whatever it says itself.
 
     Raises:
         DataError: something was found whose policy is to raise.
     """
-    bench = _Bench(symbol, interval, policies)
+    bench = _Bench(symbol, interval, policies, calendar)
     kept = bench.without_spikes(bench.sound(bars, settled_ns), before)
     holes = bench.holes(kept, span, before)
     if policies.hole is Policy.FILL:
-        return filled(kept, holes, before=before), tuple(bench.told)
+        return filled(kept, holes, before=before, calendar=calendar), tuple(bench.told)
     return tuple(kept), tuple(bench.told)
 
 
-def filled(bars: Sequence[Bar], holes: Iterable[Span], *, before: Bar | None = None) -> tuple[Bar, ...]:
+def filled(
+    bars: Sequence[Bar], holes: Iterable[Span], *, before: Bar | None = None, calendar: Calendar = ALWAYS
+) -> tuple[Bar, ...]:
     """Return the bars with others in the holes: the close before it, nothing traded.
 
     Where no bar lies before a hole, it stays.
@@ -105,7 +111,7 @@ def filled(bars: Sequence[Bar], holes: Iterable[Span], *, before: Bar | None = N
         index = bisect.bisect_left(whole, start_ns, key=lambda bar: bar.open_ns)
         last = whole[index - 1] if index else before
         if last is not None:
-            whole[index:index] = _flat(last, start_ns, end_ns)
+            whole[index:index] = _flat(last, start_ns, end_ns, calendar)
     return tuple(whole)
 
 
@@ -153,7 +159,8 @@ def resolved(
 class _Bench:
     """One series under examination, and what is told of it so far."""
 
-    def __init__(self, symbol: str, interval: Interval, policies: Policies) -> None:
+    def __init__(self, symbol: str, interval: Interval, policies: Policies, calendar: Calendar) -> None:
+        self._calendar = calendar
         self._symbol = symbol
         self._interval = interval
         self._policies = policies
@@ -173,7 +180,7 @@ class _Bench:
 
     def holes(self, bars: Sequence[Bar], span: Span, before: Bar | None) -> list[Span]:
         found = []
-        for start_ns, end_ns in _holes(bars, self._interval, span):
+        for start_ns, end_ns in _holes(bars, self._interval, span, self._calendar):
             count = max(1, (end_ns - start_ns) // self._interval.nominal_ns)
             last = "" if before is not None or (bars and bars[0].open_ns < start_ns) else ", and none lies before them"
             detail = f"{count} bars from {iso(start_ns)} to {iso(end_ns)} are missing{last}"
@@ -241,20 +248,20 @@ def _spikes(bars: Iterable[Bar], before: Bar | None) -> Iterator[tuple[Bar, str]
         last = bar
 
 
-def _holes(bars: Sequence[Bar], interval: Interval, span: Span) -> Iterator[Span]:
-    next_ns = first_open(interval, span[0])
+def _holes(bars: Sequence[Bar], interval: Interval, span: Span, calendar: Calendar) -> Iterator[Span]:
+    next_ns = next_bar(calendar, interval, first_open(interval, span[0]))
     for bar in bars:
         if bar.open_ns > next_ns:
             yield next_ns, bar.open_ns
-        next_ns = max(next_ns, bar.close_ns)
+        next_ns = next_bar(calendar, interval, max(next_ns, bar.close_ns))
     end_ns = first_open(interval, span[1])
     if end_ns > next_ns:
         yield next_ns, end_ns
 
 
-def _flat(last: Bar, start_ns: int, end_ns: int) -> Iterator[Bar]:
+def _flat(last: Bar, start_ns: int, end_ns: int, calendar: Calendar) -> Iterator[Bar]:
     price, open_ns = last.close, start_ns
-    while open_ns < end_ns:
+    while (open_ns := next_bar(calendar, last.interval, open_ns)) < end_ns:
         close_ns = last.interval.close_of(open_ns)
         yield attrs.evolve(
             last,

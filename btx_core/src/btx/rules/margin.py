@@ -15,13 +15,19 @@ With n the notional of a position at the mark price, in the settle asset:
 Source: https://www.binance.com/en/support/faq/b3c689c1f50a44cabb3a84e663b81d93 (USD-M, 2020-08-14, later revised),
 https://www.binance.com/en/support/faq/ceccfcfb4e3a45e3b48b0b1bb1a8ae46 (COIN-M, 2021-02-05).
 Orders: https://www.binance.com/en/support/faq/87fa7ee33b574f7084d42bd2ce2e463b (cost required to open a position,
-2020-07-08, revised after 2024). Bybit counts the maintenance margin of an isolated position at its entry price: another
-formula, not this one.
+2020-07-08, revised after 2024).
+
+Bybit's unified account keeps the fees besides: a position's margins, initial and maintenance, hold that of a taker who
+closes it at its bankruptcy price, and orders reserve it twice, to open and to close
+(its help centre, "Initial Margin (USDT Contract)" and "Maintenance Margin (USDT Contract)", by memory of 2024: not
+compared with the pages since). With ``closing_rate``, ``with_fee`` and ``fee_rate`` these are the same rules.
 """
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+
+import attrs
 
 from btx.model.derivatives import LeverageTier
 from btx.model.instrument import Instrument
@@ -32,6 +38,7 @@ from btx.rules.positions import Position
 
 __all__ = (
     "bankruptcy_price",
+    "closing_rate",
     "initial_margin",
     "liquidation_price_cross",
     "liquidation_price_isolated",
@@ -44,6 +51,7 @@ __all__ = (
     "order_cost",
     "order_margin",
     "tier_of",
+    "with_fee",
 )
 
 Tiers = Sequence[LeverageTier]
@@ -78,9 +86,26 @@ def max_notional(tiers: Tiers, leverage: int) -> Decimal | None:
     return max(allowed, key=lambda tier: tier.floor).cap if allowed else ZERO
 
 
-def initial_margin(notional: Decimal, leverage: int) -> Decimal:
-    """Return what a position of this notional is opened with."""
-    return fine(EXACT.divide(notional, Decimal(leverage)))
+def initial_margin(notional: Decimal, leverage: int, *, fee_rate: Decimal = ZERO) -> Decimal:
+    """Return what a position of this notional is opened with; ``fee_rate`` of it is kept for fees besides."""
+    return fine(EXACT.add(EXACT.divide(notional, Decimal(leverage)), EXACT.multiply(notional, fee_rate)))
+
+
+def closing_rate(position: Position, leverage: int, *, taker: Decimal) -> Decimal:
+    """Return what part of its notional a position keeps for the fee of being closed at its bankruptcy price.
+
+    A LINEAR long, and an INVERSE short, is worth less there: 1 - 1/leverage of the notional; the others more.
+    """
+    is_less = (position.quantity > 0) is not position.inverse
+    aside = EXACT.divide(_ONE, Decimal(leverage))
+    return EXACT.multiply(taker, EXACT.subtract(_ONE, aside) if is_less else EXACT.add(_ONE, aside))
+
+
+def with_fee(tiers: Tiers, rate: Decimal) -> tuple[LeverageTier, ...]:
+    """Return tiers by which a position must keep ``rate`` of its notional besides; every rule here takes them."""
+    return tuple(
+        attrs.evolve(tier, maintenance_rate=EXACT.add(tier.maintenance_rate, rate)) if rate else tier for tier in tiers
+    )
 
 
 def maintenance_margin(tiers: Tiers, notional: Decimal) -> Decimal:
@@ -203,12 +228,14 @@ def order_margin(
     mark_price: Decimal,
     buys: Iterable[tuple[Decimal, Decimal]] = (),
     sells: Iterable[tuple[Decimal, Decimal]] = (),
+    fee_rate: Decimal = ZERO,
 ) -> Decimal:
     """Return what open orders reserve beyond the initial margin of the position ``held`` (signed).
 
     ``buys`` and ``sells`` are (quantity, price) of what rests and may open; orders that only reduce are
     left out by the caller.  Only the larger side counts, with the position: buys of a long, or sells
     beyond twice of it.  In hedge mode ask for each position side by itself, with the orders that open it.
+    ``fee_rate`` of what counts is reserved for fees besides.
     """
     here = notional(instrument, held, mark_price)
     worth = here if held >= 0 else EXACT.minus(here)
@@ -219,7 +246,7 @@ def order_margin(
             total = EXACT.add(total, EXACT.multiply(side.sign, notional(instrument, quantity, price)))
             loss = EXACT.add(loss, open_loss(instrument, side, quantity, price=price, mark_price=mark_price))
         most = max(most, total.copy_abs())
-    return EXACT.add(initial_margin(EXACT.subtract(most, here), leverage), loss)
+    return EXACT.add(initial_margin(EXACT.subtract(most, here), leverage, fee_rate=fee_rate), loss)
 
 
 def max_open(

@@ -29,6 +29,7 @@ thread and arrive in their order; the venue's may come anywhere between them.
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import assert_never
 
 import attrs
@@ -50,11 +51,14 @@ from btx.model.order import (
     OutcomeUnknown,
     Pending,
     PlaceRefused,
+    Prepared,
     Status,
     Terms,
 )
 
-__all__ = ("apply", "is_news", "new_fills", "new_order")
+__all__ = ("apply", "derived_fill", "is_news", "new_fills", "new_order", "take")
+
+_FINEST = Decimal("1e-8")  # of a price that is computed
 
 # How far on in an order's life a status is; it decides only between statements that are otherwise equal.
 _PRECEDENCE = {
@@ -94,11 +98,13 @@ def apply(order: Order, event: OrderEvent) -> Order:
         case Fill():
             after = attrs.evolve(
                 order,
-                fills=_with_fill(order.fills, event),
+                fills=_with_fill(order.fills, _of_position(order, event)),
                 venue_order_id=_later_id(order.venue_order_id, event.venue_order_id),
             )
         case OrderReport():
             after = _with_report(_amended(order) if _confirms(order, event) else order, event)
+        case Prepared():
+            after = attrs.evolve(order, leg=attrs.evolve(order.leg, wire=event.wire))
         case PlaceRefused():
             after = attrs.evolve(order, evidence=_stronger(order.evidence, _refusal_of(event)))
         case CancelRequested() | CancelResult(outcome=CancelOutcome.TAKEN):
@@ -115,6 +121,45 @@ def apply(order: Order, event: OrderEvent) -> Order:
             assert_never(event)
     after = _without_answered_questions(after)
     return order if after == order else after
+
+
+def derived_fill(order: Order, report: OrderReport) -> Fill | None:
+    """Return the execution that ``report`` implies beyond the fills that were counted; None where it implies none.
+
+    For venues that tell how much of an order is filled, and at what average, and nothing of single executions.
+    What was executed in several pieces since the last telling is one fill, at their average.  Its id follows
+    from the total, so that the same telling makes the same fill.
+    """
+    average, total = report.average_price, report.filled
+    quantity = total - order.filled
+    if average is None or quantity <= 0:
+        return None
+    paid = sum((fill.price * fill.quantity for fill in order.fills), Decimal(0))
+    price = ((average * total - paid) / quantity).quantize(_FINEST)
+    request = order.leg.request
+    return Fill(
+        fill_id=f"{report.venue_order_id or order.client_order_id}@{total.normalize():f}",
+        client_order_id=order.client_order_id,
+        venue_order_id=report.venue_order_id,
+        symbol=report.symbol,
+        side=request.side,
+        price=price if price > 0 else average,  # a venue rounds its averages: of little they say anything
+        quantity=quantity,
+        time_ns=report.time_ns,
+        sequence=report.sequence,
+        position_side=request.position_side,
+        origin=report.origin,
+    )
+
+
+def take(order: Order, event: OrderEvent) -> Order:
+    """Return ``order`` after ``event`` and, before it, the fill that it implies; see :func:`derived_fill`.
+
+    Raises:
+        OrderTransitionError: as :func:`apply`.
+    """
+    fill = derived_fill(order, event) if isinstance(event, OrderReport) else None
+    return apply(apply(order, fill) if fill is not None else order, event)
 
 
 def new_fills(before: Order, after: Order) -> tuple[Fill, ...]:
@@ -170,6 +215,12 @@ def _with_fill(fills: Iterable[Fill], fill: Fill) -> tuple[Fill, ...]:
     return tuple(sorted(by_id.values(), key=lambda one: (one.time_ns, one.fill_id)))
 
 
+def _of_position(order: Order, fill: Fill) -> Fill:
+    """Return a fill as one of its order's position: some venues do not say whose it is."""
+    side = order.leg.request.position_side
+    return fill if fill.position_side is side else attrs.evolve(fill, position_side=side)
+
+
 def _joined(known: Fill, repeat: Fill) -> Fill:
     """Return what two tellings of one fill know together, whichever came first."""
     if (known.price, known.quantity) != (repeat.price, repeat.quantity):
@@ -182,6 +233,7 @@ def _joined(known: Fill, repeat: Fill) -> Fill:
     sequence_from = max(known, repeat, key=lambda one: (one.sequence is not None, one.sequence or 0))
     realised_from = max(known, repeat, key=lambda one: (one.realised is not None, one.realised or 0))
     origin_from = max(known, repeat, key=lambda one: (one.origin is not Origin.CLIENT, one.origin.value))
+    offset_from = max(known, repeat, key=lambda one: one.offset.value if one.offset is not None else "")
     return attrs.evolve(
         known,
         venue_order_id=_later_id(known.venue_order_id, repeat.venue_order_id),
@@ -192,6 +244,7 @@ def _joined(known: Fill, repeat: Fill) -> Fill:
         sequence=sequence_from.sequence,
         realised=realised_from.realised,
         origin=origin_from.origin,
+        offset=offset_from.offset,
     )
 
 

@@ -4,7 +4,7 @@ Pure: records in, a :class:`History` out. Replaying a prefix of a journal gives 
 state at that moment, replaying it twice the same state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 
 import attrs
@@ -44,6 +44,7 @@ __all__ = (
     "undelivered",
     "undelivered_bookings",
     "unfinished",
+    "whole",
 )
 
 _BookingId = tuple[BookingKind, str]
@@ -175,6 +176,12 @@ def unfinished(history: History) -> dict[str, Order]:
         for client_order_id, order in history.orders.items()
         if not order.is_settled or order.leg.owner_id in kept or order.leg.group_id in kept
     }
+
+
+def whole(history: History, client_order_ids: Collection[str]) -> set[str]:
+    """Return these orders, and the other legs of those that were split: an order is over when all of it is."""
+    owners = {history.orders[each].leg.owner_id for each in client_order_ids if history.orders[each].leg.parts > 1}
+    return {*client_order_ids, *(each for each, order in history.orders.items() if order.leg.owner_id in owners)}
 
 
 def undelivered(history: History) -> dict[str, tuple[Fill, ...]]:

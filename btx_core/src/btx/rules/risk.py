@@ -216,7 +216,11 @@ def lacking_margin(
         each: [(order.quantity, order.price or order.trigger_price or price) for order in resting if order.side is each]
         for each in Side
     }
-    reserve = functools.partial(order_margin, instrument, leverage=leverage, held=held, mark_price=mark_price)
+    kept = 2 * terms.closing_fee if terms is not None else _ZERO  # to open and to close, in what orders reserve
+    fee_rate = max(fee_rate - kept, _ZERO)
+    reserve = functools.partial(
+        order_margin, instrument, leverage=leverage, held=held, mark_price=mark_price, fee_rate=kept
+    )
     reserved = reserve(buys=sides[Side.BUY], sells=sides[Side.SELL])
     available = account.available(instrument.settle, reserved)
     opens = request.quantity - max(-side.sign * held, _ZERO)  # what closes asks for nothing
@@ -243,7 +247,7 @@ def lacking_margin(
         available=available,
         price=price,
         mark_price=mark_price,
-        fee_rate=fee_rate,
+        fee_rate=fee_rate + kept,
         held=held,
     )
     return (

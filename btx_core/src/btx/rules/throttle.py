@@ -205,7 +205,8 @@ def spend(tally: Tally, *, units: int) -> Tally:
 def observe(tally: Tally, *, meter: Meter, used_units: int, under_way: int, now_ns: int) -> Tally:
     """Adopt the venue's own count; ``meter`` is all we sent, ``under_way`` what may not be counted yet.
 
-    A count that fell by half says that the venue's window began anew.
+    A count that fell by half says that the venue's window began anew.  Where no answer came for a
+    whole window, what others were measured to use is half forgotten: it may be what kept us from asking.
     """
     fell = tally.heard_ns is not None and 2 * used_units < tally.heard
     anew_ns = _began_ns(tally, now_ns) if fell else tally.anew_ns
@@ -224,7 +225,9 @@ def observe(tally: Tally, *, meter: Meter, used_units: int, under_way: int, now_
     if tally.heard_ns is None:
         return attrs.evolve(after, base_ns=now_ns, base=counted, sent=0, others=tally.guess)
     if fell or elapsed_ns >= tally.window_ns:
-        return attrs.evolve(after, base_ns=now_ns, base=counted, sent=0)
+        is_old = now_ns - tally.heard_ns >= tally.window_ns
+        others = min(tally.others, max(after.foreign, tally.others // 2)) if is_old else tally.others
+        return attrs.evolve(after, base_ns=now_ns, base=counted, sent=0, others=others)
     if elapsed_ns < tally.window_ns // _MEASURED_AFTER:
         return after
     others = max(0, used_units - tally.base - tally.sent)

@@ -201,7 +201,7 @@ def liquidation_price(account: MarginAccount, key: Key) -> Decimal | None:
         KeyError: no such position is open.
     """
     position = account.positions[key]
-    tiers = position.terms.tiers
+    tiers = position.tiers
     if not tiers:
         return None
     if position.is_isolated:
@@ -280,7 +280,8 @@ def _aside(before: MarginPosition, done: Booked, price: Decimal) -> Decimal:
         left = EXACT.add(before.quantity, done.closed)
         aside = booked(EXACT.divide(EXACT.multiply(aside, left), before.quantity))
     worth = notional(terms.instrument, done.opened, price)
-    return EXACT.add(aside, booked(margin.initial_margin(worth, terms.leverage)))
+    rate = attrs.evolve(before, book=done.position).closing_rate
+    return EXACT.add(aside, booked(margin.initial_margin(worth, terms.leverage, fee_rate=rate)))
 
 
 def _book(account: MarginAccount, kind: BookingKind, asset: str, amount: Decimal) -> MarginAccount:

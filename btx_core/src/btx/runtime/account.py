@@ -33,7 +33,8 @@ class AccountSide:
     """Hears the account stream, and asks for what it should have told.
 
     ``start`` begins something that ends with the run; ``sequence`` is the number of the last thing that
-    happened to the account, zero where nobody counts; ``on_fatal`` hears why nothing more will come.
+    happened to the account, zero where nobody counts; ``on_read`` gets each snapshot as it is
+    read; ``on_fatal`` hears why nothing more will come.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class AccountSide:
         recording: Recording | None,
         in_lockstep: Callable[[], bool],
         sequence: Callable[[], Awaitable[int]],
+        on_read: Callable[[AccountSnapshot], None],
         start: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"],
         post: Callable[[AccountUpdate], None],
         tell: Callable[[Note], None],
@@ -67,6 +69,7 @@ class AccountSide:
         self._recording = recording
         self._in_lockstep = in_lockstep
         self._sequence = sequence
+        self._on_read = on_read
         self._start = start
         self._post = post
         self._tell = tell
@@ -171,6 +174,7 @@ class AccountSide:
         else:  # never quiet: the updates that follow will put it right
             snapshot = await self._guard.read("account", self._store.account)
         self._assets |= snapshot.balances.keys()
+        self._on_read(snapshot)
         return snapshot
 
     def _on_update(self, update: AccountUpdate) -> None:

@@ -13,7 +13,10 @@ from btx.runtime.channel import BarChannel
 from btx.runtime.clock import Doubt
 from btx.runtime.guard import Guard
 
-__all__ = ("BarHistory",)
+__all__ = ("NONE_THERE", "BarHistory")
+
+NONE_THERE = "the venue has none"
+"""Why bars are passed over which the venue was asked for, and did not make."""
 
 _LAG_TRIES = 20  # for history to come as far as the stream, until what is missing counts as lost
 _LOOK_S = 0.2
@@ -26,7 +29,7 @@ class BarHistory:
     ``give_up_s`` is how long history may be out of reach while the stream pushes
     what lies behind the hole; None: for ever.  ``settle_s`` is how old the newest
     bar of an answer must be: history is often a copy, which may lack the last
-    trades of a bar that has just closed.
+    trades of a bar that has just closed.  Where it ``is_there`` not at all, a feed begins with what is pushed.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class BarHistory:
         give_up_s: float | None,
         settle_s: float = 0.0,
         span_ns: Callable[[float], int] = lambda _wall_s: 0,
+        is_there: bool = True,
     ) -> None:
         self._feed = feed
         self._clock = clock
@@ -59,6 +63,7 @@ class BarHistory:
         self._give_up_s = give_up_s
         self._settle_s = settle_s
         self._span_ns = span_ns
+        self._is_there = is_there
         self._room: dict[int, asyncio.Event] = {}  # by the channel's index, while it waits for some
 
     def on_room(self, channel: BarChannel) -> None:
@@ -72,6 +77,9 @@ class BarHistory:
         Raises:
             BtxError: it never will be there; of a feed that is not live, whatever it was.
         """
+        if not self._is_there:
+            self._deliver_pushed(channel)
+            return
         loop = asyncio.get_running_loop()
         attempt, failing_since = 0, loop.time()
         while True:
@@ -89,6 +97,12 @@ class BarHistory:
                 await asyncio.sleep(max(wait_s, getattr(error, "retry_after_s", 0.0)))
             else:
                 return
+
+    def _deliver_pushed(self, channel: BarChannel) -> None:
+        """Deliver what was pushed, where nothing else can be had."""
+        channel.first_open_ns(self._clock.market_ns())
+        while not channel.is_ended and not channel.lacks_room and (held := channel.first_held()) is not None:
+            self._deliver_behind_hole(channel, held)
 
     def _give_up(self, channel: BarChannel, reason: str) -> None:
         """Go on with what was pushed; what lies before it may never be known."""
@@ -108,14 +122,14 @@ class BarHistory:
     async def _join_held(self, channel: BarChannel) -> None:
         """Deliver the bars that were pushed meanwhile, and what lies before and between them."""
         while (bar := channel.first_held()) is not None and not channel.is_ended:
-            if bar.open_ns != channel.next_open_ns:
+            if not channel.is_next(bar):
                 await self._fetch_missing(channel, until_ns=bar.open_ns)
                 if channel.first_held() is bar and not channel.holds_next:
                     await self._wait_for_history(channel, bar)
                 if channel.first_held() is not bar or channel.is_ended:
                     continue  # fetched with the rest, or an older one was pushed meanwhile
-                if bar.open_ns != channel.next_open_ns:
-                    self._skip(channel, bar.open_ns, "the venue has none")
+                if not channel.is_next(bar):
+                    self._skip(channel, bar.open_ns, NONE_THERE)
             self._deliver(channel, bar)
 
     async def _wait_for_history(self, channel: BarChannel, bar: Bar) -> None:
@@ -150,7 +164,7 @@ class BarHistory:
             # Also what was pushed is asked for: a bar is known to be whole where a newer one comes with it.
             end_ns = end_ns if channel.end_ns is not None else max(end_ns, now_ns - doubt.market_ns)
             page = await self._page(channel, start_ns, end_ns)
-            young = self._take_page(channel, page, start_ns, end_ns, asked_ns=now_ns)
+            young = self._take_page(channel, page, end_ns, asked_ns=now_ns)
             if young is not None and (until_ns is None or young.open_ns < until_ns):
                 if until_ns is None and young.close_ns > begun_ns:
                     return  # it closed meanwhile: it is pushed, or asked for next time
@@ -206,14 +220,12 @@ class BarHistory:
             ),
         )
 
-    def _take_page(
-        self, channel: BarChannel, page: Sequence[Bar], start_ns: int, end_ns: int, *, asked_ns: int
-    ) -> Bar | None:
+    def _take_page(self, channel: BarChannel, page: Sequence[Bar], end_ns: int, *, asked_ns: int) -> Bar | None:
         """Deliver one page; return its newest bar where that may still be without its last trades."""
         closed = [bar for bar in page if bar.is_closed and bar.close_ns <= end_ns]
         for bar in closed:
             self._deliver_held(channel)
-            if channel.is_ended or bar.open_ns < channel.first_open_ns(start_ns):
+            if channel.is_ended or channel.is_past(bar):
                 continue
             if bar is closed[-1] and self._youth_s(bar, asked_ns) > 0.0:  # the answer may have been long under way
                 return bar
@@ -224,8 +236,8 @@ class BarHistory:
 
     def _deliver_behind_hole(self, channel: BarChannel, bar: Bar) -> None:
         """Deliver a bar that is not before the next; what is missing before it the venue does not have."""
-        if channel.is_ended or bar.open_ns < channel.first_open_ns(bar.open_ns):
+        if channel.is_ended or channel.is_past(bar):
             return
-        if channel.delivered and bar.open_ns != channel.next_open_ns:
-            self._skip(channel, bar.open_ns, "the venue has none")
+        if channel.delivered and not channel.is_next(bar):
+            self._skip(channel, bar.open_ns, NONE_THERE)
         self._deliver(channel, bar)

@@ -13,7 +13,7 @@ from btx.model.venue import Channel, Subscription
 from btx.ports import Clock, Feed, StreamEvent
 from btx.rules.backoff import Backoff
 from btx.rules.bars import fillers
-from btx.runtime.backfill import BarHistory
+from btx.runtime.backfill import NONE_THERE, BarHistory
 from btx.runtime.channel import BarChannel
 from btx.runtime.clock import CERTAIN, Doubt
 from btx.runtime.guard import Guard
@@ -57,6 +57,7 @@ class BarTimes:
     """How long the bar desk waits for what, in seconds of wall time."""
 
     late_pause_s: float = 0.5  # until a bar that is late in the venue's history is asked for again
+    silent_s: float = 2.0  # after its close, until a bar of which nobody says that it is closed is so
     overdue_s: float = 5.0  # after its close a bar that was not pushed is asked for
     grace_s: float = 2.0  # after a loss, until bars are asked for as they close
     poll_s: float = 1.0  # between two such questions at least
@@ -70,7 +71,8 @@ class BarDesk:
     """All bar feeds of a session.
 
     ``is_timed=False`` is lockstep: what comes is fetched and merged, and no time
-    passes that could be too long.
+    passes that could be too long.  ``closes_bars``, ``is_sparse`` and ``has_history``
+    are what the venue's capabilities say of its bars.
     """
 
     def __init__(
@@ -88,6 +90,9 @@ class BarDesk:
         doubt: Callable[[], Doubt] = lambda: CERTAIN,
         span_ns: Callable[[float], int] = lambda wall_s: int(wall_s * NS_PER_S),
         is_timed: bool = True,
+        closes_bars: bool = True,
+        is_sparse: bool = False,
+        has_history: bool = True,
         times: BarTimes = BarTimes(),
         backoff: Backoff = _BACKOFF,
         late_tries: int = _LATE_TRIES,
@@ -101,6 +106,8 @@ class BarDesk:
         self._on_hole = on_hole
         self._span_ns = span_ns
         self._is_timed = is_timed
+        self._closes_bars = closes_bars
+        self._is_sparse = is_sparse
         self._times = times
         self._history = BarHistory(
             feed=feed,
@@ -116,6 +123,7 @@ class BarDesk:
             give_up_s=times.give_up_s if is_timed else None,
             settle_s=times.settle_s if is_timed else 0.0,
             span_ns=span_ns,
+            is_there=has_history,
         )
         self._channels: list[BarChannel] = []
         self._opened = 0
@@ -213,6 +221,7 @@ class BarDesk:
     def on_down(self, channel: BarChannel, reason: str) -> None:
         """What is pushed now is missed."""
         channel.is_heard = channel.is_synced = False
+        channel.drop_forming()
         self._tell_lost(channel, reason)
         if self._is_timed and channel.hears:
             self._start_poll(channel)
@@ -222,21 +231,38 @@ class BarDesk:
         if not channel.hears:
             return
         if bar.is_closed:
-            channel.pushed_ns = max(channel.pushed_ns, bar.open_ns)
-            self._take(channel, bar)
-            self._progressed()
-        else:
+            self._take_closed(channel, bar)
+        elif self._closes_bars:
             self._look_back(channel, bar)
+        else:
+            self._close(channel, bar)
+
+    def close_due(self) -> None:
+        """Close the bars whose time is over, where the venue does not say that they are."""
+        for channel in tuple(self._channels):
+            if channel.hears and not self._closes_bars:
+                self._close(channel, None)
+
+    def _close(self, channel: BarChannel, pushed: Bar | None) -> None:
+        late_ns = self._span_ns(self._times.silent_s) if self._is_timed else 0
+        for bar in channel.grow(pushed, self._clock.market_ns() - late_ns):
+            self._take_closed(channel, bar)
+
+    def _take_closed(self, channel: BarChannel, bar: Bar) -> None:
+        channel.pushed_ns = max(channel.pushed_ns, bar.open_ns)
+        self._take(channel, bar)
+        self._progressed()
 
     def _take(self, channel: BarChannel, bar: Bar) -> None:
-        if channel.is_synced and bar.open_ns == channel.next_open_ns and not channel.lacks_room:
+        if channel.is_synced and channel.is_next(bar) and not channel.lacks_room:
             self._deliver(channel, bar)
             return
         channel.hold(bar)
         if channel.is_synced and channel.first_held() is not None:
             waiting = len(channel.mailbox)
             is_slow = channel.lacks_room
-            self._tell_lost(channel, "the strategy is too slow" if is_slow else "a bar is missing in the stream")
+            if is_slow or not self._is_sparse:
+                self._tell_lost(channel, "the strategy is too slow" if is_slow else "a bar is missing in the stream")
             if is_slow:
                 self._note("SLOW", f"{channel}: {waiting} bars wait, what follows is fetched when they are taken")
             self._sync(channel)
@@ -244,6 +270,8 @@ class BarDesk:
     def _look_back(self, channel: BarChannel, forming: Bar) -> None:
         """A bar that forms tells that the one before has closed: look for that one if it was not pushed, once."""
         wanted_ns = channel.next_open_ns
+        if self._is_sparse:
+            return  # it may not exist
         if channel.is_synced and wanted_ns is not None and forming.open_ns > wanted_ns != channel.missed_ns:
             channel.missed_ns = wanted_ns
             self._tell_lost(channel, "a bar is missing in the stream")
@@ -318,6 +346,7 @@ class BarDesk:
         loop, overdue_s = asyncio.get_running_loop(), self._times.overdue_s
         while True:
             await asyncio.sleep(min(overdue_s / 4, 1.0))
+            self.close_due()
             now_ns = self._clock.market_ns() - self._span_ns(overdue_s)
             for channel in tuple(self._channels):
                 is_late = channel.hears and channel.is_synced and channel.is_due(now_ns)
@@ -341,7 +370,7 @@ class BarDesk:
     # --- to the strategy ---------------------------------------------------------------------------------------
 
     def _deliver(self, channel: BarChannel, bar: Bar) -> None:
-        channel.next_open_ns = bar.close_ns
+        channel.move_to(bar.close_ns)
         if channel.end_ns is None or bar.close_ns <= channel.end_ns:
             channel.delivered += 1
             channel.last = bar
@@ -371,6 +400,9 @@ class BarDesk:
     def _skip(self, channel: BarChannel, until_ns: int, reason: str) -> None:
         """Bars up to ``until_ns`` cannot be had: tell it, and do what the user wants done about it."""
         start_ns = channel.next_open_ns if channel.next_open_ns is not None else until_ns
+        if self._is_sparse and reason == NONE_THERE:
+            channel.move_to(until_ns)
+            return
         is_filled = channel.on_gap is OnGap.MARK and channel.last is not None
         text = f"{channel}: no bars from {iso(start_ns)} to {iso(until_ns)}: {reason}"
         self._note("GAP", text)
@@ -378,9 +410,9 @@ class BarDesk:
         if channel.on_gap is OnGap.HALT and channel.was_live:  # a hole in old history was nobody's loss
             self._on_hole(text)
         if is_filled and channel.last is not None:
-            for filler in fillers(channel.last, until_ns=until_ns):
+            for filler in fillers(channel.last, until_ns=until_ns, calendar=channel.calendar):
                 self._deliver(channel, filler)
-        channel.next_open_ns = until_ns
+        channel.move_to(until_ns)
 
     def _tell_lost(self, channel: BarChannel, reason: str) -> None:
         if channel.is_told_live:

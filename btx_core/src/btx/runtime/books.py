@@ -46,6 +46,7 @@ class BookDesk:
         clock: Clock,
         guard: Guard,
         dense: bool,
+        kept: int | None = None,
         note: Callable[[str, str], None],
         progressed: Callable[[], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -62,6 +63,7 @@ class BookDesk:
             progressed=progressed,
             sleep=sleep,
             dense=dense,
+            kept=kept,
             grace_s=grace_s,
             turns=asyncio.Semaphore(_TURNS),
         )
@@ -107,6 +109,12 @@ class BookDesk:
         """Ask for what should have been pushed and was not."""
         for listener in self._listeners.values():
             listener.catch_up()
+
+    def doubt_trades(self) -> None:
+        """Ask for the trades that may not have been pushed."""
+        for (channel, _), listener in self._listeners.items():
+            if channel is Channel.TRADE:
+                listener.catch_up()
 
     async def stop(self) -> None:
         """Ask for nothing more."""

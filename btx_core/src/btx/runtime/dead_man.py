@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from btx.errors import BtxError
 from btx.model.instrument import Instrument
+from btx.model.venue import DeadMan as Kind
 from btx.ports import Broker
 from btx.runtime.guard import Guard
 
@@ -17,6 +18,7 @@ _PARTS = 3  # renewed so often in the time: two renewals may be lost
 class DeadMan:
     """Renews the venue's countdown for every instrument that is traded, as long as the session is healthy.
 
+    A venue that watches the account's stream itself is told once how long to wait.
     ``after_s`` is in seconds of the venue's market, of which ``speed`` pass in one
     of ours; None: nothing is asked for.  A renewal that fails is told once, and tried again with the next; so
     long as none succeeds the countdown goes on, which is what it is for.
@@ -26,6 +28,7 @@ class DeadMan:
         self,
         *,
         after_s: float | None,
+        kind: Kind = Kind.COUNTDOWN,
         speed: float,
         broker: Broker,
         guard: Guard,
@@ -35,6 +38,7 @@ class DeadMan:
     ) -> None:
         self._after_s = after_s
         self._pause_s = after_s / speed / _PARTS if after_s is not None else 0.0
+        self._kind = kind
         self._broker = broker
         self._guard = guard
         self._instruments = instruments
@@ -44,10 +48,12 @@ class DeadMan:
         self._trouble: str | None = None
 
     async def run(self) -> None:
-        """Renew until cancelled."""
+        """Renew until cancelled; where the venue watches the stream, until it knows."""
         while self._after_s is not None:
             if self._is_healthy():
                 await self.renew()
+                if self._kind is Kind.STREAM and self._set:
+                    return
             elif self._trouble is None:
                 self._tell("the account stream is down")
             await asyncio.sleep(self._pause_s)
@@ -57,8 +63,12 @@ class DeadMan:
         try:
             async with asyncio.timeout(self._pause_s):
                 for instrument in self._instruments():
-                    self._set[instrument.symbol] = instrument
-                    await self._ask(instrument, self._after_s)
+                    if self._kind is Kind.COUNTDOWN:
+                        self._set[instrument.symbol] = instrument  # it may run even if nobody says so
+                        await self._ask(instrument, self._after_s)
+                    elif not self._set:
+                        await self._ask(instrument, self._after_s)
+                        self._set[instrument.symbol] = instrument
         except TimeoutError:
             self._tell("no answer")
         except BtxError as error:
@@ -68,7 +78,7 @@ class DeadMan:
 
     async def release(self) -> None:
         """Stop the countdowns: this is an orderly end. One that is not stopped is told."""
-        while self._set:
+        while self._set and self._kind is Kind.COUNTDOWN:
             symbol, instrument = self._set.popitem()
             try:
                 await self._ask(instrument, None)
@@ -81,5 +91,7 @@ class DeadMan:
 
     def _tell(self, trouble: str) -> None:
         if self._trouble is None:
-            self._note("DEADMAN", f"not renewed, so the venue may cancel what rests: {trouble}")
+            counts_down = self._kind is Kind.COUNTDOWN
+            what = "not renewed, so the venue may cancel" if counts_down else "not set, so after a crash nobody cancels"
+            self._note("DEADMAN", f"{what} what rests: {trouble}")
         self._trouble = trouble

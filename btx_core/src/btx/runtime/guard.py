@@ -217,7 +217,9 @@ class Guard:
             except RateLimitedError as error:
                 if attempt == _READ_TRIES or error.retry_after_s > _LONGEST_WAIT_S:
                     raise
-                # the next try waits with all others until the venue listens again
+                if not self._held_ns(operation, self._now_ns()):  # a limit it is not said to count against
+                    await self._sleep(error.retry_after_s)
+                # else the next try waits with all others until the venue listens again
             except (TransportError, ClockError):
                 if attempt == _READ_TRIES:
                     raise

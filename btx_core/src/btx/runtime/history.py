@@ -10,6 +10,7 @@ from typing import TypeVar
 import attrs
 
 from btx.errors import DataError, RateLimitedError, TransportError
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.history import Finding, FindingKind, Policy, Span
 from btx.model.instrument import Instrument
 from btx.model.market import Bar
@@ -73,7 +74,9 @@ class HistoryDesk:
         tries: int = _TRIES,
         backoff: Backoff = _BACKOFF,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        calendar: Callable[[Instrument], Calendar] = lambda _instrument: ALWAYS,
     ) -> None:
+        self.calendar = calendar
         self.feed = feed
         self._guard = guard
         self.cache = cache
@@ -283,6 +286,7 @@ class _Job:
             settled_ns=self.settled_ns,
             policies=looked_at,
             before=before,
+            calendar=self.desk.calendar(self.instrument),
         )
         told = (*told, *found)
         forming = [(each.start_ns, span[1]) for each in found if each.kind is FindingKind.UNFINISHED]

@@ -18,15 +18,17 @@ import attrs
 
 from btx.config import Settings
 from btx.errors import BtxError, ConfigError, OrderRejectedError, UnknownSymbolError
-from btx.model.account import AccountSnapshot, AccountUpdate, Booking, SymbolTerms
+from btx.model.account import AccountSnapshot, AccountUpdate, Booking, Lots, SymbolTerms
+from btx.model.calendar import Calendar
 from btx.model.derivatives import LeverageTier, MarginMode, MarkPrice
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.market import Bar
-from btx.model.order import Fill, Group, GroupKind, Member, Order, OrderReport, OrderRequest, Origin
+from btx.model.order import Fill, Group, GroupKind, Leg, Member, Order, OrderReport, OrderRequest, Origin, Part
 from btx.model.venue import Environment, SimClock
 from btx.plugins import Venue
 from btx.ports import Matcher
+from btx.rules.calendar import open_ns_between
 from btx.rules.filters import MarketView
 from btx.rules.reconcile import by_venue, named_by_place
 from btx.rules.symbols import perpetual_of
@@ -40,6 +42,7 @@ from btx.runtime.mailbox import BookingTold, GroupWritten, Mailbox, Note, Recove
 from btx.runtime.margining import AS_IT_IS, Margining
 from btx.runtime.orders import OrderDesk
 from btx.runtime.pace import rank
+from btx.runtime.planning import Planner
 from btx.runtime.reconciler import words_of_made
 from btx.runtime.routes import Routes
 from btx.runtime.views import RecentBars, market_view
@@ -124,6 +127,14 @@ class InlineSession:
                 raise ConfigError(
                     f"{self.info.title} does not set the leverage of {symbol} to {leverage}: {error}"
                 ) from error
+
+    def calendar(self, instrument: Instrument) -> Calendar:
+        """Return when an instrument trades."""
+        return self._venue.calendar(instrument)
+
+    def signal_age_ns(self, instrument: Instrument, close_ns: int) -> int:
+        """Return how old a bar that closed at ``close_ns`` is now: only time in which it trades counts."""
+        return open_ns_between(self.calendar(instrument), close_ns, self.clock.market_ns())
 
     def stop(self) -> None:
         """End the run; what rests is forgotten with the venue. Idempotent."""
@@ -228,6 +239,10 @@ class InlineSession:
         """Return nothing: a backtest begins anew."""
         return None
 
+    def plan(self, request: OrderRequest, lots: Lots | None) -> tuple[Part, ...]:
+        """Ask the adapter which venue orders a request becomes."""
+        return self._venue.plan(request, lots)
+
     # --- what the strategy does ---------------------------------------------------------------------------------
 
     def check_order(self, request: OrderRequest) -> str | None:
@@ -235,17 +250,11 @@ class InlineSession:
         return self._venue.check_order(request, self._account_now or self.account())
 
     def submit(self, request: OrderRequest, *, oco_with: str | None = None, parent: str | None = None) -> str:
-        """Take an order in; return its client order id.
-
-        Raises:
-            BtxError: the venue makes several orders of it.
-        """
+        """Take an order in; return its client order id."""
         client_order_id = self._ids.next()
-        legs = self._venue.plan(request, client_order_id)
-        if len(legs) != 1:
-            raise BtxError(f"{self.info.title} makes {len(legs)} orders of this one: this version sends single orders")
+        leg = Leg(client_order_id=client_order_id, request=request, quantity=request.quantity)
         if oco_with is None and parent is None:
-            self._do(lambda routes: routes.submit(legs[0]))
+            self._do(lambda routes: routes.submit(leg))
         else:
             member, group_id = Member(member_id=client_order_id, request=request), self._ids.next()
             self._do(lambda routes: routes.join(member, group_id=group_id, oco_with=oco_with, parent=parent))
@@ -344,6 +353,8 @@ class _Run:
         session = self._session
         info = attrs.evolve(session.info, limits={}, costs={})  # nobody counts requests that are none
         capabilities = info.capabilities[session.market]
+        planner = Planner(session.plan, offsets=capabilities.offsets)
+        planner.take(session.account())
         self.desk = OrderDesk(
             broker=self._matcher.broker,
             clock=session.clock,
@@ -361,7 +372,9 @@ class _Run:
             can_replace=capabilities.replace,
             can_amend=capabilities.amend,
             can_cancel_all=capabilities.cancel_all,
+            plan=planner,
         )
+        self.desk.listen(planner.on_order)
         self._ledger = Ledger(
             margined=capabilities.margined, instruments=lambda: self._matcher.instruments, show=session.show_margin
         )
@@ -374,6 +387,7 @@ class _Run:
                     tiers=session.tiers(symbol),
                     leverage=told.leverage or 1,
                     margin_mode=told.margin_mode or MarginMode.CROSS,
+                    closing_fee=session.fee_schedule(instrument).taker if capabilities.charges_closing else Decimal(0),
                 )
             )
         self.desk.listen(self._count)

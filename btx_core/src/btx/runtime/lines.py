@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from btx.model.derivatives import MarkPrice
+from btx.model.instrument import Instrument
 from btx.model.market import Bar, BookDelta, BookSnapshot, Quote, Trade
 from btx.model.time import Interval
 from btx.model.venue import Channel, Connection, StreamStatus, Subscription
@@ -94,13 +95,15 @@ class MarketLines:
 
     ``size`` subscriptions go on one connection, which the venue ends after
     ``life_s``.  Adding and removing does not touch the streams that stay.
-    ``on_fatal`` hears of what dialling again would not cure.
+    ``on_fatal`` hears of what dialling again would not cure, ``on_fault`` of a
+    frame that could not be read, before what comes after it is handed on.
 
     A subscription that is silent for longer than its pauses so far explain is
     doubted, whatever else comes over its connection: its listeners are asked.
     One that is stale is subscribed anew, and if that does not help the
     connection is dialled again.  ``patience=None`` leaves time out, as in
-    lockstep.
+    lockstep.  While its instrument does not trade (``is_open``) its silence is
+    not counted.
 
     What the venue refuses again and again is parted from the rest, half by half
     where it is not known which it is, until it has a connection of its own.
@@ -116,14 +119,18 @@ class MarketLines:
         life_s: float | None = None,
         redial: Backoff = REDIAL,
         patience: Patience | None = None,
+        is_open: Callable[[Instrument], bool] = lambda _instrument: True,
+        on_fault: Callable[[], None] = lambda: None,
     ) -> None:
         self._stream = stream
+        self._on_fault = on_fault
         self._tell = tell
         self._on_fatal = on_fatal
         self._size = size
         self._life_s = life_s
         self._redial = redial
         self._patience = patience
+        self._is_open = is_open
         self._watching: asyncio.Task[None] | None = None
         self._topics: dict[Subscription, _Topic] = {}
         # By what an event says of itself; bars of one symbol are told apart by their interval.
@@ -308,6 +315,7 @@ class MarketLines:
     def _on_event(self, event: StreamEvent) -> None:
         if type(event) is StreamStatus:
             self._fault(f"market stream: {event.detail}")
+            self._on_fault()
             return
         topics = self._routes.get((type(event), getattr(event, "symbol", "")), ())
         now = self._loop_time()
@@ -335,6 +343,10 @@ class MarketLines:
             now = self._loop_time()
             for topic in tuple(self._topics.values()):
                 if not topic.is_up or (topic.asking is not None and not topic.asking.done()):
+                    continue
+                instrument = topic.subscription.instrument
+                if instrument is not None and not self._is_open(instrument):
+                    topic.heard_at, topic.longest_s = now, 0.0  # nobody trades: its silence says nothing
                     continue
                 if now - topic.heard_at > patience_s(topic.gaps, patience):
                     topic.asking = self._tasks.start(self._ask(topic), what=f"asking whether {topic} is stale")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import functools
 import importlib.metadata
 import logging
@@ -18,12 +19,14 @@ from btx.model.account import AccountUpdate, Booking
 from btx.model.instrument import Instrument
 from btx.model.journal import Halted, Intent, Record, Resumed, RunEnded, RunStarted
 from btx.model.market import Bar
-from btx.model.order import Leg, Status
+from btx.model.order import Leg, Status, WireRef
 from btx.model.venue import Capabilities, Connection, Endpoints, Environment
+from btx.model.venue import DeadMan as DeadManKind
 from btx.plugins import Venue
-from btx.ports import Broker, Context, Feed, Journal, MarginFeed, MarginStore, Recording, Store, Stream
+from btx.ports import Broker, Context, Feed, Journal, MarginFeed, MarginStore, PreparingBroker, Recording, Store, Stream
+from btx.rules.calendar import trading_day
 from btx.rules.reconcile import Sharing
-from btx.rules.recovery import History, positions, replay, undelivered, unfinished
+from btx.rules.recovery import History, positions, replay, undelivered, unfinished, whole
 from btx.rules.symbols import perpetual_of
 from btx.rules.wallet import Key, MarginAccount
 from btx.runtime.account import AccountSide
@@ -51,6 +54,7 @@ from btx.runtime.margining import AS_IT_IS, Margining
 from btx.runtime.market import MarketSide
 from btx.runtime.orders import NEVER, OrderDesk, Resubmit
 from btx.runtime.pace import Lockstep
+from btx.runtime.planning import Planner
 from btx.runtime.reconciler import Reconciler
 from btx.runtime.routes import Routes
 from btx.runtime.statements import Statements
@@ -93,6 +97,7 @@ class Link:
         self.recording: Recording | None = None
         self._open_recording = open_recording
         self.desk: OrderDesk | None = None
+        self._planner: Planner | None = None
         self.market_side: MarketSide | None = None
         self.account_side: AccountSide | None = None
         self.margin_side: MarginSide | None = None
@@ -149,6 +154,8 @@ class Link:
             resources=self._resources,
             observe=self._guard.observe,
             tap=self.recording.tap if self.recording is not None else None,
+            traded=lambda: [facts.instruments[each] for each in self._traded()],
+            dead_man_s=self._dead_man_s(endpoints),
         )
         store, feed = self._venue.store(context), self._venue.feed(context)
         self._upkeep = upkeep = Upkeep(
@@ -165,7 +172,9 @@ class Link:
         await upkeep.set_clock()
         facts.instruments = await self._guard.read("instruments", store.instruments)
         stream = self._venue.websocket(context)
-        broker = self._recorded(self._venue.broker(context))
+        broker = self._venue.broker(context)
+        prepare = cast("PreparingBroker", broker).prepare if self._capabilities.prepares else None
+        broker = self._recorded(broker)
         self._journal = journal = await self._start_journal()
         history = await self._read_journal(journal)
         self.market_side = market = self._new_market_side(feed, stream)
@@ -175,7 +184,7 @@ class Link:
             margined=self._capabilities.margined, instruments=lambda: facts.instruments, show=self._show_margin
         )
         self._statements = Statements(journal=journal, facts=facts, ledger=ledger, now_ns=facts.clock.market_ns)
-        self.desk = desk = self._order_desk(broker, journal, in_lockstep=_is_lockstep(endpoints))
+        self.desk = desk = self._order_desk(broker, prepare, journal)
         if self._capabilities.margined:
             self.margin_side = self._new_margin_side(store, feed, ledger, market, journal)
             self._ends_with_run(self.margin_side.bookings.stop)
@@ -238,9 +247,9 @@ class Link:
     def _new_dead_man(self, broker: Broker, account: AccountSide) -> DeadMan:
         """Return what has the venue cancel what rests when we are gone; idle where its market waits, or is in here."""
         endpoints, instruments = self.facts.endpoints, self.facts.instruments
-        is_idle = _is_lockstep(endpoints) or self._environment is Environment.PAPER
         return DeadMan(
-            after_s=None if is_idle else self._timing.dead_man_s,
+            after_s=self._dead_man_s(endpoints),
+            kind=self._capabilities.dead_man or DeadManKind.COUNTDOWN,
             speed=(endpoints.clock.speed if endpoints is not None else None) or 1.0,
             broker=broker,
             guard=self._guard,
@@ -248,6 +257,10 @@ class Link:
             is_healthy=lambda: account.stream.is_up,
             note=self._note,
         )
+
+    def _dead_man_s(self, endpoints: Endpoints | None) -> float | None:
+        is_idle = _is_lockstep(endpoints) or self._environment is Environment.PAPER
+        return None if is_idle else self._timing.dead_man_s
 
     def _traded(self) -> list[str]:
         """Return the listed symbols the strategy has datas of, as far as it has said."""
@@ -271,6 +284,7 @@ class Link:
             on_bar=self._on_bar,
             on_hole=self._on_hole,
             on_fatal=self._on_market_fatal,
+            calendar=self._venue.calendar,
         )
 
     def _new_margin_side(
@@ -309,6 +323,7 @@ class Link:
             open_slot=market.books.open,
             start=self._start,
             note=self._note,
+            fees=lambda instrument: self._venue.commission(instrument, self.facts.account),
         )
 
     def _new_account_side(self, stream: Stream, store: Store, desk: OrderDesk, ledger: Ledger) -> AccountSide:
@@ -327,6 +342,7 @@ class Link:
             recording=self.recording,
             in_lockstep=lambda: self._lockstep is not None,
             sequence=sequence,
+            on_read=self._planner.take if self._planner is not None else lambda _snapshot: None,
             start=self._start,
             post=self._post_event,
             tell=self._tell,
@@ -432,7 +448,7 @@ class Link:
     def _finish_recovery(self, history: History, desk: OrderDesk) -> None:
         history.orders.update(desk.orders)
         untold = undelivered(history)
-        keep = unfinished(history).keys() | untold.keys()
+        keep = whole(history, unfinished(history).keys() | untold.keys())
         self.facts.recovered = Recovered(
             orders=tuple(order for order_id, order in history.orders.items() if order_id in keep),
             groups=tuple(state.group for state in history.groups.values() if not state.is_over),
@@ -457,13 +473,16 @@ class Link:
     def _intent(self, leg: Leg) -> Intent:
         return Intent(leg=leg, environment=self._environment, session=self._session, run=self._run)
 
-    def _order_desk(self, broker: Broker, journal: Journal | None, *, in_lockstep: bool) -> OrderDesk:
+    def _order_desk(
+        self, broker: Broker, prepare: Callable[..., Awaitable[WireRef]] | None, journal: Journal | None
+    ) -> OrderDesk:
+        planner = self._planner = Planner(self._venue.plan, offsets=self._capabilities.offsets, day=self._trading_day)
         desk = OrderDesk(
             broker=broker,
             clock=self.facts.clock,
             guard=self._guard,
             receive_window_s=self.facts.settings.receive_window_ms / 1000,
-            one_at_a_time=in_lockstep,
+            one_at_a_time=_is_lockstep(self.facts.endpoints),
             post=self._post_event,
             note=self._note,
             progressed=self._progressed,
@@ -478,10 +497,20 @@ class Link:
             can_cancel_all=self._capabilities.cancel_all,
             resubmit=self._resubmit,
             is_halted=lambda: self.facts.halted is not None,
+            plan=planner,
+            prepare=prepare,
         )
+        desk.listen(planner.on_order)
         if self.recording is not None:
             desk.listen(self.recording.order)
         return desk
+
+    def _trading_day(self, symbol: str) -> datetime.date | None:
+        """Return the trading day that it is for an instrument, None where that is not known."""
+        instrument = self.facts.instruments.get(symbol)
+        if instrument is None:
+            return None
+        return trading_day(self._venue.calendar(instrument), self.facts.clock.market_ns())
 
     def _new_keeper(self, desk: OrderDesk) -> Keeper:
         return Keeper(

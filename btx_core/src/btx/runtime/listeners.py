@@ -75,6 +75,7 @@ class Means:
     progressed: Callable[[], None]
     sleep: Callable[[float], Awaitable[None]]
     dense: bool  # the numbers of public trades have no holes
+    kept: int | None = None  # so many public trades are all that history tells
     grace_s: float  # for a push that REST knows of already
     turns: asyncio.Semaphore  # so that many resynchronising books leave room for the bars' history
 
@@ -226,6 +227,7 @@ class TradeListener(TapeReader):
             instrument=instrument,
             start_ns=means.clock.market_ns(),
             dense=means.dense,
+            kept=means.kept,
             reader=self,
             feed=means.feed,
             clock=means.clock,
@@ -287,9 +289,10 @@ class TradeListener(TapeReader):
 
     def on_trade(self, trade: Trade) -> None:
         missed = 0
-        if isinstance(trade.trade_id, int):
-            missed = trade.trade_id - self._last - 1 if self._last is not None and self._means.dense else 0
-            self._last = trade.trade_id
+        number = trade.trade_id if trade.sequence is None else trade.sequence
+        if isinstance(number, int):
+            missed = number - self._last - 1 if self._last is not None and self._means.dense else 0
+            self._last = number
         for slot in self._slots:
             slot.missed += missed
             slot.put(trade)

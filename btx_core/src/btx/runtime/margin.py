@@ -9,6 +9,7 @@ from typing import Any
 from btx.errors import ConfigError, OrderRejectedError
 from btx.model.account import AccountSnapshot, MarginCall, SymbolTerms
 from btx.model.derivatives import MarginMode, MarkPrice, PositionMode
+from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.order import PositionSide
 from btx.model.venue import Capabilities, Channel
@@ -44,7 +45,9 @@ class MarginSide:
         open_slot: Callable[[Instrument, Channel, MarkSlot], None],
         start: Callable[[Coroutine[Any, Any, None], str], Awaitable[None]],
         note: Callable[[str, str], None],
+        fees: Callable[[Instrument], FeeSchedule],
     ) -> None:
+        self._fees = fees
         self._title = title
         self._store = store
         self._feed = feed
@@ -200,6 +203,7 @@ class MarginSide:
             tiers=self._facts.tiers.get(symbol, ()),
             leverage=self._facts.leverages.get(symbol, known.leverage if known is not None else 1),
             margin_mode=mode,
+            closing_fee=self._fees(instrument).taker if self._capabilities.charges_closing else Decimal(0),
         )
 
     def _on_mark(self, mark: MarkPrice) -> None:

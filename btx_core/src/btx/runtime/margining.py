@@ -61,6 +61,8 @@ def margining_of(
     given = [f"{name}=" for name, word in words.items() if word is not None]
     if given and not capabilities.margined:
         raise ConfigError(f"{', '.join(given)}: positions of market {market!r} are not on margin: leave it out")
+    if leverage is not None and not capabilities.sets_leverage:
+        raise ConfigError(f"leverage=: in market {market!r} the venue alone says what margin it wants: leave it out")
     is_by_symbol = isinstance(leverage, Mapping)
     if strange := [symbol for symbol in (leverage if is_by_symbol else ()) if "/" not in str(symbol)]:
         raise ConfigError(f"leverage={{{strange[0]!r}: ...}}: write the symbol with a slash, like 'BTC/USDT'")

@@ -6,10 +6,12 @@ Lives on btx-io; none of the desks connects before a data is opened.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.instrument import Instrument
 from btx.model.market import Bar
 from btx.model.venue import Capabilities, Channel
 from btx.ports import Feed, Stream
+from btx.rules.calendar import is_open
 from btx.runtime.bars import BarDesk
 from btx.runtime.books import BookDesk
 from btx.runtime.facts import Facts, Timing
@@ -26,7 +28,7 @@ class MarketSide:
     """Everything that brings prices.
 
     ``on_bar`` hears of every closed bar, ``on_hole`` why one cannot be had, ``on_fatal`` that dialling again
-    would not help.
+    would not help.  ``calendar`` says when an instrument trades.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class MarketSide:
         on_bar: Callable[[Bar, Instrument], None],
         on_hole: Callable[[str], None],
         on_fatal: Callable[[Exception], None],
+        calendar: Callable[[Instrument], Calendar] = lambda _instrument: ALWAYS,
     ) -> None:
         clock = facts.clock
         self.lines = MarketLines(
@@ -56,7 +59,10 @@ class MarketSide:
             life_s=capabilities.connection_life_s,
             redial=timing.redial,
             patience=None if in_lockstep else timing.patience,
+            is_open=lambda instrument: is_open(calendar(instrument), clock.market_ns()),
+            on_fault=self._on_fault,
         )
+        self._dense = capabilities.trade_ids_dense
         self.bars = BarDesk(
             feed=feed,
             lines=self.lines,
@@ -70,6 +76,9 @@ class MarketSide:
             doubt=clock.doubt,
             span_ns=clock.span_ns,
             is_timed=not in_lockstep,
+            closes_bars=capabilities.closes_bars,
+            is_sparse=capabilities.sparse_bars,
+            has_history=capabilities.history,
             times=timing.bars,
         )
         self.books = BookDesk(
@@ -78,6 +87,7 @@ class MarketSide:
             clock=clock,
             guard=guard,
             dense=capabilities.trade_ids_dense,
+            kept=capabilities.trades_kept,
             note=note,
             progressed=progressed,
         )
@@ -87,6 +97,7 @@ class MarketSide:
             clock=clock,
             guard=guard,
             dense=capabilities.trade_ids_dense,
+            kept=capabilities.trades_kept,
             post=post,
             note=note,
             progressed=progressed,
@@ -95,6 +106,12 @@ class MarketSide:
             span_ns=clock.span_ns,
             doubt=clock.doubt,
         )
+
+    def _on_fault(self) -> None:
+        """Ask for the trades that may have been in a frame nobody could read: where ids are not dense no hole shows."""
+        if not self._dense:
+            self.books.doubt_trades()
+            self.prints.fetch_overdue()
 
     @property
     def stops(self) -> tuple[Callable[[], Awaitable[None]], ...]:

@@ -38,20 +38,23 @@ from btx.model.order import (
     OrderType,
     Origin,
     OutcomeUnknown,
+    Part,
     Pending,
     PlaceRefused,
+    Prepared,
     Status,
     Terms,
+    WireRef,
 )
 from btx.ports import Broker, Clock, Journal
-from btx.rules.orders import apply, is_news, new_fills, new_order
+from btx.rules.orders import apply, derived_fill, is_news, new_fills, new_order
 from btx.rules.recovery import History, never_left, unfinished
 from btx.runtime.faultpoints import reach
 from btx.runtime.guard import Guard
 from btx.runtime.mailbox import OrderUpdate
 from btx.runtime.tasks import Tasks
 
-__all__ = ("NEVER", "OrderDesk", "Resubmit", "one_leg")
+__all__ = ("NEVER", "OrderDesk", "Resubmit")
 
 _SETTLE_MARGIN_S = 1.0
 _SETTLE_PAUSE_S = 2.0
@@ -81,6 +84,8 @@ class OrderDesk:
 
     ``patience_s`` is how long after an unanswered request the venue's "no such
     order" is not believed yet; default the receive window and a margin.
+    ``plan`` splits an order into those the venue takes; ``prepare`` is that of a
+    broker whose orders have a name on the wire.
     """
 
     def __init__(
@@ -106,6 +111,8 @@ class OrderDesk:
         can_cancel_all: bool = False,
         resubmit: Resubmit = NEVER,
         is_halted: Callable[[], bool] = lambda: False,
+        plan: Callable[[OrderRequest, Iterable[Order]], tuple[Part, ...]] | None = None,
+        prepare: Callable[..., Awaitable[WireRef]] | None = None,
     ) -> None:
         self._broker = broker
         self._clock = clock
@@ -136,6 +143,9 @@ class OrderDesk:
         self._sweeps: dict[str, asyncio.Future[None]] = {}  # by symbol: every order there is being cancelled
         self._resubmit = resubmit
         self._is_halted = is_halted
+        self._plan = plan
+        self._prepare = prepare
+        self._naming = asyncio.Lock() if prepare is not None else None
         self._attempts: dict[str, int] = {}  # by owner: how often it was sent again
         self._listeners: list[Callable[[Order | None, Order], None]] = []
         self._is_recovering = False
@@ -193,14 +203,55 @@ class OrderDesk:
     # --- out ---------------------------------------------------------------------------------------------
 
     def submit(self, leg: Leg) -> None:
-        """Send one leg.
+        """Send an order: one leg, or the several that the venue wants of it, each with an id of its own.
 
         Raises:
             BtxError: a leg of that id was sent before.
         """
-        self._add(leg)
-        send = functools.partial(self._broker.place, leg=leg)
-        self._request(self._send((leg,), "place", send), f"placing order {leg.client_order_id}")
+        legs = self._planned(leg)
+        for each in legs:
+            self._add(each)
+        if legs:
+            self._request(self._place(legs), f"placing order {leg.client_order_id}")
+
+    def _planned(self, leg: Leg) -> tuple[Leg, ...]:
+        """Return the legs that the venue wants of one, nothing where it is refused: that is told then.
+
+        Raises:
+            BtxError: a leg of that id was sent before.
+        """
+        try:
+            return self._split(leg)
+        except Exception as error:  # noqa: BLE001 -- the adapter's: whatever broke, nothing was sent
+            reason = str(error) if isinstance(error, BtxError) else self._bug("btx_plan", error)
+            self._add(leg)
+            self._refuse_locally(leg, reason)
+            return ()
+
+    def _split(self, leg: Leg) -> tuple[Leg, ...]:
+        if self._plan is None or leg.parts > 1:  # a recording knows what it was
+            return (leg,)
+        parts = self._plan(attrs.evolve(leg.request, quantity=leg.quantity), self._open.values())
+        if len(parts) > 1 and (leg.group_id or leg.list_id or leg.pair_id):
+            raise BtxError(
+                f"the venue wants {len(parts)} orders of this one, and brackets and OCO groups are made of single "
+                "ones: send it alone"
+            )
+        first, *others = parts
+        return (
+            attrs.evolve(leg, quantity=first.quantity, offset=first.offset, parts=len(parts)),
+            *(
+                attrs.evolve(
+                    leg,
+                    client_order_id=self.next_id(),
+                    member_id=leg.owner_id,
+                    quantity=part.quantity,
+                    offset=part.offset,
+                    parts=len(parts),
+                )
+                for part in others
+            ),
+        )
 
     def submit_list(self, order_list: OrderList) -> None:
         """Send the legs of a list in one request.
@@ -208,8 +259,14 @@ class OrderDesk:
         Raises:
             BtxError: a leg of one of these ids was sent before.
         """
-        for leg in order_list.legs:
+        legs = tuple(each for leg in order_list.legs for each in self._planned(leg))
+        for leg in legs:
             self._add(leg)
+        if len(legs) < len(order_list.legs):
+            for leg in legs:
+                self._refuse_locally(leg, "an order of its list was refused")
+            return
+        order_list = attrs.evolve(order_list, legs=legs)
         send = functools.partial(self._broker.place_list, order_list=order_list)
         operation = f"place_{order_list.kind.value.lower()}"  # each counts its own number of orders
         self._request(self._send(order_list.legs, operation, send), f"placing list {order_list.list_id}")
@@ -326,7 +383,9 @@ class OrderDesk:
 
     def _request(self, work: Coroutine[Any, Any, object], what: str) -> None:
         self.sent += 1
-        self._count(self._requests.start(self._in_turn(work), what=what))
+        task = self._requests.start(self._in_turn(work), what=what)
+        task.add_done_callback(lambda _task: work.close())  # it never began, if the end came before its turn
+        self._count(task)
 
     async def _in_turn(self, work: Coroutine[Any, Any, object]) -> None:
         async with self._turn or contextlib.nullcontext():
@@ -340,10 +399,28 @@ class OrderDesk:
         self.outstanding += 1
         task.add_done_callback(answered)  # not a `finally` inside: a task may be cancelled before it begins
 
-    async def _send(self, legs: Sequence[Leg], operation: str, send: Callable[[], Awaitable[object]]) -> bool:
+    async def _place(self, legs: Sequence[Leg]) -> None:
+        """Send the legs of one order, one after the other, when all of them are on disk."""
+        if len(legs) > 1:
+            try:
+                await self._write_intents(legs)
+            except JournalError as error:
+                for leg in legs:
+                    self._refuse_locally(leg, str(error))
+                return
+        for leg in legs:
+            place = functools.partial(self._place_one, leg.client_order_id)
+            await self._send((leg,), "place", place, is_written=len(legs) > 1)
+
+    async def _place_one(self, client_order_id: str) -> None:
+        await self._broker.place(leg=self._orders[client_order_id].leg)  # with its name on the wire, if it has one
+
+    async def _send(
+        self, legs: Sequence[Leg], operation: str, send: Callable[[], Awaitable[object]], *, is_written: bool = False
+    ) -> bool:
         """Write down, send once, and take what came of it; return whether the venue took it."""
         try:
-            await self._write_intents(legs)
+            await self._write_intents(legs, is_written=is_written)
             await self._swept(legs[0].request.instrument)
             await self._guard.acquire(operation)
             await self._guard.once(operation, functools.partial(self._leave, legs, send))
@@ -368,8 +445,24 @@ class OrderDesk:
         return False
 
     async def _leave(self, legs: Sequence[Leg], send: Callable[[], Awaitable[object]]) -> None:
-        await self._write_sent(legs)
-        await send()
+        async with self._naming or contextlib.nullcontext():  # names that count up must arrive as they were given
+            await self._name(legs)
+            await self._write_sent(legs)
+            await send()
+
+    async def _name(self, legs: Sequence[Leg]) -> None:
+        """Have the names that orders will have on the wire on disk, where they have such names.
+
+        Raises:
+            BtxError: one cannot be named, or that is not on disk; nothing was sent.
+        """
+        if self._prepare is None:
+            return
+        for leg in legs:
+            wire = await self._prepare(leg=leg)
+            await self._record_durably(
+                Prepared(client_order_id=leg.client_order_id, wire=wire, time_ns=self._clock.market_ns())
+            )
 
     def _refuse(self, leg: Leg, error: BtxError) -> None:
         self._record(
@@ -383,12 +476,14 @@ class OrderDesk:
         if isinstance(error, TransportError):  # it never left
             self._send_again(leg)
 
-    async def _write_intents(self, legs: Sequence[Leg]) -> None:
+    async def _write_intents(self, legs: Sequence[Leg], *, is_written: bool = False) -> None:
         """Have orders on disk before anything else happens to them, and tell that they are.
 
         Raises:
             JournalError: one of them is not; nothing was sent.
         """
+        if is_written:
+            return
         reach("intent.before")
         if self._journal is not None and self._intent is not None:
             journal, intent = self._journal, self._intent
@@ -455,8 +550,10 @@ class OrderDesk:
             await self._record_durably(asked)
             await self._swept(request.instrument)
             await self._guard.acquire("amend")
+            reach("replace.before")
             amend = functools.partial(self._broker.amend, leg=order.leg, venue_order_id=order.venue_order_id, new=new)
             await self._guard.once("amend", amend)
+            reach("replace.after")
         except OutcomeUnknownError as error:
             self._doubt_amendment(client_order_id, str(error))
             return
@@ -539,12 +636,24 @@ class OrderDesk:
         elif rest <= 0 or rest < new.request.instrument.min_quantity:
             self._refuse_locally(new, "the order it was to replace has filled meanwhile")
         else:
-            leg = attrs.evolve(new, quantity=rest)
-            before = self._orders[new.client_order_id]
-            after = attrs.evolve(before, leg=leg)
-            self._keep(after)
-            self._tell_listeners(before, after)
-            await self._send((leg,), "place", functools.partial(self._broker.place, leg=leg))
+            await self._place_in_stead(attrs.evolve(new, quantity=rest))
+
+    async def _place_in_stead(self, new: Leg) -> None:
+        """Place what takes the place of an order that has ended; it was held for that."""
+        try:
+            legs, refusal = self._split(new), ""
+        except Exception as error:  # noqa: BLE001 -- the adapter's: whatever broke, nothing was sent
+            legs, refusal = (), str(error)
+        if len(legs) > 1:
+            refusal = f"the venue wants {len(legs)} orders of what is left: send it anew"
+        if refusal:
+            self._refuse_locally(new, refusal)
+            return
+        before = self._orders[new.client_order_id]
+        after = attrs.evolve(before, leg=legs[0])
+        self._keep(after)
+        self._tell_listeners(before, after)
+        await self._place(legs)
 
     def _refuse_locally(self, leg: Leg, reason: str) -> None:
         self._believed_at.setdefault(leg.client_order_id, self._believe_from())
@@ -560,9 +669,10 @@ class OrderDesk:
         if attempts >= self._resubmit.times or age_ns > self._resubmit.max_age_ns or leg.list_id is not None:
             return
         self._attempts[owner] = attempts + 1
-        again = attrs.evolve(leg, client_order_id=self.next_id(), member_id=owner)
+        again = attrs.evolve(leg, client_order_id=self.next_id(), member_id=owner, wire=None)
         self._note("RESUBMIT", f"order {leg.client_order_id} never arrived: sent again as {again.client_order_id}")
-        self.submit(again)
+        self._add(again)
+        self._request(self._place((again,)), f"placing order {again.client_order_id}")
 
     def _end_placing(self, client_order_id: str) -> None:
         if (placing := self._placing.pop(client_order_id, None)) is not None:
@@ -584,8 +694,8 @@ class OrderDesk:
         order = self._orders[client_order_id]
         if order.status.is_final:
             return
-        cancel = functools.partial(self._broker.cancel, leg=leg, venue_order_id=order.venue_order_id)
-        await self._end_by((leg,), "cancel", cancel, is_admitted=False)
+        cancel = functools.partial(self._broker.cancel, leg=order.leg, venue_order_id=order.venue_order_id)
+        await self._end_by((order.leg,), "cancel", cancel, is_admitted=False)
 
     async def _end_by(
         self, legs: Sequence[Leg], operation: str, send: Callable[[], Awaitable[None]], *, is_admitted: bool
@@ -805,7 +915,8 @@ class OrderDesk:
             # Read before asking: an answer given before the patience ended is not believed after it.
             believed = asyncio.get_running_loop().time() >= self._believed_at[client_order_id]
             try:
-                events = await self._guard.read("query", functools.partial(self._broker.query, leg=leg))
+                asked = self._orders[client_order_id].leg
+                events = await self._guard.read("query", functools.partial(self._broker.query, leg=asked))
             except OrderNotFoundError:
                 if believed:
                     self._conclude_not_found(leg)
@@ -875,7 +986,10 @@ class OrderDesk:
         """Take what the venue says about an order."""
         if event.sequence is not None:
             self.sequence = max(self.sequence, event.sequence)
-        if event.client_order_id in self._orders:
+        if (order := self._orders.get(event.client_order_id)) is not None:
+            fill = derived_fill(order, event) if isinstance(event, OrderReport) else None
+            if fill is not None:
+                self._record(fill)
             self._record(event)
         elif event.client_order_id not in self._foreign:
             self._foreign.add(event.client_order_id)
@@ -951,8 +1065,3 @@ def _shows(report: OrderReport, wanted: Terms, *, before: Terms) -> bool:
     if report.price not in {None, wanted.price}:
         return False
     return report.quantity == wanted.quantity or (report.price is not None and wanted.price != before.price)
-
-
-def one_leg(request: OrderRequest, client_order_id: str) -> tuple[Leg, ...]:
-    """Plan a request as one venue order: the default of the ``btx_plan`` hook."""
-    return (Leg(client_order_id=client_order_id, request=request, quantity=request.quantity),)

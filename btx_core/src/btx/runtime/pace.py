@@ -235,6 +235,7 @@ class Lockstep:
         self._awaited = "the market's next step"
         reply = await self._control.ask("advance", api_key=self._api_key, **self._next_stop())
         self._clock.step_to(reply["market_ns"])
+        self._bars.close_due()
         if self._decider is not None:
             self._decider.on_time()
         for venue_symbol, interval, open_ns in reply["closed"]:

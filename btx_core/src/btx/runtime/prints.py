@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 
 from btx.errors import BtxError, ConfigError
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, OnGap, Trade
 from btx.model.time import NS_PER_DAY, Interval, iso
 from btx.ports import Clock, Feed
 from btx.rules.bars import BarFold, TradeFold, begin_after, close_due, fold, fold_bar
+from btx.rules.calendar import next_bar
 from btx.runtime.clock import CERTAIN, Doubt
 from btx.runtime.guard import Guard
 from btx.runtime.lines import MarketLines
@@ -63,6 +65,7 @@ class TradeChannel:
         history_trades: int = 0,
         on_gap: OnGap = OnGap.HALT,
         most: int = _MOST,
+        calendar: Calendar = ALWAYS,
     ) -> None:
         self.index = index
         self.instrument = instrument
@@ -82,7 +85,7 @@ class TradeChannel:
         self.is_told_live = False
         self.is_ended = False
         self.delivered = 0
-        self.fold = TradeFold(symbol=instrument.symbol, interval=interval, fills=making.fills)
+        self.fold = TradeFold(symbol=instrument.symbol, interval=interval, fills=making.fills, calendar=calendar)
 
     def __str__(self) -> str:
         return f"{self.instrument.symbol} {self.interval}"
@@ -100,7 +103,7 @@ class TradeChannel:
         if self.fold.forming is not None:
             return self.fold.forming.close_ns
         if self.fold.fills and self.fold.last_price is not None:
-            return self.interval.close_of(self.fold.floor_ns)
+            return self.interval.close_of(next_bar(self.fold.calendar, self.interval, self.fold.floor_ns))
         return None
 
     def wants(self, trade: Trade) -> bool:
@@ -173,6 +176,7 @@ class TradeDesk:
         clock: Clock,
         guard: Guard,
         dense: bool,
+        kept: int | None = None,
         post: Callable[[Mailbox[Any], Any, tuple[int, int]], None],
         note: Callable[[str, str], None],
         progressed: Callable[[], None],
@@ -190,6 +194,7 @@ class TradeDesk:
         self._clock = clock
         self._guard = guard
         self._dense = dense
+        self._kept = kept
         self._post = post
         self._note = note
         self._progressed = progressed
@@ -241,7 +246,7 @@ class TradeDesk:
     def has_traded(self, venue_symbol: str, trade_id: int) -> bool:
         """Say whether every channel of an instrument has taken the trade of this id, and knows that it is live."""
         return all(
-            roll.tape.is_synced and roll.tape.next_id is not None and roll.tape.next_id > trade_id
+            roll.tape.is_synced and roll.tape.has_reached(trade_id)
             for roll in self._rolls
             if roll.tape.instrument.venue_symbol == venue_symbol
         )
@@ -320,6 +325,7 @@ class TradeDesk:
             instrument=channels[0].instrument,
             start_ns=min(channel.start_ns or 0 for channel in channels),
             dense=self._dense,
+            kept=self._kept,
             reader=roll,
             feed=self._feed,
             clock=self._clock,

@@ -1,10 +1,11 @@
 """Order books of the venue: begun by a snapshot, carried on by deltas, begun anew when one is missing.
 
-One listener per instrument, whoever reads its book.  While a snapshot is asked
-for, deltas are kept; those the snapshot has are dropped, the others must join
-(:func:`btx.rules.book.fit`).  A gap resets that one book.  Snapshots are rare:
-one per instrument in five seconds, two under way at most, and all of them behind
-the guard, after everything that orders need.
+One listener per instrument, whoever reads its book.  A snapshot is what the venue
+pushes, where it does; else it is asked for.  Meanwhile deltas are kept; those the
+snapshot has are dropped, the others must join (:func:`btx.rules.book.fit`).  A gap
+resets that one book.  Snapshots that are asked for are rare: one per instrument in
+five seconds, two under way at most, and all of them behind the guard, after
+everything that orders need.
 """
 
 import asyncio
@@ -95,7 +96,8 @@ class BookListener:
         """Pushes come from now on."""
         self._is_up, self._is_refused, self._heard = True, False, 0
         self._stop_syncing()
-        self._sync()
+        if self._ladder is None:  # nor was one pushed before the venue said so
+            self._sync()
 
     def on_down(self, reason: str) -> None:
         """Pushes were missed: the book is not true any more."""
@@ -104,7 +106,9 @@ class BookListener:
         self._lose(reason)
 
     def on_event(self, event: StreamEvent) -> None:
-        """Take one delta."""
+        """Take one delta, or a snapshot, which takes the place of all that was known."""
+        if isinstance(event, BookSnapshot):
+            self._take(event)
         if not isinstance(event, BookDelta):
             return
         self._heard = max(self._heard, event.last_sequence)
@@ -194,6 +198,17 @@ class BookListener:
         async with self._means.turns:
             return await self._means.guard.send("book", request)
 
+    def _take(self, pushed: BookSnapshot) -> None:
+        """Begin with what the venue pushes."""
+        self._stop_syncing()
+        ladder = Ladder(pushed, depth=self._depth)
+        if ladder.is_crossed:
+            self._lose("its bids and asks cross")
+            self._sync()
+            return
+        self._begin(ladder)
+        self._changed()
+
     def _refuse(self, error: Exception) -> None:
         self._syncing = self._held = None
         self._is_refused = True
@@ -212,14 +227,17 @@ class BookListener:
         if ladder.is_crossed:
             return "the snapshot's bids and asks cross"
         self._syncing = self._held = None
+        self._begin(ladder)
+        self._updates += 1 + fits.count(Fit.NEXT)
+        self._publish()
+        return None
+
+    def _begin(self, ladder: Ladder) -> None:
         self._ladder = ladder
         self._heard = ladder.sequence
         if self._was_lost:
             self._was_lost = False
             self._means.note("SYNCED", f"{self}")
-        self._updates += 1 + fits.count(Fit.NEXT)
-        self._publish()
-        return None
 
     # --- what is shown --------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from btx.errors import BtxError
 from btx.model.account import AccountSnapshot
-from btx.model.instrument import Instrument, InstrumentKind
+from btx.model.instrument import Instrument
 from btx.model.order import Order, OrderRequest, Side
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from btx.rules.risk import Exposure, Limits, check_daily_loss, check_risk
@@ -214,7 +214,7 @@ class RiskDesk:
 
     def _held(self, request: OrderRequest) -> Decimal:
         instrument = request.instrument
-        if instrument.kind is not InstrumentKind.SPOT:
+        if instrument.kind.is_margined:
             return _ZERO
         balance = self._account().balances.get(instrument.base)
         return balance.total if balance is not None else _ZERO

@@ -125,6 +125,8 @@ class Routes:
             self._post(OrderUpdate(event=late, order=order))
         elif not living:
             self._refuse(leg, _OVER)
+        elif len(living) > 1:
+            self._refuse(leg, f"it is {len(living)} orders at the venue: cancel it, and send what it should be")
         elif rest <= 0:
             self._refuse(leg, f"{filled} of it has filled: it cannot become smaller than that")
         elif self._desk.amends(living[-1].client_order_id, request):

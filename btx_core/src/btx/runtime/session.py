@@ -18,15 +18,17 @@ import attrs
 from btx.config import Settings
 from btx.errors import BtxError, RiskVetoError, TransportError, UnknownSymbolError
 from btx.model.account import AccountSnapshot, Booking, BookingKind
+from btx.model.calendar import Calendar
 from btx.model.derivatives import LeverageTier, MarkPrice
 from btx.model.fees import FeeSchedule
-from btx.model.instrument import Instrument, InstrumentKind
+from btx.model.instrument import Instrument
 from btx.model.journal import BookingDelivered, Delivered, StrategyState
 from btx.model.market import OnGap
 from btx.model.order import Group, GroupKind, Leg, Member, Order, OrderRequest, PositionSide, Side
 from btx.model.time import Interval
 from btx.model.venue import Channel, Connection, Endpoints, Environment, VenueInfo
 from btx.plugins import Venue
+from btx.rules.calendar import bars_back, open_ns_between
 from btx.rules.filters import MarketView
 from btx.rules.reconcile import Sharing
 from btx.rules.risk import NO_LIMITS, lacking_margin
@@ -310,6 +312,14 @@ class Session:
             self._facts.fees[instrument.symbol] = self._venue.commission(instrument, self._facts.account)
         return self._facts.fees[instrument.symbol]
 
+    def calendar(self, instrument: Instrument) -> Calendar:
+        """Return when an instrument trades. Any thread."""
+        return self._venue.calendar(instrument)
+
+    def signal_age_ns(self, instrument: Instrument, close_ns: int) -> int:
+        """Return how old a bar that closed at ``close_ns`` is now: only time in which it trades counts."""
+        return open_ns_between(self.calendar(instrument), close_ns, self._facts.clock.market_ns())
+
     def require(self, symbol: str, position_side: PositionSide = PositionSide.NET) -> None:
         """A data of the strategy is of this instrument and position; before ``start``, which sees whether that fits."""
         self._legs.add(Key(symbol, position_side))
@@ -394,15 +404,13 @@ class Session:
         """
         self._check_allowed(request)
         client_order_id = self._ids.next()
-        legs = self._venue.plan(request, client_order_id)
-        if len(legs) != 1:
-            raise BtxError(f"{self.info.title} makes {len(legs)} orders of this one: this version sends single orders")
+        leg = Leg(client_order_id=client_order_id, request=request, quantity=request.quantity)
         if oco_with is not None or parent is not None:
             member = Member(member_id=client_order_id, request=request)
             group_id = self._ids.next()
             self._route(lambda routes: routes.join(member, group_id=group_id, oco_with=oco_with, parent=parent))
         else:
-            self._route(lambda routes: routes.submit(legs[0]))
+            self._route(lambda routes: routes.submit(leg))
         self._count(client_order_id, request)
         return client_order_id
 
@@ -509,7 +517,7 @@ class Session:
         """Return what to say of an order that the account has not the balance for, as far as prices are known."""
         instrument, account = request.instrument, self._facts.account_now or self.account()
         price = request.price or request.trigger_price or self.rate(instrument.base, instrument.quote)
-        if request.reduce_only or instrument.kind is not InstrumentKind.SPOT or price is None:
+        if request.reduce_only or instrument.kind.is_margined or price is None:
             return ""
         is_buy = request.side is Side.BUY
         asset, needed = (instrument.quote, request.quantity * price) if is_buy else (instrument.base, request.quantity)
@@ -656,7 +664,7 @@ class Session:
             elif history_ns is not None:
                 begin_ns = now_ns - history_ns
             elif counted.is_timed:
-                begin_ns = counted.open_of(now_ns) - bars * counted.nominal_ns
+                begin_ns = bars_back(self.calendar(instrument), counted, now_ns, bars)
             else:
                 begin_ns = now_ns
             return counted.open_of(begin_ns) if counted.is_timed else begin_ns
@@ -685,6 +693,7 @@ class Session:
             "live": live,
             "history": told,
             "end_ns": end_ns,
+            "calendar": self.calendar(instrument),
         }
         if making is not None:
             made = TradeChannel(

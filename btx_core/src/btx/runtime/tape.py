@@ -63,6 +63,7 @@ class Tape:
     one before it: a hole is fetched before what comes after it is told.  Where they
     are not, the connection is believed while it stands, and after a cut everything
     from the time of the last trade on is fetched; repeats are known by their ids.
+    A venue that tells only the newest (``kept``) may not have it all: that is told.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Tape:
         instrument: Instrument,
         start_ns: int,
         dense: bool,
+        kept: int | None = None,
         reader: TapeReader,
         feed: Feed,
         clock: Clock,
@@ -86,6 +88,7 @@ class Tape:
         self.next_id: int | None = None  # where ids are dense
         self._start_ns = start_ns
         self._dense = dense
+        self._kept = kept
         self._reader = reader
         self._feed = feed
         self._clock = clock
@@ -99,12 +102,19 @@ class Tape:
         self._overflowed = False
         self._room = asyncio.Event()
         self._last_ns: int | None = None
+        self._last_sequence: int | None = None
         self._seen: dict[int | str, None] = {}
         self._work: asyncio.Task[None] | None = None
         self._tasks = Tasks(lambda what, error: reader.on_broken(RuntimeError(f"{what}: {error!r}")))
 
     def __str__(self) -> str:
         return f"trades of {self.instrument.symbol}"
+
+    def has_reached(self, number: int) -> bool:
+        """Say whether the trade of this id, or of this sequence where ids are not dense, has been told."""
+        if self._dense:
+            return self.next_id is not None and self.next_id > number
+        return self._last_sequence is not None and self._last_sequence >= number
 
     @property
     def subscription(self) -> Subscription:
@@ -251,6 +261,7 @@ class Tape:
         while True:
             await self._until_room()
             page = await self._page()
+            self._look_for_hole(page)
             is_new = [self._take(trade) for trade in page if end_ns is None or trade.time_ns < end_ns]
             held = self._held[0] if self._held else None
             if not page and self._dense and self.next_id is None:
@@ -259,6 +270,14 @@ class Tape:
                 return
             if self._dense and held is not None and not self._is_missing_before(held):
                 return
+
+    def _look_for_hole(self, page: Sequence[Trade]) -> None:
+        """Tell it where a page with all the trades that the venue keeps begins later than it was asked to."""
+        if self._kept is None or len(page) < self._kept:
+            return
+        start_ns = self._start_ns if self._last_ns is None else self._last_ns
+        if page[0].time_ns > start_ns and not any(trade.trade_id in self._seen for trade in page):
+            self._reader.on_gap(start_ns, page[0].time_ns, f"the venue tells of its newest {self._kept} trades only")
 
     async def _until_room(self) -> None:
         while not self._reader.has_room():
@@ -320,6 +339,7 @@ class Tape:
             self._seen[trade.trade_id] = None
             if len(self._seen) > _REMEMBERED:
                 del self._seen[next(iter(self._seen))]
+            self._last_sequence = trade.sequence
         self._last_ns = trade.time_ns if self._last_ns is None else max(self._last_ns, trade.time_ns)
         self._reader.on_trade(trade)
         return True

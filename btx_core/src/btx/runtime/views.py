@@ -4,7 +4,7 @@ from collections.abc import Collection
 from decimal import Decimal
 
 from btx.model.account import AccountSnapshot
-from btx.model.instrument import Instrument, InstrumentKind
+from btx.model.instrument import Instrument
 from btx.model.market import Bar
 from btx.model.order import Order, OrderType, Side
 from btx.model.time import NS_PER_MINUTE
@@ -66,7 +66,7 @@ def market_view(
     ]
     requests = [order.leg.request for order in open_orders]
     position = None
-    if account is not None and instrument.kind is InstrumentKind.SPOT:
+    if account is not None and not instrument.kind.is_margined:
         held = account.balances.get(instrument.base)
         position = held.total if held is not None else Decimal(0)
     return MarketView(

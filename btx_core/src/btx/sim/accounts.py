@@ -87,10 +87,11 @@ def held(order: SimOrder, instrument: Instrument) -> tuple[str, Decimal]:
     """Return what an order by itself keeps locked: the one definition all bookkeeping follows.
 
     An order that executes at once (MARKET, or a triggered stop without a limit)
-    holds nothing, nor does one that waits for another to be filled.
+    holds nothing, nor does one that waits for another to be filled, or that locks late.
     """
     asset = instrument.quote if order.side is Side.BUY else instrument.base
     price = order.price if order.price is not None or order.working_ns is not None else order.reserve_price
-    if price is None or not order.is_open or order.is_pending:
+    waits_free = order.locks_late and order.working_ns is None
+    if price is None or not order.is_open or order.is_pending or waits_free:
         return asset, _ZERO
     return asset, order.remaining * price if order.side is Side.BUY else order.remaining

@@ -15,6 +15,7 @@ from btx.ports import Broker
 from btx.rules.holdings import counts
 from btx.sim.conditionals import ConditionalEvent
 from btx.sim.exchange import Exchange, ExecutionEvent, Listing
+from btx.sim.manners import BINANCE, Manners
 from btx.sim.margin_events import AccountEvent
 from btx.sim.margin_exchange import MarginExchange
 from btx.sim.orders import Refused
@@ -30,14 +31,14 @@ __all__ = ("Box", "MarginBox", "SpotBox", "box_of")
 _Event = OrderReport | Fill | AccountUpdate | Booking | MarkPrice
 
 
-def box_of(scenario: Scenario, listings: Sequence[Listing]) -> "Box":
-    """Return the box of a world: by the kind of what is listed.
+def box_of(scenario: Scenario, listings: Sequence[Listing], manners: Manners = BINANCE) -> "Box":
+    """Return the box of a world: by the kind of what is listed, and with the venue's manners.
 
     Raises:
         ConfigError: the scenario's data cannot be played.
     """
     is_margined = all(listing.instrument.kind.is_margined for listing in listings)
-    return MarginBox(scenario, listings) if is_margined else SpotBox(scenario, listings)
+    return (MarginBox if is_margined else SpotBox)(scenario, listings, manners)
 
 
 @attrs.frozen
@@ -64,10 +65,11 @@ class Box(abc.ABC):
 
     broker: Broker
 
-    def __init__(self, scenario: Scenario, listings: Sequence[Listing]) -> None:
+    def __init__(self, scenario: Scenario, listings: Sequence[Listing], manners: Manners = BINANCE) -> None:
         owner = scenario.accounts[0] if scenario.accounts else default_account(scenario.seed, listings)
         mine = SimAccount(api_key=PAPER_KEY, api_secret="", balances=owner.balances)
-        world = World(attrs.evolve(scenario, speed=None, rebase=False, accounts=(mine,), faults=""), listings)
+        alone = attrs.evolve(scenario, speed=None, rebase=False, accounts=(mine,), faults="")
+        world = World(alone, listings, manners=manners)
         self._world = world
         self._symbols = {symbol: listing.instrument.symbol for symbol, listing in world.listings.items()}
         self._events: list[_Event] = []
@@ -129,8 +131,8 @@ class Box(abc.ABC):
 class SpotBox(Box):
     """What is bought is owned."""
 
-    def __init__(self, scenario: Scenario, listings: Sequence[Listing]) -> None:
-        super().__init__(scenario, listings)
+    def __init__(self, scenario: Scenario, listings: Sequence[Listing], manners: Manners = BINANCE) -> None:
+        super().__init__(scenario, listings, manners)
         self.broker = PaperBroker(self)
 
     @property
@@ -151,8 +153,8 @@ class SpotBox(Box):
 class MarginBox(Box):
     """Positions are held on margin."""
 
-    def __init__(self, scenario: Scenario, listings: Sequence[Listing]) -> None:
-        super().__init__(scenario, listings)
+    def __init__(self, scenario: Scenario, listings: Sequence[Listing], manners: Manners = BINANCE) -> None:
+        super().__init__(scenario, listings, manners)
         self.broker = MarginPaperBroker(self)
         self._tell_marks()
 

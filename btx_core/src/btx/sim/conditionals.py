@@ -12,7 +12,7 @@ import attrs
 
 from btx.model.order import OrderType, PositionSide, Side, TimeInForce
 from btx.sim.matching import is_triggered, trail_is_triggered
-from btx.sim.orders import NewOrder, PriceKind, Refusal
+from btx.sim.orders import Exit, Memo, NewOrder, PriceKind, Refusal
 
 __all__ = (
     "CONDITIONAL_TYPES",
@@ -85,11 +85,21 @@ class SimConditional:
     trail_price: Decimal | None = None
     order_id: int | None = None
     reject_reason: Refusal | None = None
+    trail_distance: Decimal | None = None
+    exits: tuple[Exit, ...] = ()
+    is_exit: bool = False
+    pair: str = ""
+    memo: Memo = attrs.field(factory=dict)
 
     @property
     def is_open(self) -> bool:
         """Whether it waits for its price."""
         return self.state.is_waiting
+
+    @property
+    def trails(self) -> bool:
+        """Whether it follows the price."""
+        return self.trail_bps is not None or self.trail_distance is not None
 
 
 @attrs.frozen(kw_only=True)
@@ -118,6 +128,11 @@ def followed(conditional: SimConditional, price: Decimal, now_ns: int) -> SimCon
 
 def wakes(conditional: SimConditional, price: Decimal) -> bool:
     """Tell whether a conditional order wakes up at ``price``; equality wakes."""
+    if conditional.trail_distance is not None:
+        if conditional.trail_price is None:
+            return False
+        limit = conditional.trail_price + conditional.side.sign * conditional.trail_distance
+        return price >= limit if conditional.side is Side.BUY else price <= limit
     if conditional.trail_bps is not None:
         return conditional.trail_price is not None and trail_is_triggered(
             conditional.side,
@@ -147,4 +162,6 @@ def child_of(conditional: SimConditional, quantity: Decimal) -> NewOrder:
         reduce_only=conditional.reduce_only or conditional.close_position,
         close_position=conditional.close_position,
         good_till_ns=conditional.good_till_ns,
+        exits=conditional.exits,
+        memo=conditional.memo,
     )

@@ -18,6 +18,7 @@ from btx.model.account import Balance
 from btx.model.order import Side, Status, TimeInForce
 from btx.sim.accounts import Client
 from btx.sim.liquidity import Liquidity, Offers
+from btx.sim.manners import BINANCE, Manners
 from btx.sim.matching import Resting, Take, crosses, match_trade, take_quantity
 from btx.sim.orders import (
     TRIGGER_TYPES,
@@ -34,7 +35,7 @@ from btx.sim.orders import (
 __all__ = ("Engine", "Waiting", "with_fill")
 
 _ZERO = Decimal(0)
-_RESTING = frozenset({TimeInForce.GTC, TimeInForce.GTD})
+_RESTING = frozenset({TimeInForce.GTC, TimeInForce.GTD, TimeInForce.DAY})
 _END_STATUS = {ExecutionKind.CANCELED: Status.CANCELED, ExecutionKind.EXPIRED: Status.EXPIRED}
 
 ClientT = TypeVar("ClientT", bound=Client)
@@ -61,7 +62,9 @@ class Engine(abc.ABC, Generic[ClientT]):
         accounts: Iterable[ClientT],
         market: Liquidity,
         listener: Callable[[Any], None],
+        manners: Manners = BINANCE,
     ) -> None:
+        self.manners = manners
         self.listings: Mapping[str, Listing] = {listing.venue_symbol: listing for listing in listings}
         self._accounts = {account.api_key: account for account in accounts}
         self._market = market
@@ -145,6 +148,13 @@ class Engine(abc.ABC, Generic[ClientT]):
                 self._match(listing, entries, price, quantity, now_ns)
 
     # --- queries --------------------------------------------------------------------------------------------
+
+    def end_day(self, *, venue_symbol: str, now_ns: int) -> None:
+        """End what was to rest for the trading day alone, which is over."""
+        for order_id, (account, _) in tuple(self._working[venue_symbol].items()):
+            order = account.orders[order_id]
+            if order.is_open and order.time_in_force is TimeInForce.DAY:
+                self._expire(account, order, now_ns)
 
     def _listing(self, venue_symbol: str) -> Listing:
         listing = self.listings.get(venue_symbol)
@@ -261,10 +271,15 @@ class Engine(abc.ABC, Generic[ClientT]):
             close_position=order.close_position,
             good_till_ns=order.good_till_ns,
             trail_bps=order.trail_bps,
+            exits=order.exits,
+            locks_late=order.locks_late,
+            memo=order.memo,
         )
 
     def _execute(self, account: ClientT, listing: Listing, order: SimOrder, now_ns: int) -> SimOrder:
         """Take what the book offers, then rest, or end what may not rest."""
+        if self.manners.ends_post_only and self._would_take(order, now_ns):
+            return self._expire(account, attrs.evolve(order, reject_reason=Refusal.WOULD_TAKE), now_ns)
         takes, is_complete = self._plan(account, listing, order, now_ns)
         for number, take in enumerate(takes, start=1):
             self._offers.take(order.venue_symbol, order.side, take, now_ns)
@@ -279,6 +294,12 @@ class Engine(abc.ABC, Generic[ClientT]):
             resting = attrs.evolve(resting, queue_ahead=_ZERO)
         self._working[order.venue_symbol][order.order_id] = (account, resting)
         return order
+
+    def _would_take(self, order: SimOrder, now_ns: int) -> bool:
+        if not order.post_only or order.price is None:
+            return False
+        best = next(self._offers.against(order.venue_symbol, order.side, now_ns), None)
+        return best is not None and crosses(order.side, order.price, best[0])
 
     def _resting(self, order: SimOrder) -> Resting | None:
         """Return how an order rests behind everybody at its price; None for one that waits for its trigger."""

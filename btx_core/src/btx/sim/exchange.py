@@ -16,6 +16,8 @@ import itertools
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+import attrs
+
 from btx.model.account import Balance
 from btx.model.order import Status
 from btx.sim.liquidity import Liquidity
@@ -237,6 +239,47 @@ class Exchange(SpotDesk):
             self._shrink(account, partner, quantity, partner.client_order_id, now_ns)
         order = self._shrink(account, order, quantity, new_id, now_ns)
         return order, account.amendments[-1]
+
+    def modify(
+        self,
+        *,
+        api_key: str,
+        venue_symbol: str,
+        order_id: int,
+        price: Decimal | None,
+        quantity: Decimal,
+        trigger_price: Decimal | None,
+        now_ns: int,
+    ) -> SimOrder:
+        """Give an open order other terms, all of them; it keeps its ids, queues anew, and takes what it now can.
+
+        Raises:
+            Refused: nothing was done.
+        """
+        account = self._accounts[api_key]
+        before = self.order(api_key=api_key, venue_symbol=venue_symbol, order_id=order_id)
+        if not before.is_open or before.list_id is not None or before.quote_quantity is not None:
+            raise Refused(Refusal.UNKNOWN_ORDER, detail="it is not open, or hangs on others")
+        if (price, quantity, trigger_price) == (before.price, before.quantity, before.trigger_price):
+            raise Refused(Refusal.AMEND_NO_CHANGE)
+        listing = self.listings[venue_symbol]
+        after = attrs.evolve(
+            before,
+            price=price,
+            quantity=quantity,
+            trigger_price=trigger_price,
+            amendments=before.amendments + 1,
+            updated_ns=now_ns,
+        )
+        after = attrs.evolve(after, reserve_price=self._gate.reserve_price(after))
+        self._gate.check_modified(account, listing, after, now_ns)
+        self._working[venue_symbol].pop(order_id, None)
+        changed = account.put(after, listing.instrument)
+        self._tell(account, ExecutionKind.REPLACED, after, now_ns, changed=changed)
+        if after.working_ns is None:
+            self._working[venue_symbol][order_id] = (account, None)
+            return after
+        return self._execute(account, listing, after, now_ns)
 
     def restore(
         self,

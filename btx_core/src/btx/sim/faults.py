@@ -244,7 +244,12 @@ class Faults:
 
     def __init__(self, script: FaultScript = FaultScript()) -> None:
         self.log: list[Struck] = []
+        self._without: frozenset[Kind] = frozenset()
         self.replace(script)
+
+    def leave_out(self, *kinds: Kind) -> None:
+        """Say that these do not exist at this venue: they never strike, and nothing is written down of them."""
+        self._without |= frozenset(kinds)
 
     def replace(self, script: FaultScript) -> None:
         """Play another script from its beginning: counts start anew, what lasts ends, the log is emptied."""
@@ -317,6 +322,8 @@ class Faults:
             self._lasting.append((now_s + fault.for_s, fault))
 
     def _hits(self, fault: Fault, where: Where, *, is_push: bool) -> bool:
+        if fault.kind in self._without:
+            return False
         if fault.where is Where.ANY:
             if where in _SOCKETS:
                 return False

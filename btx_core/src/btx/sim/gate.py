@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+import attrs
+
 from btx.model.order import ListKind, OrderType, Side, TimeInForce
-from btx.sim.accounts import Account
+from btx.sim.accounts import Account, held
 from btx.sim.filters import OrderShape
 from btx.sim.liquidity import Liquidity, Offers
 from btx.sim.lists import NewOrderList, list_problem, pair_prices_fit
+from btx.sim.manners import BINANCE, Manners
 from btx.sim.matching import crosses, is_triggered, take_quantity
 from btx.sim.orders import LIMIT_TYPES, TRIGGER_TYPES, Listing, NewOrder, Refusal, Refused, SimOrder
 
@@ -15,13 +18,16 @@ __all__ = ("Gate",)
 
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
-_TIMES_IN_FORCE = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
+_TIMES_IN_FORCE = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY})
 
 
 class Gate:
     """Checks in the order a venue makes them; none of them changes anything."""
 
-    def __init__(self, listings: Mapping[str, Listing], market: Liquidity, offers: Offers) -> None:
+    def __init__(
+        self, listings: Mapping[str, Listing], market: Liquidity, offers: Offers, manners: Manners = BINANCE
+    ) -> None:
+        self._manners = manners
         self._listings = listings
         self._market = market
         self._offers = offers
@@ -57,6 +63,8 @@ class Gate:
         """
         listing = self._check_open(order.venue_symbol)
         _check_shape(order)
+        if order.time_in_force is TimeInForce.DAY and not listing.calendar.hours:
+            raise Refused(Refusal.NOT_SUPPORTED, detail="time in force")  # its day would never end
         self._check_filters(account, listing, order)
         return listing
 
@@ -141,7 +149,7 @@ class Gate:
             last_price=self._market.last_price(order.venue_symbol),
         ):
             raise Refused(Refusal.STOP_WOULD_TRIGGER)
-        if order.post_only and order.price is not None:
+        if order.post_only and order.price is not None and not self._manners.ends_post_only:
             best = next(self._offers.against(order.venue_symbol, order.side, now_ns), None)
             if best is not None and crosses(order.side, order.price, best[0]):
                 raise Refused(Refusal.WOULD_TAKE)
@@ -150,7 +158,8 @@ class Gate:
         self, account: Account, listing: Listing, orders: Sequence[NewOrder | SimOrder], now_ns: int
     ) -> None:
         """Check that the most any of these orders needs is free; of a pair only one will execute."""
-        asset, needed = max((self._needed(listing, order, now_ns) for order in orders), key=lambda need: need[1])
+        needs = [self._needed(listing, order, now_ns) for order in orders if not order.locks_late]
+        asset, needed = max(needs, key=lambda need: need[1], default=("", _ZERO))
         if needed > account.free.get(asset, _ZERO):
             raise Refused(Refusal.INSUFFICIENT_BALANCE, detail=f"{needed} {asset} needed")
 
@@ -187,6 +196,30 @@ class Gate:
         if broken is not None:
             raise Refused(Refusal.FILTER, detail=broken)
 
+    def check_modified(self, account: Account, listing: Listing, after: SimOrder, now_ns: int) -> None:
+        """Check an open order with other terms: its filters, its prices, and that what it needs more of is free.
+
+        Raises:
+            Refused: it is not changed.
+        """
+        asked = NewOrder(
+            venue_symbol=after.venue_symbol,
+            side=after.side,
+            order_type=after.order_type,
+            quantity=after.quantity,
+            price=after.price,
+            trigger_price=after.trigger_price,
+            trail_bps=after.trail_bps,
+            post_only=after.post_only,
+        )
+        filters = attrs.evolve(listing.filters, max_num_orders=None, max_num_algo_orders=None)
+        self._check_filters(account, attrs.evolve(listing, filters=filters), asked)
+        self._check_prices(asked if after.working_ns is None else attrs.evolve(asked, trigger_price=None), now_ns)
+        asset, needed = held(after, listing.instrument)
+        now = held(account.orders[after.order_id], listing.instrument)[1]
+        if needed - now > account.free.get(asset, _ZERO):
+            raise Refused(Refusal.INSUFFICIENT_BALANCE, detail=f"{needed - now} {asset} needed")
+
     def _needed(self, listing: Listing, order: NewOrder | SimOrder, now_ns: int) -> tuple[str, Decimal]:
         """Return the asset an order spends, and how much of it must be free."""
         instrument = listing.instrument
@@ -205,6 +238,14 @@ class Gate:
         levels = self._offers.against(order.venue_symbol, order.side, now_ns)
         takes = take_quantity(levels, side=order.side, quantity=quantity, limit_price=None)
         return instrument.quote, sum((take.price * take.quantity for take in takes), _ZERO)
+
+    def check_woken(self, account: Account, listing: Listing, order: SimOrder, now_ns: int) -> None:
+        """Check that the money is there of an order that locked none before its trigger.
+
+        Raises:
+            Refused: INSUFFICIENT_BALANCE.
+        """
+        self._check_money(account, listing, (attrs.evolve(order, locks_late=False),), now_ns)
 
     def check_waiting(self, account: Account, listing: Listing, waiting: Sequence[SimOrder], now_ns: int) -> None:
         """Check orders whose working order is filled now: a pair, or one alone.

@@ -25,7 +25,7 @@ def ledger_json(world: World, api_key: str) -> _Message:
             for asset, balance in engine.balances(api_key=api_key).items()
         },
         "orders": [_order_json(order) for order in engine.all_orders(api_key=api_key)],
-        "fills": [_fill_json(fill) for fill in engine.fills(api_key=api_key)],
+        "fills": [_fill_json(fill, world.name_fill(fill)) for fill in engine.fills(api_key=api_key)],
     }
     return ledger | _margin_json(world.margin, api_key) if world.is_margined else ledger
 
@@ -148,11 +148,11 @@ def _order_json(order: SimOrder) -> _Message:
     }
 
 
-def _fill_json(fill: SimFill) -> _Message:
+def _fill_json(fill: SimFill, fill_id: str) -> _Message:
     return {
+        "fill_id": fill_id,  # as the venue tells it
         "client_order_id": fill.client_order_id,
         "order_id": fill.order_id,
-        "trade_id": fill.trade_id,
         "symbol": fill.venue_symbol,
         "side": fill.side.value,
         "price": f"{fill.price:f}",

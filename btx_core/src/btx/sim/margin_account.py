@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 import attrs
 
-from btx.model.derivatives import MarginMode, PositionMode
-from btx.model.order import PositionSide, Side
+from btx.model.derivatives import LeverageTier, MarginMode, PositionMode
+from btx.model.order import OrderType, PositionSide, Side
 from btx.rules.contracts import notional
 from btx.rules.fees import RollingVolume
 from btx.rules.margin import (
+    closing_rate,
     initial_margin,
     liquidation_price_cross,
     liquidation_price_isolated,
     maintenance_margin,
     order_margin,
+    with_fee,
 )
 from btx.rules.money import EXACT
 from btx.rules.positions import Position
@@ -48,6 +50,8 @@ class MarginClient(Client):
     wallet: dict[str, Decimal]
     positions: dict[_Key, SimPosition] = attrs.field(factory=dict)
     position_mode: PositionMode = PositionMode.ONE_WAY
+    position_modes: dict[str, PositionMode] = attrs.field(factory=dict)  # of symbols that have one of their own
+    default_leverage: int = DEFAULT_LEVERAGE
     leverages: dict[str, int] = attrs.field(factory=dict)
     margin_modes: dict[str, MarginMode] = attrs.field(factory=dict)
     conditionals: dict[int, SimConditional] = attrs.field(factory=dict)
@@ -63,7 +67,11 @@ class MarginClient(Client):
 
     def leverage(self, venue_symbol: str) -> int:
         """Return what new positions of a symbol are levered with."""
-        return self.leverages.get(venue_symbol, DEFAULT_LEVERAGE)
+        return self.leverages.get(venue_symbol, self.default_leverage)
+
+    def mode(self, venue_symbol: str) -> PositionMode:
+        """Return whether a symbol has one position or two."""
+        return self.position_modes.get(venue_symbol, self.position_mode)
 
     def margin_mode(self, venue_symbol: str) -> MarginMode:
         """Return how positions of a symbol are margined."""
@@ -108,6 +116,16 @@ class MarginClient(Client):
         """Return the conditional orders that wait, oldest first; of all symbols for None."""
         found = (self.conditionals[number] for number in self.waiting_ids)
         return [each for each in found if venue_symbol in {None, each.venue_symbol}]
+
+    def exit(
+        self, venue_symbol: str, side: PositionSide, order_type: OrderType, is_whole: bool, pair: str = ""
+    ) -> SimConditional | None:
+        """Return what waits to close a position in this way: all of it, or a part of it as one of a pair."""
+        for each in self.waiting(venue_symbol):
+            is_meant = each.is_exit and (each.position_side, each.order_type) == (side, order_type)
+            if is_meant and each.close_position is is_whole and (is_whole or each.pair == pair):
+                return each
+        return None
 
     def keep_conditional(self, conditional: SimConditional) -> None:
         """Remember a conditional order as it is now."""
@@ -157,9 +175,12 @@ def opens(order: SimOrder | NewOrder | SimConditional) -> bool:
 class Valuation:
     """What accounts are worth at the mark prices of now: every figure there is of it comes from here."""
 
-    def __init__(self, listings: Mapping[str, Listing], mark: Callable[[str], Decimal]) -> None:
+    def __init__(
+        self, listings: Mapping[str, Listing], mark: Callable[[str], Decimal], *, charges_closing: bool = False
+    ) -> None:
         self._listings = listings
         self._mark = mark
+        self._charges_closing = charges_closing
 
     def mark(self, venue_symbol: str) -> Decimal:
         """Return a symbol's mark price."""
@@ -180,11 +201,22 @@ class Valuation:
 
     def maintenance(self, position: SimPosition) -> Decimal:
         """Return what a position must keep."""
-        return maintenance_margin(self._listings[position.venue_symbol].tiers, self.notional(position))
+        return maintenance_margin(self.tiers(position), self.notional(position))
 
     def initial(self, position: SimPosition) -> Decimal:
         """Return the initial margin of a position at the mark price."""
-        return initial_margin(self.notional(position), position.leverage)
+        return initial_margin(self.notional(position), position.leverage, fee_rate=self.closing_rate(position))
+
+    def closing_rate(self, position: SimPosition) -> Decimal:
+        """Return what part of its notional a position keeps for the fee of being closed."""
+        if not self._charges_closing:
+            return _ZERO
+        taker = self._listings[position.venue_symbol].fees.taker
+        return closing_rate(position.book, position.leverage, taker=taker)
+
+    def tiers(self, position: SimPosition) -> tuple[LeverageTier, ...]:
+        """Return the tiers by which a position must keep its margin."""
+        return with_fee(self._listings[position.venue_symbol].tiers, self.closing_rate(position))
 
     def order_margin(
         self,
@@ -216,13 +248,14 @@ class Valuation:
                 mark_price=self._mark(venue_symbol),
                 buys=sums[Side.BUY],
                 sells=sums[Side.SELL],
+                fee_rate=2 * listing.fees.taker if self._charges_closing else _ZERO,
             )
             reserved = EXACT.add(reserved, margin)
         return reserved
 
     def liquidation_price(self, account: MarginClient, position: SimPosition) -> Decimal | None:
         """Return the mark price that would liquidate a position if nothing else moved; None: there is none."""
-        tiers = self._listings[position.venue_symbol].tiers
+        tiers = self.tiers(position)
         if position.margin_mode is MarginMode.ISOLATED:
             return liquidation_price_isolated(position.book, wallet=position.isolated_wallet, tiers=tiers)
         view = self.wallet(account, self.settle(position.venue_symbol))

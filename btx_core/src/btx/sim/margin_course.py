@@ -64,7 +64,9 @@ class MarginCourse(Liquidations):
         """Hold the mark prices of now against conditional orders and margins."""
         for symbol, waiting in self._conditionals.items():
             if waiting:
-                self._wake_conditionals(self.listings[symbol], PriceKind.MARK, self._valuation.mark(symbol), now_ns)
+                mark = self.marks.mark(symbol)
+                self._wake_conditionals(self.listings[symbol], PriceKind.MARK, mark.mark_price, now_ns)
+                self._wake_conditionals(self.listings[symbol], PriceKind.INDEX, mark.index_price, now_ns)
         self._check_margins(now_ns)
 
     def next_due_ns(self, after_ns: int, *, with_marks: bool) -> int | None:
@@ -84,7 +86,7 @@ class MarginCourse(Liquidations):
         return all(self._is_calm(account, bounds) for account in self._accounts.values())
 
     def _is_calm(self, account: MarginClient, bounds: Bounds) -> bool:
-        if account.warned or any(each.trigger_by is PriceKind.MARK for each in account.waiting()):
+        if account.warned or any(each.trigger_by is not PriceKind.LAST for each in account.waiting()):
             return False
         for group, positions in account.groups(self._valuation.settle).items():
             balance, maintenance = account.money_of(group, self._valuation.settle), _ZERO
@@ -93,7 +95,7 @@ class MarginCourse(Liquidations):
                 edges = bounds(position.venue_symbol)
                 balance += min(position.book.profit(price) for price in edges)
                 most = max(notional(listing.instrument, position.quantity, price) for price in edges)
-                maintenance += maintenance_margin(listing.tiers, most)
+                maintenance += maintenance_margin(self._valuation.tiers(position), most)
             if margin_ratio(maintenance, balance) >= WARNED:
                 return False
         return True

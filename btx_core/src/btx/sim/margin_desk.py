@@ -26,7 +26,7 @@ from btx.rules.contracts import is_inverse, notional, quote_value
 from btx.rules.fees import Charge, at_level, fee_of
 from btx.rules.margin import initial_margin
 from btx.rules.money import EXACT, booked
-from btx.rules.positions import apply_fill
+from btx.rules.positions import Booked, apply_fill
 from btx.sim.conditional_desk import ConditionalDesk
 from btx.sim.conditionals import (
     ConditionalState,
@@ -255,6 +255,7 @@ class MarginDesk(ConditionalDesk):
             time_ns=now_ns,
             position_side=order.position_side,
             realised=realised,
+            closed=abs(done.closed),
             origin=order.origin,
         )
         order = with_fill(order, fill, is_last=is_last)
@@ -269,7 +270,7 @@ class MarginDesk(ConditionalDesk):
             realised=EXACT.add(before.realised, realised),
             residue=EXACT.subtract(exact, realised),
             updated_ns=now_ns,
-            isolated_wallet=_isolated(listing, before, done.opened, done.closed, take.price),
+            isolated_wallet=self._isolated(listing, before, done, take.price),
         )
         account.positions[after.key] = after
         if not before.quantity:
@@ -299,8 +300,23 @@ class MarginDesk(ConditionalDesk):
         )
         self._tell_account(account, "ORDER", now_ns, assets=(instrument.settle,), positions=(after,), bookings=bookings)
         self._tell(account, ExecutionKind.TRADE, order, now_ns, changed=(), fill=fill)
+        if done.opened:
+            self._set_exits(account, order, abs(done.opened), now_ns)
         self._end_what_closed(account, listing, after, now_ns)
         return account.orders[order.order_id]
+
+    def _isolated(self, listing: Listing, before: SimPosition, done: Booked, price: Decimal) -> Decimal:
+        """Return what an isolated position has set aside after an execution."""
+        if before.margin_mode is MarginMode.CROSS:
+            return _ZERO
+        kept = before.isolated_wallet
+        if done.closed:
+            left = EXACT.add(before.quantity, done.closed)
+            kept = booked(EXACT.divide(EXACT.multiply(kept, left), before.quantity))
+        after = attrs.evolve(before, book=done.position)
+        worth = notional(listing.instrument, done.opened, price)
+        rate = self._valuation.closing_rate(after)
+        return kept + booked(initial_margin(worth, before.leverage, fee_rate=rate))
 
     def _end_what_closed(self, account: MarginClient, listing: Listing, position: SimPosition, now_ns: int) -> None:
         """End the orders that only close, when there is nothing any more that they could close."""
@@ -310,7 +326,9 @@ class MarginDesk(ConditionalDesk):
             if is_meant and not reducible(account, listing, order):
                 self._expire(account, order, now_ns)
         for conditional in account.waiting(symbol):
-            is_meant = conditional.position_side is position.position_side and conditional.close_position
+            is_meant = conditional.position_side is position.position_side and (
+                conditional.close_position or conditional.is_exit
+            )
             if is_meant and not reducible(account, listing, conditional):
                 self._step(account, conditional, ConditionalState.EXPIRED, now_ns)
 
@@ -342,14 +360,3 @@ class MarginDesk(ConditionalDesk):
         parent = account.conditionals.get(order.conditional_id or 0)
         if parent is not None and not order.is_open:
             self._step(account, parent, ConditionalState.FINISHED, now_ns)
-
-
-def _isolated(listing: Listing, before: SimPosition, opened: Decimal, closed: Decimal, price: Decimal) -> Decimal:
-    """Return what an isolated position has set aside after an execution."""
-    if before.margin_mode is MarginMode.CROSS:
-        return _ZERO
-    kept = before.isolated_wallet
-    if closed:
-        left = EXACT.add(before.quantity, closed)
-        kept = booked(EXACT.divide(EXACT.multiply(kept, left), before.quantity))
-    return kept + booked(initial_margin(notional(listing.instrument, opened, price), before.leverage))

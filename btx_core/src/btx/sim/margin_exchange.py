@@ -14,12 +14,22 @@ import attrs
 from btx.model.account import BookingKind
 from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.order import PositionSide
-from btx.rules.margin import initial_margin, max_notional
+from btx.rules.margin import max_notional
 from btx.sim.conditionals import ConditionalState, SimConditional
 from btx.sim.margin_account import MarginClient, Past, opens
 from btx.sim.margin_events import ConfigEvent, SimBooking
 from btx.sim.margin_views import MarginViews
-from btx.sim.orders import Amendment, ExecutionKind, NewOrder, Refusal, Refused, SimOrder, SimPosition
+from btx.sim.orders import (
+    Amendment,
+    ExecutionKind,
+    Exit,
+    NewOrder,
+    PriceKind,
+    Refusal,
+    Refused,
+    SimOrder,
+    SimPosition,
+)
 
 __all__ = ("MarginExchange",)
 
@@ -52,29 +62,7 @@ class MarginExchange(MarginViews):
         """
         account = self._accounts[api_key]
         self._gate.check_conditional(account, order, now_ns)
-        number = next(self._conditional_ids)
-        conditional = SimConditional(
-            conditional_id=number,
-            client_order_id=order.client_order_id or f"btxsimalgo{number}",
-            venue_symbol=order.venue_symbol,
-            side=order.side,
-            position_side=order.position_side,
-            order_type=order.order_type,
-            time_in_force=order.time_in_force,
-            post_only=order.post_only,
-            quantity=order.quantity,
-            price=order.price,
-            trigger_price=order.trigger_price,
-            trigger_by=order.trigger_by,
-            trail_bps=order.trail_bps,
-            reduce_only=order.reduce_only,
-            close_position=order.close_position,
-            good_till_ns=order.good_till_ns,
-            state=ConditionalState.NEW,
-            created_ns=now_ns,
-            updated_ns=now_ns,
-        )
-        return self._step(account, conditional, ConditionalState.NEW, now_ns)
+        return self._await(account, order, now_ns)
 
     def test(self, *, api_key: str, order: NewOrder, now_ns: int) -> None:
         """Check an order like :meth:`place`, and do nothing.
@@ -158,9 +146,12 @@ class MarginExchange(MarginViews):
         client_order_id: str | None = None,
         price: Decimal,
         quantity: Decimal,
+        exits: tuple[Exit, ...] | None = None,
         now_ns: int,
     ) -> tuple[SimOrder, Amendment | None]:
         """Give an open LIMIT order another price and quantity; it queues anew, and takes what it now can.
+
+        ``exits`` are what shall close what it opens from now on, None: as before.
 
         With a quantity it has executed already, and as a post-only order that would now take, it is cancelled
         instead and there is no amendment.
@@ -175,8 +166,11 @@ class MarginExchange(MarginViews):
         )
         if not before.is_open:
             raise Refused(Refusal.UNKNOWN_ORDER, detail="it is not open any more")
-        if (price, quantity) == (before.price, before.quantity):
+        is_same = (price, quantity) == (before.price, before.quantity)
+        if is_same and exits in (None, before.exits):
             raise Refused(Refusal.AMEND_NO_CHANGE)
+        if exits is not None:
+            before = attrs.evolve(before, exits=exits)
         wanted = _as_new(before, price, quantity)
         most = listing.filters.max_num_order_amends
         if most is not None and before.amendments >= most:
@@ -211,6 +205,41 @@ class MarginExchange(MarginViews):
         )
         account.amendments.append(amendment)
         return self._execute(account, listing, order, now_ns), amendment
+
+    def modify_conditional(
+        self,
+        *,
+        api_key: str,
+        conditional_id: int,
+        quantity: Decimal | None = None,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+        trigger_by: PriceKind | None = None,
+        exits: tuple[Exit, ...] | None = None,
+        now_ns: int,
+    ) -> SimConditional:
+        """Give a conditional order that waits other terms, None: as before; return it afterwards.
+
+        Raises:
+            Refused: nothing was done.
+        """
+        account = self._accounts[api_key]
+        found = self.conditional(api_key=api_key, conditional_id=conditional_id)
+        if not found.is_open:
+            raise Refused(Refusal.UNKNOWN_ORDER, detail="it does not wait any more")
+        asked: dict[str, Any] = {
+            "quantity": quantity,
+            "price": price,
+            "trigger_price": trigger_price,
+            "trigger_by": trigger_by,
+            "exits": exits,
+        }
+        changes = {name: value for name, value in asked.items() if value not in (None, getattr(found, name))}
+        if not changes:
+            raise Refused(Refusal.AMEND_NO_CHANGE)
+        after = attrs.evolve(found, **changes)
+        self._gate.check_waiting(account, self.listings[found.venue_symbol], after)
+        return self._step(account, after, ConditionalState.NEW, now_ns)
 
     def restore(self, *, api_key: str, past: Past) -> None:
         """Give an account its past back, before the first command; what rests queues behind the book as it is now.
@@ -269,7 +298,10 @@ class MarginExchange(MarginViews):
         if most is not None and any(self._valuation.notional(each) > most for each in held):
             raise Refused(Refusal.TIER_EXCEEDED, detail=f"at leverage {leverage} the most is {most:f}")
         needed = sum(
-            (initial_margin(self._valuation.notional(each), leverage) - self._valuation.initial(each) for each in held),
+            (
+                self._valuation.initial(attrs.evolve(each, leverage=leverage)) - self._valuation.initial(each)
+                for each in held
+            ),
             _ZERO,
         )
         if needed > self._valuation.wallet(account, listing.instrument.settle).available:
@@ -298,20 +330,28 @@ class MarginExchange(MarginViews):
         self._evolve_positions(account, venue_symbol, margin_mode=mode)
         self._tell_config(account, now_ns, venue_symbol=venue_symbol, margin_mode=mode)
 
-    def set_position_mode(self, *, api_key: str, mode: PositionMode, now_ns: int) -> None:
-        """Set whether symbols have one position or two, for the whole account.
+    def set_position_mode(
+        self, *, api_key: str, mode: PositionMode, venue_symbol: str | None = None, now_ns: int
+    ) -> None:
+        """Set whether symbols have one position or two: of one symbol, or of the whole account for None.
 
         Raises:
-            Refused: NO_CHANGE, HAS_ORDERS or HAS_POSITION.
+            Refused: UNKNOWN_SYMBOL, NO_CHANGE, HAS_ORDERS or HAS_POSITION.
         """
         account = self._accounts[api_key]
-        if account.position_mode is mode:
+        if venue_symbol is not None:
+            self._listing(venue_symbol)
+        now = account.position_mode if venue_symbol is None else account.mode(venue_symbol)
+        if now is mode:
             raise Refused(Refusal.NO_CHANGE)
-        if account.open_orders() or account.waiting():
+        if account.open_orders(venue_symbol) or account.waiting(venue_symbol):
             raise Refused(Refusal.HAS_ORDERS)
-        if account.held():
+        if account.held(venue_symbol):
             raise Refused(Refusal.HAS_POSITION)
-        account.position_mode = mode
+        if venue_symbol is None:
+            account.position_mode = mode
+        else:
+            account.position_modes[venue_symbol] = mode
         self._tell_config(account, now_ns, position_mode=mode)
 
     def change_isolated_margin(
@@ -406,4 +446,6 @@ def _as_new(order: SimOrder, price: Decimal, quantity: Decimal) -> NewOrder:
         reduce_only=order.reduce_only,
         close_position=order.close_position,
         good_till_ns=order.good_till_ns,
+        exits=order.exits,
+        memo=order.memo,
     )

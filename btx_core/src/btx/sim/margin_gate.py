@@ -1,6 +1,6 @@
 """The gate of a margin exchange: what an order must be, and what margin it needs, before it is taken."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -12,6 +12,7 @@ from btx.rules.margin import max_notional
 from btx.sim.conditionals import CONDITIONAL_TYPES, SimConditional
 from btx.sim.filters import OrderShape
 from btx.sim.liquidity import Liquidity, Offers
+from btx.sim.manners import BINANCE, Manners
 from btx.sim.margin_account import MarginClient, Valuation, opens
 from btx.sim.matching import crosses, is_triggered
 from btx.sim.orders import Listing, NewOrder, PriceKind, Refusal, Refused, SimOrder
@@ -23,7 +24,6 @@ _ASSUMED = Decimal("1.0005")  # a market buy is margined at the best offer times
 _LIMITS = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
 _PLAIN = frozenset({OrderType.LIMIT, OrderType.MARKET})
 _STOP_TYPES = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
-_TIMES_IN_FORCE = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTD})
 _SHORTEST_NS = 600 * 1_000_000_000  # a GTD order lives at least ten minutes, at Binance
 
 
@@ -37,12 +37,21 @@ class MarginGate:
     """Checks in the order a venue makes them; none of them changes anything."""
 
     def __init__(
-        self, listings: Mapping[str, Listing], market: Liquidity, offers: Offers, valuation: Valuation
+        self,
+        listings: Mapping[str, Listing],
+        market: Liquidity,
+        offers: Offers,
+        valuation: Valuation,
+        *,
+        price_of: Callable[[str, PriceKind], Decimal],
+        manners: Manners = BINANCE,
     ) -> None:
         self._listings = listings
         self._market = market
         self._offers = offers
         self._valuation = valuation
+        self._price_of = price_of
+        self._manners = manners
 
     def check(
         self, account: MarginClient, order: NewOrder, now_ns: int, *, parent: SimConditional | None = None
@@ -53,6 +62,8 @@ class MarginGate:
             Refused: it is not taken.
         """
         listing = self._check_open(order.venue_symbol, now_ns)
+        if order.time_in_force is TimeInForce.DAY and not listing.calendar.hours:
+            raise Refused(Refusal.NOT_SUPPORTED, detail="time in force")  # its day would never end
         if parent is None:  # a conditional order was looked at when it came
             self._check_shape(order, now_ns, is_conditional=False)
             self._check_name(account, order)
@@ -76,17 +87,43 @@ class MarginGate:
         self._check_side(account, order)
         if order.reduce_only and not reducible(account, listing, order):
             raise Refused(Refusal.REDUCE_ONLY)
-        if order.close_position and any(
-            each.close_position
-            and (each.side, each.position_side) == (order.side, order.position_side)
-            and (each.order_type in _STOP_TYPES) == (order.order_type in _STOP_TYPES)
-            for each in account.waiting(order.venue_symbol)
+        if (
+            order.close_position
+            and not order.is_exit
+            and any(
+                each.close_position
+                and (each.side, each.position_side) == (order.side, order.position_side)
+                and (each.order_type in _STOP_TYPES) == (order.order_type in _STOP_TYPES)
+                for each in account.waiting(order.venue_symbol)
+            )
         ):
             raise Refused(Refusal.CLOSE_EXISTS)
         self.check_filters(account, listing, order)
         self._check_name(account, order)
         self._check_trigger(order)
         return listing
+
+    def check_waiting(self, account: MarginClient, listing: Listing, after: SimConditional) -> None:
+        """Check the new terms of a conditional order that waits.
+
+        Raises:
+            Refused: it is not changed.
+        """
+        asked = NewOrder(
+            venue_symbol=after.venue_symbol,
+            side=after.side,
+            order_type=after.order_type,
+            quantity=after.quantity,
+            price=after.price,
+            trigger_price=after.trigger_price,
+            trigger_by=after.trigger_by,
+            position_side=after.position_side,
+            reduce_only=after.reduce_only,
+            close_position=after.close_position,
+            is_exit=True,  # it is one of those that are counted
+        )
+        self.check_filters(account, listing, asked)
+        self._check_trigger(asked)
 
     def check_margin(
         self,
@@ -151,9 +188,11 @@ class MarginGate:
 
     def _check_side(self, account: MarginClient, order: NewOrder) -> None:
         is_net = order.position_side is PositionSide.NET
-        if is_net is not (account.position_mode is PositionMode.ONE_WAY):
+        if is_net is not (account.mode(order.venue_symbol) is PositionMode.ONE_WAY):
             raise Refused(Refusal.POSITION_SIDE)
-        if order.reduce_only and not order.close_position and not is_net:
+        if order.reduce_only and not is_net and self._manners.reduces_in_hedge and opens(order):
+            raise Refused(Refusal.REDUCE_ONLY)
+        if order.reduce_only and not (order.close_position or is_net or self._manners.reduces_in_hedge):
             raise Refused(Refusal.REDUCE_ONLY_IN_HEDGE)
 
     def _check_name(self, account: MarginClient, order: NewOrder) -> None:
@@ -182,7 +221,7 @@ class MarginGate:
             ),
             average_price=lambda _minutes: self._reference(order),
             open_orders=len(account.open_orders(symbol)) - open_before,
-            open_algo_orders=len(account.waiting(symbol)),
+            open_algo_orders=sum(not each.is_exit for each in account.waiting(symbol)) if not order.is_exit else 0,
         )
         if broken is not None:
             raise Refused(Refusal.FILTER, detail=broken)
@@ -197,16 +236,17 @@ class MarginGate:
         Raises:
             Refused: WOULD_TAKE.
         """
-        if order.post_only and order.price is not None:
+        if order.post_only and order.price is not None and not self._manners.ends_post_only:
             best = next(self._offers.against(order.venue_symbol, order.side, now_ns), None)
             if best is not None and crosses(order.side, order.price, best[0]):
                 raise Refused(Refusal.WOULD_TAKE)
 
     def _check_trigger(self, order: NewOrder) -> None:
         symbol = order.venue_symbol
-        last = self._valuation.mark(symbol) if order.trigger_by is PriceKind.MARK else self._market.last_price(symbol)
+        last = self._price_of(symbol, order.trigger_by)
         # A trailing order begins to follow where a take profit would wake up.
-        order_type = OrderType.TAKE_PROFIT_MARKET if order.trail_bps is not None else order.order_type
+        is_trailing = order.order_type is OrderType.TRAILING_STOP
+        order_type = OrderType.TAKE_PROFIT_MARKET if is_trailing else order.order_type
         if order.trigger_price is not None and is_triggered(
             order_type, order.side, trigger_price=order.trigger_price, last_price=last
         ):
@@ -241,18 +281,19 @@ def _shape_problem(order: NewOrder, *, is_conditional: bool) -> str:
     has_limit = order.order_type in _LIMITS
     is_trailing = order.order_type is OrderType.TRAILING_STOP
     is_gtd = order.time_in_force is TimeInForce.GTD
+    trails = sum(trail is not None for trail in (order.trail_bps, order.trail_distance))
+    is_closing_trail = is_trailing and not order.is_exit
     kinds = CONDITIONAL_TYPES if is_conditional else _PLAIN
     problems = (
         (order.order_type not in kinds, "order type"),
-        (order.time_in_force not in _TIMES_IN_FORCE, "time in force"),
         (is_gtd is (order.good_till_ns is None), "GTD goes with the time it is good till, and only that"),
         (order.quote_quantity is not None or order.display_quantity is not None, "quote or display quantity"),
         (has_limit is (order.price is None), "a limit price is for limit orders, and they need one"),
-        (is_trailing is (order.trail_bps is None), "a trail is for trailing stops, and they need one"),
+        (is_trailing is not (trails == 1), "one trail is for trailing stops, and they need one"),
         (not is_conditional and order.trigger_price is not None, "a trigger price is for conditional orders"),
         (is_conditional and not is_trailing and order.trigger_price is None, "a conditional order needs its trigger"),
         (order.close_position is not (order.quantity is None), "a quantity, or what closes the position"),
-        (order.close_position and (not is_conditional or has_limit or is_trailing), "what closes the position"),
+        (order.close_position and (not is_conditional or has_limit or is_closing_trail), "what closes the position"),
         (order.close_position and order.reduce_only, "what closes the position only reduces it anyhow"),
         (order.post_only and not has_limit, "post-only is for limit orders"),
         (order.post_only and order.time_in_force in {TimeInForce.IOC, TimeInForce.FOK}, "post-only orders rest"),

@@ -121,6 +121,10 @@ class MarginViews(MarginCourse):
         """Return whether symbols have one position or two."""
         return self._accounts[api_key].position_mode
 
+    def symbol_mode(self, *, api_key: str, venue_symbol: str) -> PositionMode:
+        """Return whether a symbol has one position or two."""
+        return self._accounts[api_key].mode(venue_symbol)
+
     def fees(self, *, api_key: str, venue_symbol: str, now_ns: int) -> FeeSchedule:
         """Return what the account pays for its next execution.
 
@@ -140,6 +144,11 @@ class MarginViews(MarginCourse):
     def funding_rates(self, venue_symbol: str, *, after_ns: int, until_ns: int) -> tuple[FundingRate, ...]:
         """Return the rates settled later than ``after_ns`` and not later than ``until_ns``, oldest first."""
         return tuple(self.marks.rates(venue_symbol, after_ns, until_ns))
+
+    def open_interest(self, venue_symbol: str) -> Decimal:
+        """Return what all accounts hold of a contract on the long side; whoever else trades it is not known."""
+        held = (position.quantity for account in self._accounts.values() for position in account.held(venue_symbol))
+        return sum((quantity for quantity in held if quantity > 0), _ZERO)
 
     def house(self) -> House:
         """Return the exchange's own accounts; with all clients' wallets they sum up to nothing, always."""

@@ -7,18 +7,20 @@ orders leave no trace here.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Self
 
 import attrs
 
 from btx.errors import ConfigError, UnknownSymbolError
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, BookLevel, BookSnapshot, Quote
 from btx.model.order import Side
 from btx.model.time import NS_PER_DAY, NS_PER_MINUTE, Interval, iso
 from btx.model.venue import Scenario
+from btx.rules.calendar import bars_back, day_bounds, is_open, next_bar, next_open, trading_day
 from btx.sim.book import DEPTH
 from btx.sim.synthetic import SYNTHETIC_ORIGIN_NS, synthetic_tape
 from btx.sim.tape import Tape, load_tape
@@ -32,12 +34,14 @@ __all__ = (
     "PublicTrade",
     "QuoteChange",
     "TradeFlow",
+    "base_volume",
 )
 
 _LOCKSTEP_DAYS = 1  # how long a synthetic market lasts when nobody says
 _FREE_RUNNING_DAYS = 7
 _PRICE_GRID = Decimal("0.00000001")
 _MINUTE = Interval.parse("1m")
+_NO_CALENDARS: Mapping[str, Calendar] = {}
 
 
 @attrs.frozen(kw_only=True)
@@ -83,8 +87,16 @@ class Market:
     """All symbols of a world; every answer is as of :attr:`now_ns`, which :meth:`seek` moves."""
 
     def __init__(
-        self, tracks: Sequence[Track], *, origin_ns: int, end_ns: int, synthesised: Sequence[str], shift_ns: int = 0
+        self,
+        tracks: Sequence[Track],
+        *,
+        origin_ns: int,
+        end_ns: int,
+        synthesised: Sequence[str],
+        shift_ns: int = 0,
+        calendars: Mapping[str, Calendar] = _NO_CALENDARS,
     ) -> None:
+        self._calendars = calendars  # by venue symbol; who is not in it trades always
         self._tracks = {track.venue_symbol: track for track in tracks}
         self.shift_ns = shift_ns  # how far the data were moved
         self.origin_ns = origin_ns
@@ -93,17 +105,31 @@ class Market:
         self.synthesised = (*synthesised, *(remark for track in tracks for remark in track.remarks))
 
     @classmethod
-    def of(cls, scenario: Scenario, instruments: Sequence[Instrument], *, wire_ns: int = 0) -> Self:
+    def of(
+        cls,
+        scenario: Scenario,
+        instruments: Sequence[Instrument],
+        *,
+        wire_ns: int = 0,
+        calendars: Mapping[str, Calendar] = _NO_CALENDARS,
+    ) -> Self:
         """Build the market a scenario describes; ``wire_ns`` is where a rebased one is moved to.
 
         A synthetic market without ``until_ns`` lasts a day in lockstep and a
-        week when it runs freely.
+        week when it runs freely.  What has hours in ``calendars``, by venue
+        symbol, has minutes in them alone; a synthetic market begins with a session
+        then, and its history, if it has one, holds a trading day at least.
 
         Raises:
             UnknownSymbolError: the venue does not list one of the symbols.
             ConfigError: a file is no kline file, or the files and times do not fit together.
         """
-        tapes = _file_tapes(scenario, instruments) if scenario.data else _synthetic_tapes(scenario, instruments)
+        if not scenario.data:
+            scenario = _in_sessions(scenario, calendars.values())
+        if scenario.data:
+            tapes = _file_tapes(scenario, instruments)
+        else:
+            tapes = _synthetic_tapes(scenario, instruments, calendars)
         origin_ns, start_ns, end_ns = _span(scenario, tapes)
         shift_ns = wire_ns // NS_PER_MINUTE * NS_PER_MINUTE - origin_ns if scenario.rebase else 0
         tracks = [
@@ -115,6 +141,7 @@ class Market:
             end_ns=end_ns + shift_ns,
             synthesised=[text for tape in tapes for text in tape.synthesised],
             shift_ns=shift_ns,
+            calendars=calendars,
         )
 
     @property
@@ -128,9 +155,25 @@ class Market:
     # --- prices ---------------------------------------------------------------------------------------------
 
     def is_trading(self, venue_symbol: str) -> bool:
-        """Tell whether the symbol has data now: from its first minute to the end of its own data."""
+        """Tell whether the symbol has data now, from its first minute to the end of its own data, and a session."""
         track = self._tracks[venue_symbol]
-        return track.start_ns <= self.now_ns <= track.end_ns
+        return track.start_ns <= self.now_ns <= track.end_ns and is_open(self.calendar(venue_symbol), self.now_ns)
+
+    def calendar(self, venue_symbol: str) -> Calendar:
+        """Return when a symbol trades."""
+        return self._calendars.get(venue_symbol, ALWAYS)
+
+    def next_close_ns(self, venue_symbol: str, interval: Interval) -> int:
+        """Return when the bar closes that trades now, or else the next one that does."""
+        open_ns = next_bar(self.calendar(venue_symbol), interval, interval.open_of(self.now_ns))
+        return interval.close_of(open_ns)
+
+    def is_day_end(self, venue_symbol: str) -> bool:
+        """Tell whether the last session of a trading day has ended just now."""
+        calendar = self.calendar(venue_symbol)
+        day = trading_day(calendar, self.now_ns - 1) if calendar.hours else None
+        bounds = day_bounds(calendar, day) if day is not None else None
+        return bounds is not None and bounds[1] == self.now_ns
 
     def last_price(self, venue_symbol: str) -> Decimal:
         """Return the price of the latest print; before the first, the price it will have."""
@@ -248,6 +291,29 @@ class Market:
         """Return the sums over the trades of ``[start_ns, end_ns)`` up to now."""
         return self._tracks[venue_symbol].flow(start_ns, min(end_ns, self.now_ns + 1))
 
+    def statistics(self, venue_symbol: str, start_ns: int, end_ns: int) -> tuple[Bar, TradeFlow]:
+        """Return ``[start_ns, end_ns]`` as one bar, and its trades; where nothing traded, flat at the last price."""
+        end_ns = min(end_ns, self.now_ns)
+        flow = self.flow(venue_symbol, start_ns, end_ns + 1)  # with what traded in this very instant
+        bar = self.window(venue_symbol, start_ns, end_ns)
+        if bar is None:
+            last, nothing = self.last_price(venue_symbol), Decimal(0)
+            bar = Bar(
+                symbol=venue_symbol,
+                interval=_MINUTE,
+                open_ns=start_ns,
+                close_ns=end_ns,
+                open=last,
+                high=last,
+                low=last,
+                close=last,
+                volume=nothing,
+                is_closed=True,
+                quote_volume=nothing,
+                trades=0,
+            )
+        return bar, flow
+
     def count_minutes(self, venue_symbol: str) -> tuple[int, int | None, int | None]:
         """Return how many minutes have closed since the origin, and when the first and the last opened."""
         return self._tracks[venue_symbol].count_minutes(self.origin_ns, self.now_ns)
@@ -281,25 +347,54 @@ class Market:
         return self._tracks[venue_symbol].next_trade_ns(self.now_ns)
 
 
+def base_volume(instrument: Instrument, volume: Decimal, quote_volume: Decimal) -> Decimal:
+    """Return what contracts were worth in the base coin; ``quote_volume`` is the sum of price times contracts.
+
+    At their average price, so a little less than the sum over single trades would be.
+    """
+    return volume * instrument.multiplier * volume / quote_volume if quote_volume else Decimal(0)
+
+
 def _file_tapes(scenario: Scenario, instruments: Sequence[Instrument]) -> list[Tape]:
     return [load_tape(path, _find(symbol, instruments)) for symbol, path in scenario.data.items()]
 
 
-def _synthetic_tapes(scenario: Scenario, instruments: Sequence[Instrument]) -> list[Tape]:
+def _in_sessions(scenario: Scenario, calendars: Iterable[Calendar]) -> Scenario:
+    """Return a synthetic market's scenario with an origin and a warm-up that lie where it trades."""
+    for calendar in (each for each in calendars if each.hours):
+        asked_ns = scenario.origin_ns if scenario.origin_ns is not None else SYNTHETIC_ORIGIN_NS
+        origin_ns = asked_ns if scenario.origin_ns is not None else (next_open(calendar, asked_ns) or asked_ns)
+        start_ns = origin_ns - scenario.warmup_ns
+        day = trading_day(calendar, bars_back(calendar, _MINUTE, origin_ns, 1))
+        bounds = day_bounds(calendar, day) if day is not None else None
+        if scenario.warmup_ns and bounds is not None:
+            start_ns = min(start_ns, bounds[0])
+        scenario = attrs.evolve(scenario, origin_ns=origin_ns, warmup_ns=origin_ns - start_ns)
+    return scenario
+
+
+def _synthetic_tapes(
+    scenario: Scenario, instruments: Sequence[Instrument], calendars: Mapping[str, Calendar]
+) -> list[Tape]:
     origin_ns = scenario.origin_ns if scenario.origin_ns is not None else SYNTHETIC_ORIGIN_NS
     origin_ns -= origin_ns % NS_PER_MINUTE
     days = _LOCKSTEP_DAYS if scenario.speed is None else _FREE_RUNNING_DAYS
     until_ns = scenario.until_ns if scenario.until_ns is not None else days * NS_PER_DAY
-    return [
-        synthetic_tape(
-            _find(symbol, instruments),
+    tapes = []
+    for symbol in scenario.symbols or [one.symbol for one in instruments]:
+        instrument = _find(symbol, instruments)
+        tape = synthetic_tape(
+            instrument,
             seed=scenario.seed,
             origin_ns=origin_ns,
             start_ns=origin_ns - scenario.warmup_ns,
             end_ns=origin_ns + max(until_ns, NS_PER_MINUTE),
         )
-        for symbol in scenario.symbols or [one.symbol for one in instruments]
-    ]
+        calendar = calendars.get(instrument.venue_symbol, ALWAYS)
+        if calendar.hours:
+            tape = attrs.evolve(tape, rows=[row for row in tape.rows if is_open(calendar, row.open_ns)])
+        tapes.append(tape)
+    return tapes
 
 
 def _find(symbol: str, instruments: Sequence[Instrument]) -> Instrument:

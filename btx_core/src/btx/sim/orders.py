@@ -7,10 +7,12 @@ from decimal import Decimal
 import attrs
 
 from btx.model.account import Balance
+from btx.model.calendar import ALWAYS, Calendar
 from btx.model.derivatives import LeverageTier, MarginMode
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.order import ListKind, OrderType, Origin, PositionSide, Side, Status, TimeInForce
+from btx.model.time import NS_PER_S
 from btx.rules.positions import Position
 from btx.sim.filters import FilterSet
 
@@ -20,7 +22,9 @@ __all__ = (
     "Amendment",
     "ExecutionEvent",
     "ExecutionKind",
+    "Exit",
     "Listing",
+    "Memo",
     "NewOrder",
     "PriceKind",
     "Refusal",
@@ -51,16 +55,49 @@ class PriceKind(enum.Enum):
 
     LAST = "LAST"
     MARK = "MARK"
+    INDEX = "INDEX"
+
+
+Memo = Mapping[str, str]
+"""What a skin wants to find again on an order: the exchange carries it and never looks at it."""
+
+
+@attrs.frozen(kw_only=True)
+class Exit:
+    """What is to close the position that an order opens, once it has: a take profit or a stop loss.
+
+    A whole one closes all of the position and takes the place of the one there is; else it is as large as what
+    the order executes, and ends together with the order's other exit.
+    """
+
+    is_profit: bool
+    trigger_price: Decimal
+    trigger_by: PriceKind = PriceKind.LAST
+    price: Decimal | None = None  # of a limit order; None: at market
+    is_whole: bool = True
+    memo: Memo = attrs.field(factory=dict)
+
+    @property
+    def order_type(self) -> OrderType:
+        """The order it becomes."""
+        if self.price is None:
+            return OrderType.TAKE_PROFIT_MARKET if self.is_profit else OrderType.STOP_MARKET
+        return OrderType.TAKE_PROFIT_LIMIT if self.is_profit else OrderType.STOP_LIMIT
 
 
 @attrs.frozen(kw_only=True)
 class Listing:
-    """One instrument as the venue lists it; the tiers, lowest first, are of what is held on margin."""
+    """One instrument as the venue lists it; the tiers, lowest first, and the funding are of what is held on margin.
+
+    Where the ``calendar`` says that it is closed no order is taken, and the market stands still.
+    """
 
     instrument: Instrument
     filters: FilterSet
     fees: FeeSchedule
     tiers: tuple[LeverageTier, ...] = ()
+    funding_interval_ns: int = 8 * 3600 * NS_PER_S  # of a perpetual whose rates come from no file
+    calendar: Calendar = ALWAYS
 
     @property
     def venue_symbol(self) -> str:
@@ -121,7 +158,10 @@ class NewOrder:
 
     What follows ``client_order_id`` is of markets on margin.  ``close_position``
     is a conditional order without a quantity: it closes what there is.
-    ``good_till_ns`` (market time) goes with GTD and with nothing else.
+    ``good_till_ns`` (market time) goes with GTD and with nothing else.  ``trail_distance`` is a trail in quote
+    units, in place of ``trail_bps``.  An order that ``is_exit`` was made for a position: it ends with it, and does
+    not count among conditional orders.  Of conditional orders with the same ``pair`` the first to wake ends the others.
+    ``locks_late`` is of orders for what is owned: they lock nothing before their trigger, and may then be refused.
     """
 
     venue_symbol: str
@@ -141,6 +181,12 @@ class NewOrder:
     close_position: bool = False
     trigger_by: PriceKind = PriceKind.LAST
     good_till_ns: int | None = None
+    trail_distance: Decimal | None = None
+    exits: tuple[Exit, ...] = ()
+    is_exit: bool = False
+    pair: str = ""
+    locks_late: bool = False
+    memo: Memo = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +194,7 @@ class SimFill:
     """One execution of an order.
 
     ``base_quantity`` is what it is of the base coin: of contracts, what they are worth in it.
-    ``realised`` is the profit of what it closed, in the settle asset, before fees.
+    ``realised`` is the profit of what it closed, in the settle asset, before fees; ``closed`` how much that was.
     """
 
     trade_id: int
@@ -167,6 +213,7 @@ class SimFill:
     base_quantity: Decimal = Decimal(0)
     position_side: PositionSide = PositionSide.NET
     realised: Decimal = Decimal(0)
+    closed: Decimal = Decimal(0)
     origin: Origin = Origin.CLIENT
 
 
@@ -216,6 +263,9 @@ class SimOrder:
     good_till_ns: int | None = None
     conditional_id: int | None = None
     origin: Origin = Origin.CLIENT
+    exits: tuple[Exit, ...] = ()
+    locks_late: bool = False
+    memo: Memo = attrs.field(factory=dict)
 
     @property
     def average_price(self) -> Decimal | None:

@@ -22,6 +22,7 @@ from btx.config import Secret
 from btx.model.venue import VenueInfo
 from btx.plugins import Venue
 from btx.ports import Broker, Context, Feed, Store, Stream
+from btx.sim.manners import Manners
 from btx.sim.paper_broker import PaperBroker
 from btx.sim.paper_desk import PaperDesk
 from btx.sim.paper_ledger import Ledger
@@ -76,8 +77,9 @@ class PaperVenue(Venue):
                 "balances": self._balances,
                 "ledger": ledger,
             }
-            is_margined = self._inner.info.capabilities[context.market].margined
-            known = MarginPaperDesk(**parts) if is_margined else PaperDesk(**parts)
+            can = self._inner.info.capabilities[context.market]
+            manners = Manners(charges_closing=can.charges_closing)
+            known = MarginPaperDesk(**parts, manners=manners) if can.margined else PaperDesk(**parts)
             context.shared["paper"] = known
         return known
 

@@ -22,6 +22,7 @@ from btx.model.venue import Channel, SimAccount
 from btx.ports import MarginFeed, MarginStore, StreamEvent
 from btx.sim.conditionals import ConditionalEvent
 from btx.sim.engine import Engine
+from btx.sim.manners import BINANCE, Manners
 from btx.sim.margin_events import AccountEvent, MarginCallEvent
 from btx.sim.margin_exchange import MarginExchange
 from btx.sim.orders import ExecutionEvent, ExecutionKind, Refusal, Refused, SimPosition
@@ -46,11 +47,12 @@ _INSURANCE = Decimal(1_000_000)  # units of each settle asset that stand behind 
 class MarginPaperDesk(PaperStream):
     """The venue's MarginStore and Stream, with an account of ours behind them."""
 
-    def __init__(self, *, store: MarginStore, feed: MarginFeed, **parts: Any) -> None:
+    def __init__(self, *, store: MarginStore, feed: MarginFeed, manners: Manners = BINANCE, **parts: Any) -> None:
         channels = (Channel.TRADE, Channel.QUOTE, Channel.MARK)
         super().__init__(store=store, feed=feed, channels=channels, **parts)
         self._margin_store = store
         self._margin_feed = feed
+        self._manners = manners
         self._marks = HeardMarks()
         self._exchange: MarginExchange | None = None
         self._past: MarginBooks | None = None  # until it is given back to the exchange
@@ -139,6 +141,7 @@ class MarginPaperDesk(PaperStream):
             marks=self._marks,
             listener=self._on_event,
             insurance={each.settle: _INSURANCE for each in listed},
+            manners=self._manners,
         )
         if any(schedule.levels for schedule in schedules.values()):
             self._exchange.set_tier(api_key=PAPER_KEY, tier=None, follows_volume=True)

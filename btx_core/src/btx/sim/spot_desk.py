@@ -6,12 +6,13 @@ from decimal import ROUND_DOWN, Decimal
 
 import attrs
 
-from btx.model.order import Side, Status
+from btx.model.order import ListKind, Side, Status
 from btx.model.venue import SimAccount
 from btx.sim.accounts import Account
 from btx.sim.engine import Engine, Waiting, with_fill
 from btx.sim.gate import Gate
 from btx.sim.liquidity import Liquidity
+from btx.sim.manners import BINANCE, Manners
 from btx.sim.matching import (
     Take,
     is_triggered,
@@ -53,16 +54,18 @@ class SpotDesk(Engine[Account]):
         market: Liquidity,
         listener: Callable[[ExecutionEvent], None],
         discount: Decimal = Decimal("0.75"),
+        manners: Manners = BINANCE,
     ) -> None:
         super().__init__(
             listings=listings,
             accounts=[Account(api_key=account.api_key, free=dict(account.balances)) for account in accounts],
             market=market,
             listener=listener,
+            manners=manners,
         )
         self._discount = discount
         self._list_ids = itertools.count(1)
-        self._gate = Gate(self.listings, market, self._offers)
+        self._gate = Gate(self.listings, market, self._offers, manners)
 
     def _accept(
         self,
@@ -102,13 +105,20 @@ class SpotDesk(Engine[Account]):
         if working.list_id is None or account.lists[working.list_id].working_id != working.order_id:
             return
         waiting = [account.orders[order_id] for order_id in account.lists[working.list_id].triggered_ids]
+        self._place_together(account, listing, waiting, now_ns)
+
+    def _reject(self, account: Account, listing: Listing, order: SimOrder, refused: Refused, now_ns: int) -> None:
+        rejected = attrs.evolve(order, status=Status.REJECTED, reject_reason=refused.reason, updated_ns=now_ns)
+        changed = account.put(rejected, listing.instrument)
+        self._tell(account, ExecutionKind.REJECTED, rejected, now_ns, changed=changed)
+
+    def _place_together(self, account: Account, listing: Listing, waiting: list[SimOrder], now_ns: int) -> None:
+        """Place orders that are pending, or reject them all."""
         try:
             self._gate.check_waiting(account, listing, waiting, now_ns)
         except Refused as refused:
             for order in waiting:
-                rejected = attrs.evolve(order, status=Status.REJECTED, reject_reason=refused.reason, updated_ns=now_ns)
-                account.put(rejected, listing.instrument)
-                self._tell(account, ExecutionKind.REJECTED, rejected, now_ns, changed=())
+                self._reject(account, listing, order, refused, now_ns)
             return
         placed = [
             attrs.evolve(
@@ -125,6 +135,45 @@ class SpotDesk(Engine[Account]):
             self._tell(account, ExecutionKind.NEW, order, now_ns, changed=changed, tells_list=order is placed[-1])
         for order in placed:
             self._start(account, listing, order, now_ns)
+
+    def _place_exits(self, account: Account, listing: Listing, order: SimOrder, now_ns: int) -> None:
+        """Place what is to sell again what an order has bought, less its fees, or contrarily; a pair ends as one."""
+        paid = sum((fill.fee for fill in order.fills if fill.fee_asset == listing.instrument.base), _ZERO)
+        left = order.executed_quantity - (paid if order.side is Side.BUY else _ZERO)
+        quantity = left - left % listing.instrument.step_size
+        side = Side.SELL if order.side is Side.BUY else Side.BUY
+        ids = tuple(next(self._order_ids) for _ in order.exits)
+        list_id = next(self._list_ids) if len(ids) > 1 else None
+        waiting = []
+        for each, order_id in zip(order.exits, ids, strict=True):
+            asked = NewOrder(
+                venue_symbol=order.venue_symbol,
+                side=side,
+                order_type=each.order_type,
+                quantity=quantity,
+                price=each.price,
+                trigger_price=each.trigger_price,
+                memo=each.memo,
+            )
+            made = self._made(asked, now_ns, order_id=order_id)
+            waiting.append(attrs.evolve(made, status=Status.PENDING_NEW, list_id=list_id))
+        if list_id is not None:
+            account.lists.put(
+                SimOrderList(
+                    list_id=list_id,
+                    client_list_id=f"btxsimlist{list_id}",
+                    venue_symbol=order.venue_symbol,
+                    kind=ListKind.OCO,
+                    order_ids=ids,
+                    client_order_ids=tuple(each.client_order_id for each in waiting),
+                    is_done=False,
+                    created_ns=now_ns,
+                    updated_ns=now_ns,
+                )
+            )
+        for made in waiting:
+            account.put(made, listing.instrument)
+        self._place_together(account, listing, waiting, now_ns)
 
     def _keep(self, account: Account, order: SimOrder) -> tuple[str, ...]:
         return account.put(order, self.listings[order.venue_symbol].instrument)
@@ -161,6 +210,12 @@ class SpotDesk(Engine[Account]):
             return
         self._expire_partners(account, order, now_ns)
         del self._working[order.venue_symbol][order.order_id]
+        if order.locks_late:
+            try:
+                self._gate.check_woken(account, listing, order, now_ns)
+            except Refused as refused:
+                self._reject(account, listing, order, refused, now_ns)
+                return
         order = attrs.evolve(order, working_ns=now_ns, updated_ns=now_ns)
         changed = account.put(order, listing.instrument)
         self._tell(account, ExecutionKind.TRIGGERED, order, now_ns, changed=changed)
@@ -216,6 +271,8 @@ class SpotDesk(Engine[Account]):
         self._tell(account, ExecutionKind.TRADE, order, now_ns, changed=changed, fill=fill)
         if order.status is Status.FILLED:
             self._place_waiting(account, listing, order, now_ns)
+            if order.exits:
+                self._place_exits(account, listing, order, now_ns)
         return order
 
     def _fee(

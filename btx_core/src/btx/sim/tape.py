@@ -16,12 +16,14 @@ from btx.errors import ConfigError
 from btx.model.instrument import Instrument
 from btx.model.time import NS_PER_MINUTE, NS_PER_MS
 
-__all__ = ("Row", "Tape", "load_tape", "read_rows")
+__all__ = ("Row", "Tape", "grid_of", "load_tape", "read_rows")
 
 _NAMES = ("open_time", "open", "high", "low", "close", "volume")
 _FULL = 12  # columns of the venue's own files: those six, close time, quote volume, count, taker buys, ignored
 _FIRST_MICROSECONDS = 10**14  # Binance's public files count microseconds since 2025-01-01
 _FIRST_MILLISECONDS = 10**11
+_SAMPLE_ROWS = 2_000  # of a file, to see its decimals
+_SMALLEST = Decimal("0.00000001")  # what any venue writes
 
 
 class Row(NamedTuple):
@@ -183,3 +185,21 @@ def _check_spacing(path: Path, rows: list[Row]) -> None:
     if shortest > NS_PER_MINUTE:
         minutes = shortest // NS_PER_MINUTE
         raise ConfigError(f"{path} line 2, column open_time: bars are {minutes} minutes apart; 1m bars are played")
+
+
+def grid_of(path: Path) -> tuple[Decimal, Decimal]:
+    """Return the smallest price and quantity units that the first rows of a kline file use: one at most.
+
+    Raises:
+        ConfigError: it is no kline file.
+    """
+    tick = step = Decimal(1)
+    for _, row in itertools.islice(read_rows(path), _SAMPLE_ROWS):
+        tick = min(tick, *map(_unit, (row.open, row.high, row.low, row.close)))
+        step = min(step, _unit(row.volume))
+    return max(tick, _SMALLEST), max(step, _SMALLEST)
+
+
+def _unit(value: Decimal) -> Decimal:
+    exponent = value.normalize().as_tuple().exponent
+    return Decimal(1).scaleb(min(int(exponent), 0))

@@ -36,10 +36,12 @@ def scenario_to_json(scenario: Scenario) -> str:
             "origin_ns": scenario.origin_ns,
             "rebase": scenario.rebase,
             "accounts": _accounts_json(scenario.accounts),
+            "account_count": scenario.account_count,
             "port": scenario.port,
             "faults": scenario.faults,
             "as_of": scenario.as_of,
             "attach": scenario.attach,
+            "account": scenario.account,
         }
     )
 

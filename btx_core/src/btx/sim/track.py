@@ -4,7 +4,7 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import attrs
 
@@ -19,11 +19,14 @@ from btx.sim.tape import Row, Tape
 
 __all__ = ("BookMark", "PublicTrade", "Track", "TradeFlow")
 
+V = TypeVar("V")
+
 _ZERO = Decimal(0)
 _LEVEL_SHARE = 20  # a level of the book holds on average this part of a minute's volume
 _TYPICAL_MINUTES = 60
 _CACHED_MINUTES = 64
 _NO_ID = -1
+_SPANS = 32  # whole minutes whose sums are remembered
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +114,9 @@ class Track:
         self._tight = sum(shape.parts > 1 for shape in shapes)
         self._trades: dict[int, tuple[PublicTrade, ...]] = {}
         self._sums: dict[int, _Sums] = {}
+        # What a day's statistics are made of is asked for with every trade, and changes once a minute.
+        self._joins: dict[tuple[int, int], Row] = {}
+        self._wholes: dict[tuple[int, int], tuple[_Sums, int]] = {}
         self._book = self._make_book(origin_ns + shift_ns)
 
     @property
@@ -189,10 +195,11 @@ class Track:
     def bar(self, interval: Interval, open_ns: int, close_ns: int, now_ns: int) -> Bar | None:
         """Return the bar of a span as it is now, folded from minutes; None when nothing happened in it yet."""
         low, high = bisect_left(self._opens, open_ns), bisect_left(self._opens, min(close_ns, now_ns))
-        rows = list(self._rows[low:high])
-        if rows and self._opens[high - 1] + NS_PER_MINUTE > now_ns:
-            forming = self._forming(high - 1, now_ns)
-            rows[-1:] = [forming] if forming is not None else []
+        forming = None
+        if high > low and self._opens[high - 1] + NS_PER_MINUTE > now_ns:
+            high -= 1
+            forming = self._forming(high, now_ns)
+        rows = [*([self._joined(low, high)] if high > low else []), *([forming] if forming is not None else [])]
         if not rows:
             return None
         flow = self.flow(open_ns, min(close_ns, now_ns + 1))
@@ -205,7 +212,7 @@ class Track:
             high=max(row.high for row in rows),
             low=min(row.low for row in rows),
             close=rows[-1].close,
-            volume=flow.volume if len(rows) > 1 else rows[0].volume,
+            volume=flow.volume if high - low + (forming is not None) > 1 else rows[0].volume,
             is_closed=now_ns >= close_ns,
             quote_volume=flow.quote_volume,
             trades=flow.trades,
@@ -241,13 +248,11 @@ class Track:
         """Return the sums over the trades of ``[start_ns, end_ns)``."""
         first = bisect_left(self._opens, start_ns)
         last = bisect_right(self._opens, end_ns - NS_PER_MINUTE)  # minutes [first, last) lie inside wholly
-        parts = [self._minute_sums(index) for index in range(first, last)]
+        parts, count = list[_Sums](), 0
         ids = (self._first_ids[first], self._first_ids[last]) if last > first else (0, 0)
-        rows = self._rows[first:last]
-        count = sum(
-            row.trades if row.trades is not None else self._first_ids[index + 1] - self._first_ids[index]
-            for index, row in enumerate(rows, start=first)
-        )
+        if last > first:
+            whole, count = self._whole(first, last)
+            parts.append(whole)
         edges = self._edges(first, last, start_ns, end_ns)
         for trades in edges:
             parts.append(self._sum_trades(trades))
@@ -378,6 +383,37 @@ class Track:
             and (trades := tuple(t for t in self._minute(index) if start_ns <= t.time_ns < end_ns))
         ]
 
+    def _joined(self, low: int, high: int) -> Row:
+        """Return whole minutes as one; of more than one without a volume. Whoever asks again asks for the same."""
+        if high - low == 1:
+            return self._rows[low]
+        known = self._joins.get((low, high))
+        if known is None:
+            rows = self._rows[low:high]
+            known = Row(
+                rows[0].open_ns,
+                rows[0].open,
+                max(row.high for row in rows),
+                min(row.low for row in rows),
+                rows[-1].close,
+                _ZERO,
+            )
+            _remember(self._joins, (low, high), known)
+        return known
+
+    def _whole(self, first: int, last: int) -> tuple[_Sums, int]:
+        """Return the sums over whole minutes, and how many trades they have."""
+        known = self._wholes.get((first, last))
+        if known is None:
+            parts = [self._minute_sums(index) for index in range(first, last)]
+            count = sum(
+                row.trades if row.trades is not None else self._first_ids[index + 1] - self._first_ids[index]
+                for index, row in enumerate(self._rows[first:last], start=first)
+            )
+            known = _Sums(*(sum(each, _ZERO) for each in zip(*parts, strict=True))), count
+            _remember(self._wholes, (first, last), known)
+        return known
+
     def _minute_sums(self, index: int) -> _Sums:
         sums = self._sums.get(index)
         if sums is None:
@@ -414,6 +450,12 @@ class Track:
                 buy += trade.quantity
                 buy_quote += notional
         return _Sums(volume, quote, buy, buy_quote)
+
+
+def _remember(found: dict[tuple[int, int], V], span: tuple[int, int], value: V) -> None:
+    if len(found) >= _SPANS:
+        del found[next(iter(found))]
+    found[span] = value
 
 
 def _grid(values: Iterable[Decimal], listed: Decimal) -> Decimal:

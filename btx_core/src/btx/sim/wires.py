@@ -38,7 +38,7 @@ class SocketTerms:
     life_s: float | None = None  # a socket is ended when it is so old
     notice_s: float | None = None  # and told so long before; 0: never told
     ping_s: float | None = None  # between two pings of the server
-    pong_s: float | None = None  # without a pong, until the client is cut
+    pong_s: float | None = None  # without a pong, or what the venue takes for one, until the client is cut
     dials: int | None = None  # new sockets an address may open in the venue's window
     key_s: float | None = None  # a key to an account's events lives, where the venue hands out such keys
 

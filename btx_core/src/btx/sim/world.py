@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import enum
 import heapq
+import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -36,10 +37,12 @@ from btx.sim.dice import key_of
 from btx.sim.engine import Engine
 from btx.sim.exchange import Exchange, ExecutionEvent, Listing
 from btx.sim.faults import Faults, FaultScript, script_from_json
+from btx.sim.manners import BINANCE, Manners
 from btx.sim.margin_events import AccountEvent, ConfigEvent, MarginCallEvent, MarkChange
 from btx.sim.margin_exchange import MarginExchange
 from btx.sim.market import BarChange, Market, MarketEvent, PublicTrade, QuoteChange
 from btx.sim.marks import PREMIUM, MarketMarks
+from btx.sim.orders import SimFill
 from btx.sim.rates import load_rates
 from btx.sim.track import BookMark
 
@@ -90,7 +93,8 @@ class Step:
 class World:
     """A scenario being played for the listings it has data of.
 
-    ``premium`` is how far index prices lie from the last ones at most, see :mod:`btx.sim.marks`.
+    ``premium`` is how far index prices lie from the last ones at most, see :mod:`btx.sim.marks`; ``manners`` are the
+    venue's.
     Use it in one asyncio loop.  ``async with world`` starts a free-running
     market and stops it; in lockstep nothing runs by itself.
 
@@ -106,9 +110,12 @@ class World:
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         premium: Decimal = PREMIUM,
+        manners: Manners = BINANCE,
     ) -> None:
         if scenario.speed is not None and scenario.speed <= 0:
             raise ConfigError(f"speed {scenario.speed} does not run: write a positive number, or None for lockstep")
+        # A skin whose venue has other names for executions than their number says so.
+        self.name_fill: Callable[[SimFill], str] = lambda fill: str(fill.trade_id)
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
         self._wire_offset_ns = 0
@@ -116,17 +123,26 @@ class World:
         self.faults = Faults(script_from_json(scenario.faults) if scenario.faults else FaultScript())
         self.speed = scenario.speed
         wire_ns = self.wire_ns()
-        self.market = Market.of(scenario, [listing.instrument for listing in listings], wire_ns=wire_ns)
+        # A market that was moved to now trades when it did, which is not when its calendar says.
+        calendars = {} if scenario.rebase else {listing.venue_symbol: listing.calendar for listing in listings}
+        instruments = [listing.instrument for listing in listings]
+        self.market = Market.of(scenario, instruments, wire_ns=wire_ns, calendars=calendars)
         played = set(self.market.venue_symbols)
         self.listings = {one.venue_symbol: one for one in listings if one.venue_symbol in played}
-        self.accounts = scenario.accounts or (default_account(scenario.seed, listings),)
+        self.accounts = scenario.accounts or tuple(
+            default_account(scenario.seed, listings, number=number) for number in range(1, scenario.account_count + 1)
+        )
         self._spot: Exchange | None = None
         self._margin: MarginExchange | None = None
         if all(listing.instrument.kind.is_margined for listing in self.listings.values()):
-            self._margin = self._margin_exchange(scenario, premium)
+            self._margin = self._margin_exchange(scenario, premium, manners)
         else:
             self._spot = Exchange(
-                listings=self.listings.values(), accounts=self.accounts, market=self.market, listener=self._publish
+                listings=self.listings.values(),
+                accounts=self.accounts,
+                market=self.market,
+                listener=self._publish,
+                manners=manners,
             )
         # A market that was moved to now and runs begins in the middle of a minute: where the wall clock is.
         self._begins_now = scenario.rebase and self.speed is not None
@@ -137,12 +153,14 @@ class World:
         self._listeners: list[Listener] = []
         self._ended_callbacks: list[Callable[[], None]] = []
         self._flush_hooks: list[Callable[[], Awaitable[None]]] = []
+        self._alarms: list[tuple[int, int, Callable[[], None]]] = []
+        self._alarm_numbers = itertools.count()
         self._is_playing = False
         self._forming_ns = self.market.now_ns
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
-    def _margin_exchange(self, scenario: Scenario, premium: Decimal) -> MarginExchange:
+    def _margin_exchange(self, scenario: Scenario, premium: Decimal, manners: Manners) -> MarginExchange:
         instruments = [listing.instrument for listing in self.listings.values()]
         by_name = {name: each for each in instruments for name in (each.symbol, each.venue_symbol)}
         unknown = [symbol for symbol in scenario.funding if symbol not in by_name]
@@ -153,7 +171,14 @@ class World:
             by_name[name].venue_symbol: load_rates(path, symbol=by_name[name].symbol, shift_ns=self.market.shift_ns)
             for name, path in scenario.funding.items()
         }
-        self._marks = MarketMarks(self.market, instruments, seed=scenario.seed, rates=rates, premium=premium)
+        self._marks = MarketMarks(
+            self.market,
+            self.listings.values(),
+            seed=scenario.seed,
+            rates=rates,
+            premium=premium,
+            on_tick=manners.marks_on_tick,
+        )
         return MarginExchange(
             listings=self.listings.values(),
             accounts=self.accounts,
@@ -161,6 +186,7 @@ class World:
             marks=self._marks,
             listener=self._publish,
             insurance={each.settle: _INSURANCE for each in instruments},
+            manners=manners,
         )
 
     @property
@@ -174,6 +200,10 @@ class World:
         """The exchange of a market on margin."""
         assert self._margin is not None, "this market is not on margin"
         return self._margin
+
+    def mark_at(self, venue_symbol: str, time_ns: int) -> MarkChange:
+        """Return mark and index price of a market on margin as they were at a market time that is over."""
+        return self._marks.mark_at(venue_symbol, time_ns)
 
     @property
     def is_margined(self) -> bool:
@@ -224,6 +254,22 @@ class World:
             if kind is Want.BOOK:
                 del self._books[venue_symbol]
 
+    def wake_at(self, time_ns: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` once when market time comes to ``time_ns``; return what takes it back.
+
+        It may place and cancel orders.
+        """
+        alarm = (time_ns, next(self._alarm_numbers), callback)
+        heapq.heappush(self._alarms, alarm)
+        self._changed.set()
+
+        def take_back() -> None:
+            if alarm in self._alarms:
+                self._alarms.remove(alarm)
+                heapq.heapify(self._alarms)
+
+        return take_back
+
     # --- clocks ---------------------------------------------------------------------------------------------
 
     def wire_ns(self) -> int:
@@ -252,7 +298,7 @@ class World:
     # --- playing --------------------------------------------------------------------------------------------
 
     def advance(self, *, until_ns: int | None = None, by_trade: bool = False) -> Step:
-        """Play to the next close of a wanted bar (of a minute when none is wanted). Lockstep only.
+        """Play to the next close of a wanted bar (of a minute when none is wanted), over nights. Lockstep only.
 
         Not beyond ``until_ns`` (market time, after now), and with ``by_trade`` not beyond
         the next trade of a symbol whose trades are wanted.
@@ -262,9 +308,9 @@ class World:
         """
         if self.speed is not None:
             raise ConfigError("a market with a speed runs by itself: only a lockstep market is advanced")
-        intervals = {interval for _, interval in self._wanted_bars()} or {_MINUTE}
+        wanted = self._wanted_bars() or [(symbol, _MINUTE) for symbol in self.listings]
         now_ns = self.market.now_ns
-        stops = [interval.close_of(interval.open_of(now_ns)) for interval in intervals]
+        stops = [self.market.next_close_ns(symbol, interval) for symbol, interval in wanted]
         if until_ns is not None and until_ns > now_ns:
             stops.append(until_ns)
         if by_trade:
@@ -352,6 +398,7 @@ class World:
                     continue  # a position came or went on the way: other moments matter now
                 self.market.seek(stop_ns)
                 self._on_time(stop_ns, is_end=stop_ns in {until_ns, close_ns})
+                self._end_days(stop_ns)
                 if stop_ns == close_ns:
                     closed += self._close_bars()
             self._tell_forming()
@@ -363,16 +410,20 @@ class World:
         return closed
 
     def _next_due_ns(self, now_ns: int, close_ns: int) -> int | None:
-        """Return the next moment that may not be passed by; None: there is none, at a market without margin never."""
+        """Return the next moment that may not be passed by; None: there is none."""
+        alarm_ns = max(self._alarms[0][0], now_ns + 1) if self._alarms else None
         if self._margin is None:
-            return None
+            return alarm_ns
         is_marked = self.speed is not None and any(kind is Want.MARK for _, kind, _ in self._wants)
         if not is_marked:
             is_marked = not self._margin.is_calm(lambda symbol: self._marks.bounds(symbol, now_ns, close_ns))
-        return self._margin.next_due_ns(now_ns, with_marks=is_marked)
+        due_ns = self._margin.next_due_ns(now_ns, with_marks=is_marked)
+        return min((each for each in (alarm_ns, due_ns) if each is not None), default=None)
 
     def _on_time(self, now_ns: int, *, is_end: bool) -> None:
-        """Let happen what is due on margin, and tell the marks; the end of a minute or an advance is told anyhow."""
+        """Let happen what is due, and tell the marks; the end of a minute or an advance is told anyhow."""
+        while self._alarms and self._alarms[0][0] <= now_ns:
+            heapq.heappop(self._alarms)[2]()
         if self._margin is None:
             return
         self._margin.on_time(now_ns)
@@ -381,6 +432,11 @@ class World:
             if (is_end or is_stamp) if self.speed is None else now_ns % NS_PER_S == 0:
                 self._told[symbol, Want.MARK] = now_ns // NS_PER_MS
                 self._publish(self._margin.mark(symbol))
+
+    def _end_days(self, now_ns: int) -> None:
+        for symbol in self.listings:
+            if self.engine.has_orders(symbol) and self.market.is_day_end(symbol):
+                self.engine.end_day(venue_symbol=symbol, now_ns=now_ns)
 
     def _play_trades(self, after_ns: int, until_ns: int) -> bool:
         """Let prints happen; False: not all of them, a position has changed before the last."""
@@ -461,8 +517,8 @@ def _report_crash(task: asyncio.Task[None]) -> None:
         task.get_loop().call_exception_handler(context)
 
 
-def default_account(seed: int, listings: Sequence[Listing]) -> SimAccount:
-    """Return the account a scenario without accounts has: 100000 of every quote asset, nothing else.
+def default_account(seed: int, listings: Sequence[Listing], *, number: int = 1) -> SimAccount:
+    """Return an account of a scenario that names none: 100000 of every quote asset, nothing else.
 
     On margin it is 100000 of what is settled in quote units, and 10 of a coin that contracts are settled in.
     """
@@ -474,7 +530,8 @@ def default_account(seed: int, listings: Sequence[Listing]) -> SimAccount:
         owned |= {each.base: Decimal(0) for each in instruments} | {
             each.quote: Decimal(100_000) for each in instruments
         }
-    return SimAccount(api_key=_token(seed, "key"), api_secret=_token(seed, "secret"), balances=owned)
+    key, secret = ("key", "secret") if number == 1 else (f"key {number}", f"secret {number}")
+    return SimAccount(api_key=_token(seed, key), api_secret=_token(seed, secret), balances=owned)
 
 
 def _token(seed: int, purpose: str) -> str:

@@ -49,6 +49,7 @@ from btx.model.order import (
     OutcomeUnknown,
     PlaceRefused,
     PositionSide,
+    Prepared,
     Side,
     TimeInForce,
 )
@@ -75,6 +76,7 @@ _EVENTS: Mapping[str, type[OrderEvent]] = {
     "fill": Fill,
     "order_report": OrderReport,
     "place_refused": PlaceRefused,
+    "prepared": Prepared,
     "outcome_unknown": OutcomeUnknown,
     "cancel_requested": CancelRequested,
     "cancel_result": CancelResult,

@@ -16,6 +16,8 @@ _NAMED = re.compile(
         (["']?\s*[=:]\s*["']?)([^&\s"',}\]]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
+# A login over a socket names nothing: {"op": "auth", "args": [key, moment, signature]}.
+_LOGIN = re.compile(r"""("op"\s*:\s*"auth"[^\[]*\[)[^\]]*\]""")
 _LEARNED = ("listenkey", "listentoken", "token", "accesstoken")  # their values turn up elsewhere too: in addresses
 
 
@@ -46,6 +48,8 @@ class Redactor:
             if hint in text:
                 text = _NAMED.sub(self._blot, text)
                 break
+        if '"auth"' in text:
+            text = _LOGIN.sub(rf'\1"{_MARK}"]', text)
         for secret in self._known:
             if secret in text:
                 text = text.replace(secret, _MARK)

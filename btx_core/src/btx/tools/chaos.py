@@ -12,6 +12,7 @@ import json
 import logging
 import multiprocessing
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -62,15 +63,8 @@ _TIMING = Timing(
     bars=BarTimes(late_pause_s=0.05),
     breaker=Breaker(open_ns=500_000_000),
 )
-_PRELOAD = [
-    "btx.bt.witness",
-    "btx.compose",
-    "btx.storage.journal",
-    "btx_binance.spot.broker",
-    "btx_binance.spot.stream",
-    "btx_binance.futures.broker",
-    "btx_binance.futures.stream",
-]
+_PRELOAD = ("btx.bt.witness", "btx.compose", "btx.storage.journal")
+_PORTS = ("broker", "stream")  # what an adapter calls the modules that import its libraries
 
 
 @attrs.frozen(kw_only=True)
@@ -220,7 +214,7 @@ def _last_words(folder: Path, *, lines: int) -> str:
 async def _start_child(job: Job, endpoints: Endpoints, folder: Path, kill: Kill | None) -> int | None:
     """Run the strategy in a process of its own; return its exit code, None when it hung and was put down."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
+    context.set_forkserver_preload([*_PRELOAD, *_modules_of(job.venue)])
     process = context.Process(target=_trade, args=(job, endpoints.control, str(folder), kill), daemon=True)
     process.start()
     await asyncio.to_thread(process.join, _CHILD_S)
@@ -231,6 +225,15 @@ async def _start_child(job: Job, endpoints: Endpoints, folder: Path, kill: Kill 
         await asyncio.to_thread(process.join)
         return None
     return process.exitcode
+
+
+def _modules_of(venue: str) -> Iterator[str]:
+    """Yield the modules of an adapter that take long to import, so that a life begins with them."""
+    for implementation in open_venue(venue).manager.hook.btx_broker.get_hookimpls():
+        package = sys.modules.get(getattr(implementation.plugin, "__package__", ""))
+        for found in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{getattr(package, '__name__', '')}."):
+            if found.name.rpartition(".")[2] in _PORTS:
+                yield found.name
 
 
 def _say_where() -> None:

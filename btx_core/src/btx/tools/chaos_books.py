@@ -71,7 +71,7 @@ class Books:
 
     def _fill_differences(self) -> Iterator[str]:
         theirs = {
-            (row["client_order_id"], str(row["trade_id"])): tuple(Decimal(row[k]) for k in ("price", "quantity", "fee"))
+            (row["client_order_id"], row["fill_id"]): tuple(Decimal(row[k]) for k in ("price", "quantity", "fee"))
             for row in self._ledger["fills"]
         }
         ours = {
@@ -127,7 +127,7 @@ class Books:
             yield from self._spot_differences(result)
         yield from self._status_differences(result["statuses"])
         told = {each["fill"].rpartition("/")[2] for each in self._told}
-        untold = {str(row["trade_id"]) for row in self._ledger["fills"]} - told
+        untold = {row["fill_id"] for row in self._ledger["fills"]} - told
         if untold:
             yield f"fills {', '.join(sorted(untold))} were never told to the strategy"
 

@@ -79,7 +79,7 @@ def _ledger_differences(session: Session, ledger: Mapping[str, Decimal], fills: 
         (session.instrument(f.symbol).venue_symbol, f.fill_id): (f.price, f.quantity, f.fee, f.fee_asset) for f in fills
     }
     sims = {
-        (f["symbol"], str(f["trade_id"])): (
+        (f["symbol"], f["fill_id"]): (
             Decimal(f["price"]),
             Decimal(f["quantity"]),
             Decimal(f["fee"]),

@@ -21,18 +21,17 @@ from btx.errors import ConfigError, UnknownSymbolError
 from btx.model.history import Finding, Policy, Stock
 from btx.model.instrument import Instrument
 from btx.model.time import NS_PER_S, Interval, iso
-from btx.model.venue import Endpoints, Environment
+from btx.model.venue import Environment
 from btx.plugins import Venue
 from btx.ports import Context
 from btx.rules.history import Policies, examined
 from btx.rules.spans import joined
-from btx.runtime.control import Control
 from btx.runtime.guard import Guard
 from btx.runtime.history import Fetched, HistoryDesk
 from btx.runtime.public import open_public_side
-from btx.sim.texts import endpoints_from_fields
 from btx.storage.bars import BarStore
 from btx.storage.places import history_folder
+from btx.worlds import attached
 
 __all__ = ("Wanted", "policies_of", "run_download", "run_ls", "run_rm", "run_verify", "time_of")
 
@@ -139,7 +138,7 @@ async def _download(
     policies: Policies,
 ) -> None:
     began_s = time.monotonic()
-    endpoints = await _attached(attach) if attach is not None else None
+    endpoints = await attached(attach) if attach is not None else None
     folder = history_folder(
         home(),
         venue=venue.info.name,
@@ -163,6 +162,7 @@ async def _download(
                 archive=venue.info.capabilities[market].archive,
                 policies=policies,
                 note=show.note,
+                calendar=venue.calendar,
             )
             end_ns = wanted.end_ns if wanted.end_ns is not None else clock.market_ns()
             series = [(instrument, interval) for instrument in instruments for interval in intervals]
@@ -183,14 +183,6 @@ async def _instruments(venue: Venue, context: Context, guard: Guard, symbols: Se
     if strange := [symbol for symbol in symbols if symbol not in found]:
         raise UnknownSymbolError(f"{venue.info.title} lists no {', '.join(strange)}: write it like BTC/USDT")
     return [found[symbol] for symbol in dict.fromkeys(symbols)]
-
-
-async def _attached(control: str) -> Endpoints:
-    channel = await Control.connect(control)
-    try:
-        return endpoints_from_fields((await channel.ask("endpoints"))["endpoints"])
-    finally:
-        await channel.close()
 
 
 def _market(venue: Venue, environment: Environment, market: str | None) -> str:

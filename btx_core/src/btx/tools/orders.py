@@ -41,6 +41,7 @@ from btx.model.order import (
     OrderRequest,
     OutcomeUnknown,
     PlaceRefused,
+    Prepared,
 )
 from btx.model.time import iso
 from btx.ports import JournalReader
@@ -233,6 +234,9 @@ def _say_event(event: OrderEvent) -> str:
             by = "we infer" if event.inferred else "the venue says"
             why = f" ({event.reason})" if event.reason else ""
             return f"{by}: {event.status.value}, filled {plain(event.filled)}{why}"
+        case Prepared():
+            name = ", ".join(f"{key} {value}" for key, value in event.wire.items())
+            return f"on the wire it is {name}"
         case PlaceRefused():
             return f"refused: {event.reason}"
         case OutcomeUnknown():

@@ -48,6 +48,7 @@ class _Side:
     clock: MarketClock
     guard: Guard
     doubt_ns: int
+    traded: list[Instrument]  # known after the instruments are
 
 
 def run_preflight(
@@ -100,6 +101,7 @@ async def _facts(account: Account, symbols: Sequence[str]) -> Facts:
         known = await read("instruments", store.instruments)
         found = {symbol: each for symbol in symbols if (each := _find(known, symbol)) is not None}
         instruments = list(found.values())
+        side.traded.extend(instruments)
         capabilities = account.venue.info.capabilities[account.market]
         snapshot = await read("account", store.account)
         own_fees = await _if_told(read("fees", lambda: store.fees(instruments=instruments)))
@@ -181,6 +183,7 @@ async def _connected(account: Account) -> AsyncIterator[_Side]:
             clock.follow(endpoints.clock)
             keys = endpoints.accounts[0]
             settings = attrs.evolve(settings, api_key=Secret(keys.api_key), api_secret=Secret(keys.api_secret))
+        traded: list[Instrument] = []
         context = Context(
             settings=settings,
             environment=account.environment,
@@ -188,6 +191,7 @@ async def _connected(account: Account) -> AsyncIterator[_Side]:
             endpoints=endpoints,
             clock=clock,
             resources=resources,
+            traded=lambda: traded,
         )
         guard = Guard(info=venue.info, market=account.market)
         store, broker, feed = venue.store(context), venue.broker(context), venue.feed(context)
@@ -197,7 +201,13 @@ async def _connected(account: Account) -> AsyncIterator[_Side]:
         after_ns = clock.wire_ns()
         clock.offset_ns += venue_ns - (before_ns + after_ns) // 2
         yield _Side(
-            store=store, broker=broker, feed=feed, clock=clock, guard=guard, doubt_ns=(after_ns - before_ns) // 2
+            store=store,
+            broker=broker,
+            feed=feed,
+            clock=clock,
+            guard=guard,
+            doubt_ns=(after_ns - before_ns) // 2,
+            traded=traded,
         )
 
 

@@ -1,5 +1,7 @@
 """``btx venues``: the adapters that are installed, and what each venue does for a strategy."""
 
+from collections.abc import Iterable
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -7,8 +9,9 @@ from rich.table import Table
 from btx.compose import open_venue
 from btx.model.venue import VenueInfo
 from btx.rules.capabilities import Support, capability_rows
+from btx.tools.conformance import shipped_cards, totals
 
-__all__ = ("page_of", "run_venue")
+__all__ = ("matrix_of", "page_of", "run_matrix", "run_venue")
 
 _MEANING = (
     ("native", "the venue does it, whether your process lives or not"),
@@ -35,6 +38,19 @@ def run_venue(name: str, *, markdown: bool) -> int:
         console.print(_table(info, market))
     for word, meaning in _MEANING:
         console.print(f"{word}: {meaning}", highlight=False)
+    for card in shipped_cards(name):
+        console.print(f"{card.market}: {totals(card)}", highlight=False)
+    return 0
+
+
+def run_matrix(names: Iterable[str]) -> int:
+    """Print what all these venues do as a page of the documentation; return the exit code.
+
+    Raises:
+        UnknownVenueError: no adapter of a name is installed.
+        PluginError: one is broken, or written for another core.
+    """
+    Console().out(matrix_of([open_venue(name).info for name in sorted(names)]), end="", highlight=False)
     return 0
 
 
@@ -60,4 +76,28 @@ def page_of(info: VenueInfo) -> str:
         lines += [f"| {row.feature} | {row.support.value} | {row.remark} |".replace("|  |", "| |") for row in rows]
         parts.append(f"## {market}\n")
         parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def matrix_of(infos: Iterable[VenueInfo]) -> str:
+    """Return what each market of each venue does for a strategy, side by side, as a page of the documentation."""
+    columns = {
+        f"[{info.title}](venues/{info.name}.md) {market}": {
+            row.feature: row.support.value for row in capability_rows(info.capabilities[market])
+        }
+        for info in infos
+        for market in info.markets
+    }
+    features = dict.fromkeys(feature for support in columns.values() for feature in support)
+    lines = [f"| feature | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {feature} | {' | '.join(support.get(feature, '-') for support in columns.values())} |"
+        for feature in features
+    ]
+    parts = [
+        "# What venues do\n",
+        "Made by `btx venues --markdown` from what the adapters say; remarks are on the venues' pages.\n",
+        "\n".join(f"- **{word}**: {meaning}." for word, meaning in (*_MEANING, ("-", "it means nothing there"))) + "\n",
+        "\n".join(lines) + "\n",
+    ]
     return "\n".join(parts)

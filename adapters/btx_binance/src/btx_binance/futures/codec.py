@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from btx.bridges.decimals import exact, limit
 from btx.model.account import AccountSnapshot, Balance, Booking, BookingKind, PositionReport, SymbolTerms
 from btx.model.derivatives import FundingRate, LeverageTier, MarginMode, MarkPrice, PositionMode
 from btx.model.order import Fill, Liquidity, OrderReport, OrderType, Origin, PositionSide, Side, Status
 from btx.model.time import from_ms
-from btx_binance.codec import STATUSES, limit
+from btx_binance.codec import STATUSES
 
 __all__ = (
     "ALGO_STATUSES",
@@ -159,11 +160,11 @@ def leverage_tiers(row: Json) -> tuple[LeverageTier, ...]:
     """Return ``leverageBracket`` of a symbol, lowest first; COIN-M counts in coins, and calls it a quantity."""
     tiers = (
         LeverageTier(
-            floor=_exact(tier["notionalFloor"] if "notionalFloor" in tier else _floor_of(tier)),
-            cap=_exact(tier["notionalCap"] if "notionalCap" in tier else tier["qtyCap"]),
+            floor=exact(tier["notionalFloor"] if "notionalFloor" in tier else _floor_of(tier)),
+            cap=exact(tier["notionalCap"] if "notionalCap" in tier else tier["qtyCap"]),
             max_leverage=int(tier["initialLeverage"]),
-            maintenance_rate=_exact(tier["maintMarginRatio"]),
-            maintenance_amount=_exact(tier.get("cum", 0)),
+            maintenance_rate=exact(tier["maintMarginRatio"]),
+            maintenance_amount=exact(tier.get("cum", 0)),
         )
         for tier in row["brackets"]
     )
@@ -172,11 +173,6 @@ def leverage_tiers(row: Json) -> tuple[LeverageTier, ...]:
 
 def _floor_of(tier: Json) -> Any:
     return tier["qtyFloor"] if "qtyFloor" in tier else tier["qtylFloor"]  # as the documentation spells it
-
-
-def _exact(number: Any) -> Decimal:
-    """Return a JSON number, which the parser made a float, as it was written."""
-    return Decimal(str(number))
 
 
 def booking(row: Json, *, symbol_of: Callable[[str], str]) -> Booking:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from btx.bridges.decimals import count, limit
 from btx.model.instrument import Instrument, InstrumentKind, PriceBand
 from btx.model.time import from_ms
-from btx_binance.codec import count, limit
 
 __all__ = ("instrument",)
 

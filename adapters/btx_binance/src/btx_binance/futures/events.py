@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from btx.bridges.decimals import limit
 from btx.model.account import AccountUpdate, Balance, MarginCall, PositionReport
 from btx.model.derivatives import MarginMode
 from btx.model.order import Fill, Liquidity, OrderReport, Side, Status
 from btx.model.time import from_ms
-from btx_binance.codec import STATUSES, limit
+from btx_binance.codec import STATUSES
 from btx_binance.futures.codec import ALGO_STATUSES, MARGIN_MODES, ORDER_TYPES, POSITION_SIDES, algo_id, origin_of
 
 __all__ = ("account_update", "algo_update", "margin_call", "order_update")

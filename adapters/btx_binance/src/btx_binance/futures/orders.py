@@ -7,10 +7,10 @@ Sources: "New Order" and "New Algo Order" of https://developers.binance.com/docs
 from collections.abc import Mapping
 from decimal import Decimal
 
+from btx.bridges.decimals import plain
 from btx.errors import NotSupportedError
 from btx.model.order import Leg, OrderRequest, OrderType, PositionSide, Side, TimeInForce, TriggerBy
 from btx.model.time import NS_PER_S, to_ms
-from btx_binance.codec import plain
 
 __all__ = ("amend_params", "is_conditional", "order_params")
 

@@ -12,17 +12,20 @@ from typing import Any, NoReturn
 
 from cryptofeed.exchanges import BinanceDelivery, BinanceFutures
 
-from btx.bridges.cryptofeed import Send, SocketOptions, run_socket
+from btx.bridges.api import Api
+from btx.bridges.market import run_market
+from btx.bridges.sockets import Send, run_socket
+from btx.bridges.tasks import either
 from btx.errors import AuthenticationError, DataError, TransportError, VenueError
 from btx.model.account import AccountUpdate
 from btx.model.time import from_ms
 from btx.model.venue import Channel, StreamState, StreamStatus, Subscription
 from btx.ports import Context, Sink, Wanted
-from btx_binance.api import Api, api, read
+from btx_binance.api import api, read
 from btx_binance.config import book_stream, options, require_keys, stream_url
 from btx_binance.futures import events
 from btx_binance.futures.market import market_of
-from btx_binance.market_stream import Reading, either, run_market, stream_name
+from btx_binance.market_stream import BinanceDialect, Reading, socket_options
 
 __all__ = ("CoinmReader", "FuturesStream", "UsdmReader")
 
@@ -71,15 +74,16 @@ class FuturesStream:
         """
         if {each.channel for each in wanted.now} == {Channel.ACCOUNT}:
             await self._run_account(wanted.now, sink)
-        book, public, market = book_stream(self._context), self._base("public"), self._base("market")
+        public, market = self._base("public"), self._base("market")
         await run_market(
             context=self._context,
             wanted=wanted,
             sink=sink,
+            dialect=BinanceDialect(book=book_stream(self._context)),
             reader=UsdmReader if self._market.name == "usdm" else CoinmReader,
             bases=tuple({public: None, market: None}),
             base_of=lambda subscription: public if subscription.channel in _PUBLIC else market,
-            name_of=lambda subscription: stream_name(subscription, book),
+            options=socket_options(self._context),
         )
 
     def _base(self, category: str) -> str:
@@ -91,16 +95,15 @@ class FuturesStream:
     async def _run_account(self, subscriptions: frozenset[Subscription], sink: Sink) -> NoReturn:
         require_keys(self._context)
         listen_key = read(_listen_key, await self._ask("PostListenKey"))
-        mine = options(self._context)
         await either(
             run_socket(
                 url=f"{self._base('private')}/ws/{listen_key}",
                 handler=_AccountFrames(self._api, sink, subscriptions),
-                options=SocketOptions(ping_interval_s=mine.ping_interval_s, ping_timeout_s=mine.ping_timeout_s),
+                options=socket_options(self._context),
                 tap=self._context.tap,
                 proxy=self._context.settings.proxy,
             ),
-            self._keep(listen_key, mine.listen_key_refresh_s),
+            self._keep(listen_key, options(self._context).listen_key_refresh_s),
         )
         raise TransportError("Binance: the user data stream ended")
 

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from btx.model.time import NS_PER_S, Interval, to_ms
 from btx.sim.faults import Where
-from btx_binance.sim import faults
+from btx.sim.skin.mishaps import answered, swallowed
 from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.market_data import INTERVALS, kline_row
 from btx_binance.sim.venue import Venue
@@ -37,7 +37,7 @@ def add_routes(app: web.Application, venue: Venue, mishaps: Mishaps) -> None:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         action = mishaps.on_request(Where.MARKET, f"GET {request.path}")
-        if action and (nothing := await faults.swallowed(mishaps, action, request)) is not None:
+        if action and (nothing := await swallowed(mishaps, action, request)) is not None:
             return nothing
         refusal = mishaps.refusal(action) if action else None
         data = _asked(venue, request.path, made)
@@ -46,7 +46,7 @@ def add_routes(app: web.Application, venue: Venue, mishaps: Mishaps) -> None:
         if data is None:
             return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>", content_type="text/xml")
         response = web.Response(body=data, content_type="application/octet-stream")
-        return await faults.answered(mishaps, action, request, response) if action else response
+        return await answered(mishaps, action, request, response) if action else response
 
     app.router.add_route("GET", "/data/{path:.*}", handle)
 

@@ -5,10 +5,10 @@ developers.binance.com/docs/wallet, 2026.  Everything else there is not served.
 
 from btx.model.time import to_ms
 from btx.sim.exchange import Listing
+from btx.sim.skin.text import JSON
 from btx_binance.sim import wire
 from btx_binance.sim.params import symbol
 from btx_binance.sim.venue import Ask, Call, Security, Venue
-from btx_binance.sim.wire import JSON
 
 __all__ = ("calls",)
 

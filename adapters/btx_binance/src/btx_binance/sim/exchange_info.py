@@ -8,7 +8,6 @@ of 2025-08-07, and three that filters.md describes since (of 2026): the limits o
 icebergs, of order lists and of amendments.  Fees: the regular tier of the venue's schedule of 2026, 0.1 %.
 """
 
-import itertools
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,10 +19,10 @@ from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.venue import Scenario
 from btx.sim.exchange import Listing
 from btx.sim.filters import FilterSet, LotRange, NotionalRange, PercentPriceBySide, PriceRange, TrailRange
-from btx.sim.tape import read_rows
+from btx.sim.skin.text import JSON
+from btx.sim.tape import grid_of
 from btx_binance.sim import wire
 from btx_binance.sim.meters import RATE_LIMITS, status
-from btx_binance.sim.wire import JSON
 
 __all__ = ("exchange_info", "is_tabled", "listings")
 
@@ -96,9 +95,7 @@ _MIN_NOTIONAL = Decimal(5)
 _MAX_NOTIONAL = Decimal(9_000_000)
 _FULL_TICKS = Decimal(10**8)  # derived listings: prices up to so many ticks,
 _FULL_STEPS = Decimal(10**9)  # and quantities up to so many steps
-_SMALLEST = Decimal("0.00000001")  # the wire has eight decimals
 _SYNTHETIC_GRID = (Decimal("0.0001"), Decimal("0.01"))  # tick and step of a symbol nobody knows
-_SAMPLE_ROWS = 2_000  # of a data file, to see its decimals
 
 _FEES = FeeSchedule(
     maker=Decimal("0.001"),
@@ -187,7 +184,7 @@ def _rules(symbol: str, path: Path | None) -> _Rules:
     known = _TABLE.get(f"{base}/{quote}")
     if path is None:
         return known or _derived(base, quote, *_SYNTHETIC_GRID)
-    tick, step = _file_grid(path)
+    tick, step = grid_of(path)
     if known is None:
         return _derived(base, quote, tick, step)
     # Data of another year may lie on a finer grid than the table's.
@@ -218,20 +215,6 @@ def _derived(base: str, quote: str, tick: Decimal, step: Decimal, min_notional: 
         market_max=step * _FULL_STEPS,
         min_notional=_MIN_NOTIONALS.get(quote, _MIN_NOTIONAL) if min_notional is None else min_notional,
     )
-
-
-def _file_grid(path: Path) -> tuple[Decimal, Decimal]:
-    """Return the smallest price and quantity units that the first rows of a kline file use."""
-    tick = step = Decimal(1)
-    for _, row in itertools.islice(read_rows(path), _SAMPLE_ROWS):
-        tick = min(tick, *map(_unit, (row.open, row.high, row.low, row.close)))
-        step = min(step, _unit(row.volume))
-    return max(tick, _SMALLEST), max(step, _SMALLEST)
-
-
-def _unit(value: Decimal) -> Decimal:
-    exponent = value.normalize().as_tuple().exponent
-    return Decimal(1).scaleb(min(int(exponent), 0))
 
 
 def _read_tables() -> dict[str, _Rules]:

@@ -1,7 +1,6 @@
 """General and market data calls: what anybody may ask without a key."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from btx.model.market import Bar
@@ -9,13 +8,14 @@ from btx.model.order import Side
 from btx.model.time import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS, Interval, IntervalUnit, from_ms, to_ms
 from btx.sim.exchange import Listing
 from btx.sim.market import PublicTrade, TradeFlow
+from btx.sim.skin.text import JSON
 from btx_binance.sim import wire
 from btx_binance.sim.exchange_info import exchange_info
 from btx_binance.sim.params import Param, Raw, boolean, choice, long, names, symbol
 from btx_binance.sim.venue import Ask, Call, Venue
-from btx_binance.sim.wire import JSON, WireError
+from btx_binance.sim.wire import WireError
 
-__all__ = ("AVERAGE_MINUTES", "CALLS", "INTERVALS", "kline_row", "statistics", "ticker")
+__all__ = ("AVERAGE_MINUTES", "CALLS", "INTERVALS", "kline_row", "ticker")
 
 INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 AVERAGE_MINUTES = 5
@@ -221,36 +221,12 @@ def _is_mini(ask: Ask) -> bool:
     return bool(ask.get("type") == "MINI")
 
 
-def statistics(venue: Venue, venue_symbol: str, start_ns: int, end_ns: int) -> tuple[Bar, TradeFlow]:
-    """Return one bar over a span, and its trades; where nothing traded, a flat bar at the last price."""
-    end_ns = min(end_ns, venue.market.now_ns)
-    flow = venue.market.flow(venue_symbol, start_ns, end_ns + 1)  # with what traded in this very instant
-    bar = venue.market.window(venue_symbol, start_ns, end_ns)
-    if bar is None:
-        last, nothing = venue.market.last_price(venue_symbol), Decimal(0)
-        bar = Bar(
-            symbol=venue_symbol,
-            interval=Interval.parse("1m"),
-            open_ns=start_ns,
-            close_ns=end_ns,
-            open=last,
-            high=last,
-            low=last,
-            close=last,
-            volume=nothing,
-            is_closed=True,
-            quote_volume=nothing,
-            trades=0,
-        )
-    return bar, flow
-
-
 def ticker(
     venue: Venue, listing: Listing, start_ns: int, end_ns: int, *, is_mini: bool, with_quote: bool = False
 ) -> JSON:
     """Return price change statistics of a span, as the ticker endpoints show them."""
     number = wire.number
-    bar, flow = statistics(venue, listing.venue_symbol, start_ns, end_ns)
+    bar, flow = venue.market.statistics(listing.venue_symbol, start_ns, end_ns)
     row: JSON = {"symbol": listing.venue_symbol}
     if not is_mini:
         row |= {

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 
 from btx.model.time import NS_PER_MS, NS_PER_S, to_ms
-from btx_binance.sim.wire import JSON, WireError
+from btx.sim.skin.text import JSON
+from btx_binance.sim.wire import WireError
 
 __all__ = (
-    "CONNECTIONS",
     "ORDERS",
     "RATE_LIMITS",
     "RAW_REQUESTS",
@@ -87,8 +87,6 @@ SPOT = Limits(
     "Please use WebSocket Streams for live updates to avoid bans.",
 )
 RATE_LIMITS = SPOT.listed
-# web-socket-streams.md and web-socket-api.md, "limit of 300 connections per attempt every 5 minutes".
-CONNECTIONS = Limit(kind="CONNECTIONS", interval="MINUTE", count=5, limit=300)
 
 # The manual says "repeatedly violating" and "from 2 minutes to 3 days"; how often and how fast is our choice.
 _VIOLATIONS_TO_BAN = 10
@@ -107,7 +105,6 @@ class Meters:
 
     def __init__(self, limits: Limits = SPOT) -> None:
         self.limits = limits
-        self.dials = CONNECTIONS.limit  # new sockets an address may open in that window
         self._used: dict[tuple[str, Limit], tuple[int, int]] = {}
         self._addresses: dict[str, _Address] = {}
 
@@ -159,10 +156,6 @@ class Meters:
         """Return the error for an address that carried on, and is shut out until then."""
         until_ms = to_ms(until_ns)
         return WireError(-1003, self.limits.banned.format(until=until_ms), status=418, retry_at_ms=until_ms)
-
-    def connect(self, address: str, now_ns: int) -> bool:
-        """Count one new socket and say whether it may open."""
-        return self.take(address, CONNECTIONS, 1, now_ns) <= self.dials
 
     def order(self, account: str, now_ns: int, *, units: int | tuple[int, ...] = 1) -> None:
         """Count the orders of one request of ``account``: a list is several, and may count differently per limit.

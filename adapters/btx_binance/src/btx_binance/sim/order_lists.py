@@ -6,6 +6,7 @@ from typing import Any
 from btx.model.order import ListKind
 from btx.model.time import from_ms
 from btx.sim.exchange import NewOrder, NewOrderList, Refused
+from btx.sim.skin.text import JSON
 from btx_binance.sim import wire
 from btx_binance.sim.params import Param, choice, client_id, decimal, long, symbol
 from btx_binance.sim.placing import (
@@ -21,7 +22,7 @@ from btx_binance.sim.placing import (
     time_in_force,
 )
 from btx_binance.sim.venue import Ask, Call, Security, Venue
-from btx_binance.sim.wire import JSON, WireError
+from btx_binance.sim.wire import WireError
 
 __all__ = ("CALLS",)
 

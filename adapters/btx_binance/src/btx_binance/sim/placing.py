@@ -6,10 +6,11 @@ from typing import Any
 
 from btx.model.order import Side, TimeInForce
 from btx.sim.exchange import NewOrder, SimOrder, SimOrderList
+from btx.sim.skin.text import JSON
 from btx_binance.sim import wire
 from btx_binance.sim.params import Param, choice, client_id, decimal, long, missing
 from btx_binance.sim.venue import Ask, Venue
-from btx_binance.sim.wire import JSON, WireError
+from btx_binance.sim.wire import WireError
 
 __all__ = (
     "RESPONSES",

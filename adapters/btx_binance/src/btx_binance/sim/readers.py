@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from btx.sim.faults import CALM, Action, Kind
+from btx.sim.skin.sockets import Connection
+from btx.sim.skin.text import JSON, dumps
 from btx_binance.sim.faults import Mishaps
-from btx_binance.sim.sockets import Connection
-from btx_binance.sim.wire import JSON, dumps
 
 __all__ = ("STREAMS_MAX", "Readable", "Reader", "combined")
 
@@ -76,6 +76,10 @@ class Reader:
                 self._streams.remove(name, self)
                 self.connection.hear(name)
 
+    def hear(self, name: str, raw: str, action: Action) -> None:
+        """Take the frame of a stream, or let happen to it what is to go wrong."""
+        self.connection.push(combined(name, raw) if self.is_combined else raw, action, stream=name)
+
     def end(self) -> None:
         """Read nothing more: the socket is gone."""
         self.unsubscribe(self._names)
@@ -89,7 +93,7 @@ class Reader:
             request_id = request.get("id")
             if request["method"] == "SUBSCRIBE":
                 action = self._streams.mishaps.on_subscribe(",".join(_names(request.get("params", []))))
-            if self._is_swallowed(action):
+            if self.connection.swallow(action):
                 return
             if (fault := action.get(Kind.REFUSE)) is not None:
                 self.connection.put(dumps(_refused(fault.form, request_id)))
@@ -102,15 +106,6 @@ class Reader:
         self.connection.put(dumps({"result": result, "id": request_id}))
         if len(self._names) > STREAMS_MAX:
             await self.connection.refuse(b"Too many streams")
-
-    def _is_swallowed(self, action: Action) -> bool:
-        if action.get(Kind.DROP) is not None:
-            self.connection.abort()
-        elif (fault := action.get(Kind.HALF_OPEN)) is not None:
-            self.connection.mute(fault)
-        else:
-            return False
-        return True
 
     def _shutdown_notice(self, form: int) -> str:
         """Return the words before a shutdown; the manual does not say whether a combined stream wraps them."""

@@ -6,11 +6,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from btx_binance.sim import faults
-from btx_binance.sim.faults import Mishaps
+from btx.sim.skin.mishaps import handled
+from btx.sim.skin.text import dumps
+from btx_binance.sim.faults import Mishaps, operation_of
 from btx_binance.sim.params import Raw
 from btx_binance.sim.venue import Ask, Call, V, Venue, authorize
-from btx_binance.sim.wire import WireError, dumps
+from btx_binance.sim.wire import WireError
 
 __all__ = ("add_routes",)
 
@@ -26,18 +27,13 @@ def add_routes(app: web.Application, venue: V, mishaps: Mishaps, calls: Iterable
 
 
 def _handler(venue: V, mishaps: Mishaps, call: Call[V]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    operation = faults.operation_of(call)
+    operation = operation_of(call)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        action = mishaps.on_request(operation, f"{request.method} {request.path}")
-        if not action:
-            return await answer(request, None)
-        if (nothing := await faults.swallowed(mishaps, action, request)) is not None:
-            return nothing
-        response = await answer(request, mishaps.refusal(action))
-        if (failure := mishaps.failure(action)) is not None:
-            response = _answer(venue, failure.body(), address=request.remote or "", error=failure)
-        return await faults.answered(mishaps, action, request, response)
+        return await handled(mishaps, operation, request, answer=answer, tell=tell)
+
+    def tell(request: web.Request, error: WireError) -> web.Response:
+        return _answer(venue, error.body(), address=request.remote or "", error=error)
 
     async def answer(request: web.Request, refusal: WireError | None) -> web.Response:
         body = await request.text() if request.method != "GET" else ""

@@ -11,14 +11,15 @@ from typing import Any
 import attrs
 from aiohttp import web
 
-from btx.sim.faults import CALM, Action, Kind, Where
+from btx.sim.faults import CALM, Where
+from btx.sim.skin.connections import Connections
+from btx.sim.skin.sockets import Connection
+from btx.sim.skin.text import JSON, dumps
 from btx_binance.sim import wire
-from btx_binance.sim.connections import Connections
 from btx_binance.sim.faults import Mishaps, operation_of
 from btx_binance.sim.params import Raw
-from btx_binance.sim.sockets import Connection
 from btx_binance.sim.venue import Ask, Call, Security, Terms, Venue, authorize
-from btx_binance.sim.wire import JSON, WireError, dumps
+from btx_binance.sim.wire import WireError
 
 __all__ = ("SESSION_METHODS", "Method", "Session", "method_of", "serve")
 
@@ -49,7 +50,7 @@ class Session:
             shows_limits = sent.pop("returnRateLimits", shows_limits) is True
             method = self._method(name)
             action = self.mishaps.on_request(method.operation, name)
-            if self._is_swallowed(action):
+            if self.connection.swallow(action):
                 return
             if (refusal := self.mishaps.refusal(action)) is not None:
                 raise refusal
@@ -64,28 +65,9 @@ class Session:
             frame |= {"status": error.status, "error": self._error(error)}
         if shows_limits:
             frame["rateLimits"] = self._limits(account)
-        await self._answer(dumps(frame), action)
+        await self.mishaps.answer_on(self.connection, dumps(frame), action)
         if frame["status"] == _BANNED:
             await self.connection.refuse(b"IP banned")
-
-    def _is_swallowed(self, action: Action) -> bool:
-        """Let a request disappear before it is done, if it is to."""
-        if action.get(Kind.DROP, Kind.OUTAGE) is not None:
-            self.connection.abort()
-        elif (fault := action.get(Kind.HALF_OPEN)) is not None:
-            self.connection.mute(fault)
-        else:
-            return False
-        return True
-
-    async def _answer(self, text: str, action: Action) -> None:
-        await self.mishaps.hold(action)
-        if action.get(Kind.LOSE) is not None:
-            self.connection.abort()
-        elif action.get(Kind.TRUNCATE) is not None:
-            self.connection.put(text[: len(text) // 2])
-        else:
-            self.connection.put(text)
 
     def end(self) -> None:
         """Leave nothing behind: the socket is gone."""
@@ -208,11 +190,8 @@ async def serve(
     request: web.Request, *, venue: Venue, connections: Connections, weight: int, make: Callable[..., Session]
 ) -> web.StreamResponse:
     """Open a session; the handshake costs ``weight``. ``make`` gives one for a connection and its settings."""
-    address, now_ns = request.remote or "", venue.world.wire_ns()
-    if not venue.meters.connect(address, now_ns):
-        raise web.HTTPTooManyRequests
     try:
-        venue.meters.request(address, weight, now_ns)
+        venue.meters.request(request.remote or "", weight, venue.world.wire_ns())
     except WireError as error:
         return web.Response(text=dumps(error.body()), status=error.status, content_type="application/json")
 

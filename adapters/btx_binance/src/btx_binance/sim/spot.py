@@ -7,10 +7,10 @@ from aiohttp import web
 
 from btx.sim.exchange import ExecutionEvent
 from btx.sim.market import MarketEvent
+from btx.sim.skin.connections import Connections
 from btx.sim.world import World, WorldEvent
 from btx_binance.sim import archive, elsewhere, faults, market_data, rest, trading, ws, ws_api
-from btx_binance.sim.connections import Connections
-from btx_binance.sim.faults import Mishaps
+from btx_binance.sim.faults import Mishaps, Trouble
 from btx_binance.sim.futures.protocol import day_of
 from btx_binance.sim.venue import Call, Venue
 
@@ -48,23 +48,20 @@ class SpotSkin:
     """Spot: REST, market streams, and the WebSocket API with its user data."""
 
     trading_path = "/ws-api/v3"
-    failures = faults.SPOT
+    habits = ws.HABITS
 
     def __init__(self, world: World, secrets: Mapping[str, str], as_of: str = "") -> None:
         self._day = day_of(as_of, _LISTEN_KEYS_GONE)
         self.venue = Venue(world, secrets)
+        self.trouble = Trouble(meters=self.venue.meters, failures=faults.SPOT)
         self._streams: ws.Streams
         self._user_data: ws_api.UserData
-
-    def connections(self, mishaps: Mishaps) -> Connections:
-        """Return the keeper of this market's sockets, with its habits."""
-        return Connections(mishaps, self.venue.meters)
 
     def add_routes(self, app: web.Application, mishaps: Mishaps, connections: Connections) -> None:
         """Serve everything the market has."""
         self._streams = ws.Streams(self.venue, mishaps)
         self._user_data = ws_api.UserData(self.venue, mishaps)
-        ws.add_routes(app, self.venue, connections, self._streams)
+        ws.add_routes(app, connections, self._streams)
         ws_api.add_routes(app, self.venue, connections, self._user_data, _CALLS)
         archive.add_routes(app, self.venue, mishaps)
         app.router.add_route("*", _USER_STREAM, _gone)

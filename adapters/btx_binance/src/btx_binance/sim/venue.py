@@ -9,9 +9,8 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from btx.model.account import Balance
-from btx.model.time import to_ms
-from btx.sim.exchange import Exchange, Listing
-from btx.sim.market import Market
+from btx.sim.exchange import Listing
+from btx.sim.skin import venue as skins
 from btx.sim.world import World
 from btx_binance.sim.meters import SPOT, Limits, Meters
 from btx_binance.sim.params import AUTH, Param, Raw, missing, read
@@ -90,31 +89,14 @@ class Call(Terms, Generic[V]):
     method: str | None = None  # order.place
 
 
-class Venue:
+class Venue(skins.Venue):
     """The world behind the wire, and the little the wire has to remember itself."""
 
     def __init__(self, world: World, secrets: Mapping[str, str], limits: Limits = SPOT) -> None:
-        self.world = world
-        self.secrets = secrets
+        super().__init__(world, secrets)
         self.meters = Meters(limits)
         self.cancel_ids: dict[tuple[str, int], str] = {}
         self._made_ids = itertools.count(1)
-
-    @property
-    def market(self) -> Market:
-        return self.world.market
-
-    @property
-    def exchange(self) -> Exchange:
-        return self.world.exchange
-
-    def wire_ms(self) -> int:
-        """Wall time of the protocol: signatures, meters, ``/time``."""
-        return to_ms(self.world.wire_ns())
-
-    def market_ns(self) -> int:
-        """Play the market up to now and return its time: the one of every stamp on data and orders."""
-        return self.world.market_ns()
 
     def listing(self, venue_symbol: str) -> Listing:
         """Return what is listed under a symbol.

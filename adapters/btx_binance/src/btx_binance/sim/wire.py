@@ -10,10 +10,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
 
 from btx.model.account import Balance
 from btx.model.market import BookLevel
@@ -29,10 +27,10 @@ from btx.sim.exchange import (
     SimOrder,
     SimOrderList,
 )
+from btx.sim.skin.text import JSON
 
 __all__ = (
     "DISCOUNT_ASSET",
-    "JSON",
     "ORDER_TYPES",
     "SELF_TRADE_PREVENTION",
     "SELF_TRADE_PREVENTION_MODES",
@@ -45,7 +43,6 @@ __all__ = (
     "cancel_refused",
     "canceled",
     "depth_levels",
-    "dumps",
     "execution_report",
     "fill_row",
     "list_status",
@@ -61,8 +58,6 @@ __all__ = (
     "signature_fits",
     "signed_by_ed25519",
 )
-
-JSON = dict[str, Any]
 
 # exchangeInfo of 2025-08-07, the same for every symbol.
 SELF_TRADE_PREVENTION = "EXPIRE_MAKER"
@@ -107,11 +102,6 @@ class WireError(Exception):
     def body(self) -> JSON:
         body: JSON = {"code": self.code, "msg": self.message}
         return body if self.data is None else body | {"data": self.data}
-
-
-def dumps(value: Any) -> str:
-    """Return compact JSON, as the venue writes it."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def number(value: Decimal | None) -> str:

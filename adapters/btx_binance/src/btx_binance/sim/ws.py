@@ -15,17 +15,23 @@ from btx.model.order import Side
 from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, to_ms
 from btx.sim.faults import Where
 from btx.sim.market import BarChange, BookChange, PublicTrade, QuoteChange
+from btx.sim.skin import streams
+from btx.sim.skin.connections import Connections, Habits
+from btx.sim.skin.sockets import Connection
+from btx.sim.skin.streams import Stream
+from btx.sim.skin.text import JSON
 from btx.sim.world import Want
-from btx_binance.sim import streams, wire
-from btx_binance.sim.connections import Connections
+from btx_binance.sim import wire
+from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.market_data import INTERVALS, ticker
 from btx_binance.sim.readers import STREAMS_MAX, Reader
-from btx_binance.sim.sockets import Connection
-from btx_binance.sim.streams import Stream
 from btx_binance.sim.venue import Venue
-from btx_binance.sim.wire import JSON
 
-__all__ = ("Streams", "add_routes")
+__all__ = ("HABITS", "Streams", "add_routes")
+
+HABITS = Habits(ping_s=20.0, silence_s=60.0, life_s=24 * 3600.0, dials=300, dials_s=300)
+"""web-socket-streams.md and web-socket-api.md (2026): a ping every 20 s, a pong within a minute, 24 hours of which the
+end is not told, "300 connections per attempt every 5 minutes"."""
 
 _MESSAGES_PER_S = 5
 _KLINE_NS = 2000 * NS_PER_MS  # how often a bar that is not closed is pushed
@@ -69,13 +75,18 @@ def _stream(name: str) -> Stream | None:
     levels = int(match["levels"] or 0)
     pause_ns = _DEPTH_NS[match["speed"] or ""]
     kind = "partial" if levels else "depth"
-    return Stream(name=name, symbols=symbols, kind=kind, want=Want.BOOK, levels=levels, pause_ns=pause_ns)
+    return Stream(name=name, symbols=symbols, kind=kind, want=Want.BOOK, levels=levels, pause_ns=pause_ns, holds=True)
 
 
-class Streams(streams.Streams):
+class Streams(streams.Streams[Reader]):
     """The streams of spot."""
 
     announces_end = True
+
+    def __init__(self, venue: Venue, mishaps: Mishaps) -> None:
+        super().__init__(venue.world, mishaps)
+        self.wire_ms = venue.wire_ms
+        self._venue = venue
 
     def parse(self, name: str) -> Stream | None:
         """Return the stream a name stands for, None for a name that never says anything."""
@@ -95,11 +106,11 @@ class Streams(streams.Streams):
             case _:
                 return self._ticker(stream, event.time_ns)
 
-    def book_frame(self, stream: Stream, changes: list[BookChange]) -> JSON:
-        """Return the changes as one, or the best levels as they are now."""
+    def held_frame(self, stream: Stream, events: list[BookChange]) -> JSON:
+        """Return the book's changes as one, or the best levels as they are now."""
         if stream.kind == "depth":
-            return _depth_update(changes)
-        book = self._venue.market.book(changes[-1].venue_symbol, depth=stream.levels)
+            return _depth_update(events)
+        book = self._venue.market.book(events[-1].venue_symbol, depth=stream.levels)
         return {
             "lastUpdateId": book.sequence,
             "bids": wire.depth_levels(book.bids),
@@ -243,13 +254,10 @@ def _kline(event: BarChange, interval_text: str) -> JSON:
     }
 
 
-def add_routes(app: web.Application, venue: Venue, connections: Connections, table: Streams) -> None:
+def add_routes(app: web.Application, connections: Connections, table: Streams) -> None:
     """Serve the stream addresses: ``/ws``, ``/ws/a/b``, ``/stream``, ``/stream?streams=a/b``."""
 
     def serve(request: web.Request, names: list[str], *, is_combined: bool) -> Awaitable[web.StreamResponse]:
-        if not venue.meters.connect(request.remote or "", venue.world.wire_ns()):
-            raise web.HTTPTooManyRequests
-
         def session(connection: Connection) -> tuple[Callable[[str], Awaitable[None]], Callable[[], None]]:
             reader = Reader(table, connection, is_combined=is_combined)
             reader.subscribe(names[:STREAMS_MAX])

@@ -11,13 +11,14 @@ from aiohttp import web
 
 from btx.sim.exchange import ExecutionEvent, ExecutionKind
 from btx.sim.faults import Kind, Where
+from btx.sim.skin.connections import Connections
+from btx.sim.skin.text import JSON, dumps
 from btx_binance.sim import sessions, wire
-from btx_binance.sim.connections import Connections
 from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.params import long
 from btx_binance.sim.sessions import SESSION_METHODS, Method, Session, method_of
 from btx_binance.sim.venue import Ask, Call, Security, Venue
-from btx_binance.sim.wire import JSON, WireError, dumps
+from btx_binance.sim.wire import WireError
 
 __all__ = ("UserData", "add_routes")
 

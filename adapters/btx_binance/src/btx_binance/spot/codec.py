@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from btx.bridges.decimals import count, limit
 from btx.model.account import AccountSnapshot, AccountUpdate, Balance
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument, InstrumentKind, PriceBand
 from btx.model.order import Fill, Liquidity, OrderReport, OrderType, Side
 from btx.model.time import from_ms
-from btx_binance.codec import STATUSES, count, limit
+from btx_binance.codec import STATUSES
 
 __all__ = (
     "account",

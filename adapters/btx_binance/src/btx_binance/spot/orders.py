@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import attrs
 
+from btx.bridges.decimals import plain
 from btx.errors import NotSupportedError
 from btx.model.order import Leg, ListKind, OrderList, OrderType, Side, TimeInForce
-from btx_binance.codec import plain
 
 __all__ = ("extras", "list_params", "order_params")
 

@@ -5,12 +5,14 @@ from typing import Any
 
 from cryptofeed.exchanges import Binance
 
-from btx.errors import DataError, NotSupportedError, TransportError
+from btx.bridges.api import Api
+from btx.bridges.market import run_market
+from btx.errors import DataError, TransportError
 from btx.model.venue import Channel, StreamState, StreamStatus, Subscription
 from btx.ports import Context, Sink, Wanted
-from btx_binance.api import Api, api, tell_socket_usage
+from btx_binance.api import api, tell_socket_usage
 from btx_binance.config import book_stream, require_keys, stream_url
-from btx_binance.market_stream import Reading, run_market, stream_name
+from btx_binance.market_stream import BinanceDialect, Reading, socket_options
 from btx_binance.spot import codec
 
 __all__ = ("SpotReader", "SpotStream")
@@ -39,15 +41,16 @@ class SpotStream:
         """
         if {each.channel for each in wanted.now} == {Channel.ACCOUNT}:
             await self._run_account(wanted.now, sink)
-        book, url = book_stream(self._context), stream_url(self._context)
+        url = stream_url(self._context)
         await run_market(
             context=self._context,
             wanted=wanted,
             sink=sink,
+            dialect=BinanceDialect(book=book_stream(self._context), has_mark_price=False),
             reader=SpotReader,
             bases=(url,),
             base_of=lambda _subscription: url,
-            name_of=lambda subscription: _name(subscription, book),
+            options=socket_options(self._context),
         )
 
     async def _run_account(self, subscriptions: frozenset[Subscription], sink: Sink) -> None:
@@ -58,12 +61,6 @@ class SpotStream:
             on_frame=account.frame,
             on_fault=lambda detail: sink(StreamStatus(state=StreamState.FAULT, detail=detail)),
         )
-
-
-def _name(subscription: Subscription, book: str) -> str:
-    if subscription.channel is Channel.MARK:
-        raise NotSupportedError("spot has no mark price: it is of derivatives")
-    return stream_name(subscription, book)
 
 
 class _AccountFrames:

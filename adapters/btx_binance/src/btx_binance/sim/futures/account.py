@@ -8,13 +8,13 @@ from btx.model.derivatives import PositionMode
 from btx.model.order import Origin
 from btx.model.time import NS_PER_DAY, NS_PER_MS, from_ms, to_ms
 from btx.sim.margin_events import SimBooking, WalletView
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures.market import Dialect
 from btx_binance.sim.futures.positions import account_position, busy_positions, every_position, old_account_position
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.futures.wire import money
 from btx_binance.sim.params import Param, long, symbol, text
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON
 
 __all__ = ("calls",)
 

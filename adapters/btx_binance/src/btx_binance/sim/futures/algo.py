@@ -9,6 +9,7 @@ from typing import Any
 
 from btx.sim.conditionals import SimConditional
 from btx.sim.exchange import Refused
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures import wire
 from btx_binance.sim.futures.errors import cancel_refused, place_refused, query_refused
 from btx_binance.sim.futures.history import paged, span
@@ -19,7 +20,6 @@ from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.params import Param, choice, long, symbol
 from btx_binance.sim.placing import neither
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON
 
 __all__ = ("calls",)
 

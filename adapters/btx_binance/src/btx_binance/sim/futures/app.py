@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from btx.sim.skin.connections import Connections
 from btx.sim.world import World, WorldEvent
 from btx_binance.sim import rest
-from btx_binance.sim.connections import Connections
-from btx_binance.sim.faults import Mishaps
+from btx_binance.sim.faults import Mishaps, Trouble
 from btx_binance.sim.futures import listen_keys, ws, ws_api
 from btx_binance.sim.futures.calls import NOT_MODELLED, calls
 from btx_binance.sim.futures.listen_keys import ListenKeys
@@ -21,20 +21,17 @@ __all__ = ("FuturesSkin",)
 class FuturesSkin:
     """USD-M or COIN-M: REST and, through its sockets, streams, user data and the WebSocket API."""
 
-    failures = FAILURES
+    habits = ws.HABITS
 
     def __init__(self, world: World, secrets: Mapping[str, str], dialect: Dialect, protocol: Protocol) -> None:
         self.venue = FuturesVenue(world, secrets, dialect, protocol)
+        self.trouble = Trouble(meters=self.venue.meters, failures=FAILURES)
         self._keys = ListenKeys()
 
     @property
     def trading_path(self) -> str:
         """Where the WebSocket API is: wss://ws-fapi.binance.com/ws-fapi/v1 and wss://ws-dapi.binance.com/ws-dapi/v1."""
         return ws_api.path(self.venue)
-
-    def connections(self, mishaps: Mishaps) -> Connections:
-        """Return the keeper of this market's sockets, with its habits."""
-        return Connections(mishaps, self.venue.meters, ping_s=ws.PING_S, pong_s=ws.PONG_S)
 
     def add_routes(self, app: web.Application, mishaps: Mishaps, connections: Connections) -> None:
         """Serve everything the market has."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures.market import Dialect
 from btx_binance.sim.futures.placing import ORDER, client_id
 from btx_binance.sim.futures.trading import MODIFICATION, cancel_one, modify_one, place_one
@@ -12,7 +13,7 @@ from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.params import Param, Raw, read, symbol
 from btx_binance.sim.placing import neither
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON, WireError
+from btx_binance.sim.wire import WireError
 
 __all__ = ("calls",)
 

@@ -6,12 +6,12 @@ from decimal import Decimal
 from btx.model.instrument import Instrument
 from btx.model.time import NS_PER_DAY, NS_PER_S, to_ms
 from btx.sim.exchange import Listing
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures.listings import contract_of, price_digits
 from btx_binance.sim.futures.market import LIMITS, Dialect
 from btx_binance.sim.futures.protocol import Change, Protocol
 from btx_binance.sim.futures.wire import ALGO_TYPES, PLAIN_TYPES, SELF_TRADE_PREVENTION_MODES, pair_of, plain
 from btx_binance.sim.meters import status
-from btx_binance.sim.wire import JSON
 
 __all__ = ("contract_type", "exchange_info")
 

@@ -15,25 +15,17 @@ from btx.model.market import Bar, BookLevel
 from btx.model.order import Side
 from btx.model.time import to_ms
 from btx.sim.margin_events import MarkChange
-from btx.sim.market import BarChange, BookChange, PublicTrade, QuoteChange
+from btx.sim.market import BarChange, BookChange, PublicTrade, QuoteChange, base_volume
 from btx.sim.orders import SimOrder
+from btx.sim.skin.text import JSON
 from btx.sim.track import TradeFlow
 from btx_binance.sim.futures.protocol import Change, Protocol
 from btx_binance.sim.futures.wire import pair_of
-from btx_binance.sim.wire import JSON
 
-__all__ = ("Frames", "base_volume")
+__all__ = ("Frames",)
 
 _USDM, _COINM = 1, 2  # symbol types
 _BLANK = Decimal(0)
-
-
-def base_volume(instrument: Instrument, volume: Decimal, quote_volume: Decimal) -> Decimal:
-    """Return what contracts were worth in the base coin; ``quote_volume`` is the sum of price times contracts.
-
-    At their average price, so a little less than the sum over single trades would be.
-    """
-    return volume * instrument.multiplier * volume / quote_volume if quote_volume else _BLANK
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any
 from btx.model.order import Origin
 from btx.model.time import NS_PER_DAY, NS_PER_MS, from_ms
 from btx.sim.exchange import Refused, SimOrder
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures import wire
 from btx_binance.sim.futures.errors import query_refused
 from btx_binance.sim.futures.market import Dialect
@@ -14,7 +15,7 @@ from btx_binance.sim.futures.trading import ORDER_ID, own_id
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.params import Param, Raw, choice, long, pattern, symbol
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON, WireError
+from btx_binance.sim.wire import WireError
 
 __all__ = ("calls", "paged", "span")
 

@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import attrs
 
+from btx.sim.skin.text import JSON
 from btx.sim.wires import SocketTerms
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.params import text
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON, WireError
+from btx_binance.sim.wire import WireError
 
 __all__ = ("ListenKeys", "calls")
 

@@ -6,7 +6,6 @@ by the plain pair, which means the perpetual, or as the venue writes it: ``BTCUS
 """
 
 import datetime
-import itertools
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +19,7 @@ from btx.model.time import NS_PER_S
 from btx.model.venue import Scenario
 from btx.sim.exchange import Listing
 from btx.sim.filters import FilterSet, LotRange, NotionalRange, PercentPriceBySide, PriceRange
-from btx.sim.tape import read_rows
+from btx.sim.tape import grid_of
 from btx_binance.sim.futures.market import Dialect
 from btx_binance.sim.futures.tables import CONTRACTS, PRICE_DIGITS, Contract, derived, tiers_of
 
@@ -34,8 +33,6 @@ _WRITTEN = re.compile(r"(?P<base>[A-Z0-9]+)/(?P<quote>[A-Z]+)(?::(?P<settle>[A-Z
 _LINEAR_QUOTES = ("USDT", "USDC", "BTC")
 _DELIVERY_HOUR = 8  # quarterly contracts are settled at 08:00 UTC of their last Friday
 _SYNTHETIC_GRID = (Decimal("0.0001"), Decimal("0.001"))
-_SAMPLE_ROWS = 2_000
-_SMALLEST = Decimal("0.00000001")
 
 # Volume of 30 days in USD, maker and taker, as www.binance.com/en/fee/futureFee had them about 2025; no copy with
 # a date was at hand.  The BNB that a tier asks for besides lies in another wallet, which is not modelled.
@@ -151,7 +148,7 @@ def _venue_name(text: str, dialect: Dialect) -> _Name | None:
 
 def _listing(name: _Name, path: Path | None) -> Listing:
     known = CONTRACTS.get(name.pair)
-    tick, step = _SYNTHETIC_GRID if path is None else _file_grid(path)
+    tick, step = _SYNTHETIC_GRID if path is None else grid_of(path)
     contract = known or derived(tick=tick, step=step, is_inverse=name.is_inverse)
     if known is not None and path is not None:
         # Data of another year may lie on a finer grid than the table's.
@@ -209,20 +206,6 @@ def _delivery_ns(day: str) -> int:
     except ValueError as error:
         raise ConfigError(f"{day!r} is no day of delivery: write it as YYMMDD, like '261225'") from error
     return int(date.timestamp()) * NS_PER_S
-
-
-def _file_grid(path: Path) -> tuple[Decimal, Decimal]:
-    """Return the smallest price and quantity units that the first rows of a kline file use."""
-    tick = step = Decimal(1)
-    for _, row in itertools.islice(read_rows(path), _SAMPLE_ROWS):
-        tick = min(tick, *map(_unit, (row.open, row.high, row.low, row.close)))
-        step = min(step, _unit(row.volume))
-    return max(tick, _SMALLEST), max(step, _SMALLEST)
-
-
-def _unit(value: Decimal) -> Decimal:
-    exponent = value.normalize().as_tuple().exponent
-    return Decimal(1).scaleb(min(int(exponent), 0))
 
 
 def _levels() -> tuple[FeeLevel, ...]:

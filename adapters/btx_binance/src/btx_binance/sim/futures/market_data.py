@@ -13,15 +13,16 @@ from btx.model.order import Side
 from btx.model.time import NS_PER_DAY, NS_PER_MS, Interval, from_ms, to_ms
 from btx.sim.exchange import Listing
 from btx.sim.market import PublicTrade, TradeFlow
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures import marks
 from btx_binance.sim.futures.exchange_info import contract_type, exchange_info
 from btx_binance.sim.futures.market import Dialect
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.futures.wire import pair_of, plain
-from btx_binance.sim.market_data import INTERVALS, statistics
+from btx_binance.sim.market_data import INTERVALS
 from btx_binance.sim.params import Param, Raw, choice, long, symbol
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON, WireError, depth_levels
+from btx_binance.sim.wire import WireError, depth_levels
 
 __all__ = ("calls", "kline_row", "ticker")
 
@@ -224,7 +225,7 @@ def _ticker_24h(venue: FuturesVenue, ask: Ask) -> Any:
 def ticker(venue: FuturesVenue, listing: Listing, end_ns: int) -> JSON:
     """Return price change statistics of the last 24 hours."""
     start_ns = end_ns - NS_PER_DAY
-    bar, flow = statistics(venue, listing.venue_symbol, start_ns, end_ns)
+    bar, flow = venue.market.statistics(listing.venue_symbol, start_ns, end_ns)
     last = venue.market.trades(listing.venue_symbol, limit=1)
     mean = flow.quote_volume / flow.volume if flow.volume else bar.close
     row: JSON = {
@@ -255,7 +256,7 @@ def _open_interest(venue: FuturesVenue, ask: Ask) -> JSON:
     instrument = venue.listing(ask["symbol"]).instrument
     shown: JSON = {
         "symbol": instrument.venue_symbol,
-        "openInterest": plain(venue.open_interest(instrument.venue_symbol)),
+        "openInterest": plain(venue.desk.open_interest(instrument.venue_symbol)),
         "time": to_ms(ask.market_ns),
     }
     if venue.dialect.is_inverse:

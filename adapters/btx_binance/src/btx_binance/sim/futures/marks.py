@@ -6,12 +6,12 @@ from typing import Any
 from btx.model.derivatives import FundingRate
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, from_ms, to_ms
 from btx.sim.exchange import Listing
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures.market import Dialect
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.futures.wire import money, pair_of
 from btx_binance.sim.params import Param, Raw, long, symbol
 from btx_binance.sim.venue import Ask, Call
-from btx_binance.sim.wire import JSON
 
 __all__ = ("calls",)
 

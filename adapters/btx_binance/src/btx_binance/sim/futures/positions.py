@@ -8,13 +8,13 @@ from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.order import PositionSide
 from btx.model.time import to_ms
 from btx.sim.orders import SimPosition
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures.market import Dialect
 from btx_binance.sim.futures.terms import largest_notional
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.futures.wire import money, pair_of, plain, position_side_text
 from btx_binance.sim.params import Param, pattern, symbol, text
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON
 
 __all__ = ("account_position", "busy_positions", "calls", "every_position", "old_account_position")
 

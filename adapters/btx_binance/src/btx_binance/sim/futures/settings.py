@@ -5,6 +5,7 @@ from typing import Any
 from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.time import NS_PER_MS, from_ms, to_ms
 from btx.sim.exchange import Refused
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures.errors import (
     leverage_refused,
     margin_refused,
@@ -17,7 +18,7 @@ from btx_binance.sim.futures.venue import FuturesVenue, MarginChange
 from btx_binance.sim.futures.wire import POSITION_SIDES, plain, position_side_text
 from btx_binance.sim.params import Param, boolean, choice, decimal, long, symbol
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON, WireError
+from btx_binance.sim.wire import WireError
 
 __all__ = ("calls",)
 

@@ -12,20 +12,20 @@ from typing import Any
 
 import attrs
 
-from btx.model.order import Origin
 from btx.model.time import NS_PER_DAY, NS_PER_MS, NS_PER_S, Interval
-from btx.sim.exchange import ExecutionEvent, ExecutionKind
+from btx.sim.exchange import ExecutionEvent
 from btx.sim.margin_events import MarkChange
 from btx.sim.market import BookChange
+from btx.sim.skin import streams
+from btx.sim.skin.streams import Key, Stream
+from btx.sim.skin.text import JSON
 from btx.sim.world import Want
-from btx_binance.sim import streams
 from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.futures.frames import Frames
 from btx_binance.sim.futures.protocol import Protocol
-from btx_binance.sim.market_data import INTERVALS, statistics
-from btx_binance.sim.streams import Key, Stream
+from btx_binance.sim.market_data import INTERVALS
+from btx_binance.sim.readers import Reader
 from btx_binance.sim.venue import Venue
-from btx_binance.sim.wire import JSON
 
 __all__ = ("Route", "Streams")
 
@@ -91,11 +91,12 @@ _MAKERS: dict[str, Callable[[Frames, _Stream, Any], JSON]] = {
 }
 
 
-class Streams(streams.Streams):
+class Streams(streams.Streams[Reader]):
     """The streams of a futures market."""
 
     def __init__(self, venue: Venue, mishaps: Mishaps, protocol: Protocol) -> None:
-        super().__init__(venue, mishaps)
+        super().__init__(venue.world, mishaps)
+        self._venue = venue
         self._frames = {
             symbol: Frames(instrument=listing.instrument, protocol=protocol)
             for symbol, listing in venue.world.listings.items()
@@ -136,6 +137,7 @@ class Streams(streams.Streams):
             want=Want.BOOK,
             levels=levels,
             pause_ns=_DEPTH_NS[match["speed"] or ""],
+            holds=True,
         )
 
     def _of_all(self, name: str, match: re.Match[str]) -> _Stream:
@@ -198,17 +200,10 @@ class Streams(streams.Streams):
     # --- frames ---------------------------------------------------------------------------------------------
 
     def key(self, event: Any) -> Key | None:
-        """Return what an event wakes, None when it is not of the market."""
-        match event:
-            case MarkChange():
-                self._marks[event.venue_symbol] = event
-                return Want.MARK, event.venue_symbol, None
-            case ExecutionEvent():
-                is_over = event.kind is ExecutionKind.TRADE and not event.order.is_open
-                is_meant = is_over and event.order.origin is Origin.LIQUIDATION
-                return (None, event.order.venue_symbol, None) if is_meant else None
-            case _:
-                return super().key(event)
+        """Return what an event wakes, None when it is not of the market; marks are remembered."""
+        if isinstance(event, MarkChange):
+            self._marks[event.venue_symbol] = event
+        return super().key(event)
 
     def frame(self, stream: Stream, event: Any) -> Any:
         """Return what a stream says of anything but the book."""
@@ -220,13 +215,13 @@ class Streams(streams.Streams):
         symbols = [symbol for symbol in stream.symbols if stream.want is not Want.MARK or symbol in self._marks]
         return [self._frame(stream, symbol, event) for symbol in symbols]
 
-    def book_frame(self, stream: Stream, changes: list[BookChange]) -> JSON:
-        """Return the changes as one, or the best levels as they are now."""
-        symbol = changes[-1].venue_symbol
+    def held_frame(self, stream: Stream, events: list[BookChange]) -> JSON:
+        """Return the book's changes as one, or the best levels as they are now."""
+        symbol = events[-1].venue_symbol
         if stream.kind == "depth":
-            return self._frames[symbol].depth(changes)
+            return self._frames[symbol].depth(events)
         book = self._venue.market.book(symbol, depth=stream.levels)
-        return self._frames[symbol].levels(changes, book.bids, book.asks)
+        return self._frames[symbol].levels(events, book.bids, book.asks)
 
     def _frame(self, stream: _Stream, symbol: str, event: Any) -> JSON:
         frames = self._frames[symbol]
@@ -244,7 +239,7 @@ class Streams(streams.Streams):
         return frames.mark_price(event, *told)
 
     def _ticker(self, frames: Frames, symbol: str, now_ns: int, *, is_mini: bool) -> JSON:
-        bar, flow = statistics(self._venue, symbol, now_ns - NS_PER_DAY, now_ns)
+        bar, flow = self._venue.market.statistics(symbol, now_ns - NS_PER_DAY, now_ns)
         if is_mini:
             return frames.mini_ticker(bar, flow, now_ns)
         last = self._venue.market.trades(symbol, limit=1)

@@ -9,12 +9,12 @@ document with a date was at hand: their shape is the venue's, the values may be
 another day's.  The maintenance amounts are what makes the tiers join.
 """
 
-from collections.abc import Iterable
 from decimal import Decimal
 
 import attrs
 
 from btx.model.derivatives import LeverageTier
+from btx.sim.skin.tables import rows, tiers
 
 __all__ = ("CONTRACTS", "PRICE_DIGITS", "Contract", "derived", "tiers_of")
 
@@ -104,15 +104,9 @@ def derived(*, tick: Decimal, step: Decimal, is_inverse: bool) -> Contract:
     )
 
 
-def _rows(table: str) -> Iterable[tuple[str, list[Decimal]]]:
-    for line in table.strip().splitlines():
-        name, *columns = line.split()
-        yield name, [Decimal(column) for column in columns]
-
-
 def _contracts() -> dict[str, Contract]:
     known: dict[str, Contract] = {}
-    for name, (tick, low, high, step, top, market, notional, band, protect, fee, bound) in _rows(_USDM):
+    for name, (tick, low, high, step, top, market, notional, band, protect, fee, bound) in rows(_USDM):
         known[name] = Contract(
             tick=tick,
             min_price=low,
@@ -127,7 +121,7 @@ def _contracts() -> dict[str, Contract]:
             take_bound=bound,
             onboard_ms=_USDM_ONBOARD_MS,
         )
-    for name, (tick, low, high, step, top, market, size, band, protect, fee, bound, onboard) in _rows(_COINM):
+    for name, (tick, low, high, step, top, market, size, band, protect, fee, bound, onboard) in rows(_COINM):
         known[name] = Contract(
             tick=tick,
             min_price=low,
@@ -179,18 +173,4 @@ _OTHER_INVERSE = "500:50:0.01 1000:20:0.025 5000:10:0.05 10000:5:0.1 50000:2:0.2
 
 def tiers_of(pair: str, *, is_inverse: bool) -> tuple[LeverageTier, ...]:
     """Return the leverage tiers of BASE/QUOTE, lowest first; of what is in no table those of a small contract."""
-    text = _TIERS.get(pair) or (_OTHER_INVERSE if is_inverse else _OTHER_LINEAR)
-    tiers: list[LeverageTier] = []
-    for item in text.split():
-        cap, leverage, rate = map(Decimal, item.split(":"))
-        before = tiers[-1] if tiers else None
-        floor = Decimal(0) if before is None or before.cap is None else before.cap
-        joined = Decimal(0)
-        if before is not None:
-            joined = before.maintenance_amount + floor * (rate - before.maintenance_rate)
-        tiers.append(
-            LeverageTier(
-                floor=floor, cap=cap, max_leverage=int(leverage), maintenance_rate=rate, maintenance_amount=joined
-            )
-        )
-    return tuple(tiers)
+    return tiers(_TIERS.get(pair) or (_OTHER_INVERSE if is_inverse else _OTHER_LINEAR))

@@ -6,6 +6,7 @@ from typing import Any
 from btx.model.derivatives import MarginMode
 from btx.model.time import to_ms
 from btx.sim.exchange import Listing
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures.market import Dialect
 from btx_binance.sim.futures.protocol import Change, Protocol
 from btx_binance.sim.futures.venue import FuturesVenue
@@ -13,7 +14,6 @@ from btx_binance.sim.futures.wire import pair_of, plain
 from btx_binance.sim.meters import status
 from btx_binance.sim.params import Param, pattern, symbol
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON
 
 __all__ = ("calls", "largest_notional")
 

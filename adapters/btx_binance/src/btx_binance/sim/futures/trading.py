@@ -7,6 +7,7 @@ import attrs
 from btx.model.order import Status
 from btx.model.time import NS_PER_MS
 from btx.sim.exchange import Listing, NewOrder, Refused, SimOrder
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures import wire
 from btx_binance.sim.futures.errors import amend_refused, cancel_refused, place_refused, query_refused
 from btx_binance.sim.futures.listings import contract_of
@@ -17,7 +18,7 @@ from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.params import Param, choice, decimal, long, missing, symbol
 from btx_binance.sim.placing import neither
 from btx_binance.sim.venue import Ask, Call, Security
-from btx_binance.sim.wire import JSON, WireError
+from btx_binance.sim.wire import WireError
 
 __all__ = ("ALL_DONE", "MODIFICATION", "ORDER_ID", "ack", "calls", "cancel_one", "modify_one", "own_id", "place_one")
 

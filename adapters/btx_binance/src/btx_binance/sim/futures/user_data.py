@@ -14,12 +14,12 @@ from btx.sim.exchange import ExecutionEvent, ExecutionKind, SimOrder
 from btx.sim.faults import CALM, Kind, Where
 from btx.sim.margin_events import AccountEvent, ConfigEvent, MarginCallEvent, Purse, SimBooking
 from btx.sim.orders import SimPosition
+from btx.sim.skin.text import JSON, dumps
 from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.futures import user_frames
 from btx_binance.sim.futures.listen_keys import ListenKeys
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.readers import Reader, combined
-from btx_binance.sim.wire import JSON, dumps
 
 __all__ = ("UserData",)
 

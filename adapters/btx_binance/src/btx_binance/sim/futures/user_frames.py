@@ -17,9 +17,9 @@ from btx.sim.conditionals import ConditionalEvent, ConditionalState
 from btx.sim.exchange import ExecutionEvent, ExecutionKind, SimOrder
 from btx.sim.margin_events import MarginCallEvent, Purse, SimBooking
 from btx.sim.orders import Refusal, SimPosition
+from btx.sim.skin.text import JSON
 from btx_binance.sim.futures import wire
 from btx_binance.sim.futures.wire import SELF_TRADE_PREVENTION, money, plain, position_side_text
-from btx_binance.sim.wire import JSON
 
 __all__ = (
     "account_update",

@@ -8,7 +8,6 @@ import attrs
 from btx.model.account import Balance
 from btx.model.order import PositionSide
 from btx.sim.exchange import Listing
-from btx.sim.margin_exchange import MarginExchange
 from btx.sim.world import World
 from btx_binance.sim.futures.market import LIMITS, Dialect
 from btx_binance.sim.futures.protocol import Protocol
@@ -38,11 +37,6 @@ class FuturesVenue(Venue):
         self.protocol = protocol
         self.margin_changes: dict[str, list[MarginChange]] = {api_key: [] for api_key in secrets}
 
-    @property
-    def desk(self) -> MarginExchange:
-        """The exchange of a market on margin."""
-        return self.world.margin
-
     def listing(self, venue_symbol: str) -> Listing:
         """Return what is listed under a symbol.
 
@@ -61,12 +55,3 @@ class FuturesVenue(Venue):
     def mark_price(self, venue_symbol: str) -> Decimal:
         """Return a symbol's mark price."""
         return self.desk.mark(venue_symbol).mark_price
-
-    def open_interest(self, venue_symbol: str) -> Decimal:
-        """Return what all accounts hold of a contract on the long side; whoever else trades it is not known."""
-        held = (
-            position.quantity
-            for api_key in self.secrets
-            for position in self.desk.positions(api_key=api_key, venue_symbol=venue_symbol)
-        )
-        return sum((quantity for quantity in held if quantity > 0), Decimal(0))

@@ -13,7 +13,7 @@ from btx.model.time import to_ms
 from btx.sim.conditionals import SimConditional
 from btx.sim.exchange import Amendment, SimFill, SimOrder
 from btx.sim.orders import PriceKind
-from btx_binance.sim.wire import JSON
+from btx.sim.skin.text import JSON
 
 __all__ = (
     "ALGO_TYPES",

@@ -12,7 +12,9 @@ import attrs
 from aiohttp import web
 
 from btx.sim.faults import Where
-from btx_binance.sim.connections import Connections
+from btx.sim.skin.connections import Connections
+from btx.sim.skin.sockets import Connection
+from btx_binance.sim import ws
 from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.futures import ws_api
 from btx_binance.sim.futures.listen_keys import ListenKeys
@@ -21,16 +23,12 @@ from btx_binance.sim.futures.streams import Route, Streams
 from btx_binance.sim.futures.user_data import UserData
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.readers import STREAMS_MAX, Reader
-from btx_binance.sim.sockets import Connection
 from btx_binance.sim.venue import Call
 
-__all__ = ("PING_S", "PONG_S", "Sockets", "add_routes")
+__all__ = ("HABITS", "Sockets", "add_routes")
 
-PING_S = 180.0
-"""Connect: "The websocket server will send a ping frame every 3 minutes"; seconds."""
-
-PONG_S = 600.0
-"""Who has not answered for so many seconds is disconnected."""
+HABITS = attrs.evolve(ws.HABITS, ping_s=180.0, silence_s=600.0)
+"""Connect: "The websocket server will send a ping frame every 3 minutes", and cuts off who has not answered in ten."""
 
 _MESSAGES_PER_S = 10
 
@@ -102,7 +100,7 @@ def add_routes(
     connections.on_terms = keys.heed
     for route, heard in _bases(venue).items():
         base = _Base(routes=heard, streams=streams, user_data=user_data, mishaps=mishaps, wire_ms=venue.wire_ms)
-        _add_base(app, venue, connections, route.value, base)
+        _add_base(app, connections, route.value, base)
     ws_api.add_routes(app, venue, mishaps, connections, calls)
     return Sockets(streams=streams, user_data=user_data)
 
@@ -119,10 +117,8 @@ def _bases(venue: FuturesVenue) -> dict[Route, frozenset[Route]]:
     return routed | {Route.ROOT: frozenset({Route.PUBLIC}) if is_retired else everything}
 
 
-def _add_base(app: web.Application, venue: FuturesVenue, connections: Connections, path: str, base: _Base) -> None:
+def _add_base(app: web.Application, connections: Connections, path: str, base: _Base) -> None:
     def serve(request: web.Request, names: list[str], *, is_combined: bool) -> Awaitable[web.StreamResponse]:
-        if not venue.meters.connect(request.remote or "", venue.world.wire_ns()):
-            raise web.HTTPTooManyRequests
         names += _keys_asked_for(request)
         is_private = path == Route.PRIVATE.value or any(map(_is_key, names))
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from btx.sim.skin.connections import Connections
 from btx_binance.sim import sessions
-from btx_binance.sim.connections import Connections
 from btx_binance.sim.faults import Mishaps
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.sessions import SESSION_METHODS, Session, method_of

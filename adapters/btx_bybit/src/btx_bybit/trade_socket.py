@@ -1,0 +1,205 @@
+"""Orders over a socket, ``/v5/trade``: made when it is first needed, kept, and never asked twice.
+
+Source: https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline, 2026.
+A request that left and was not answered may have been done.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from websockets import ConnectionClosed
+
+from btx.bridges.sockets import Send, SocketOptions, run_socket
+from btx.bridges.verdicts import Answer, Operation, error_of, outcome_open
+from btx.errors import BtxError, TransportError
+from btx.model.time import to_ms
+from btx.ports import Context
+from btx_bybit.api import tell_usage
+from btx_bybit.config import options, trade_url
+from btx_bybit.errors import VERDICTS
+
+__all__ = ("TradeSocket", "auth_args")
+
+_OPEN_S = 10.0  # to connect and to be let in
+_ANSWER_S = 10.0  # to a request; then nobody knows what became of it
+_AUTH_LIFE_MS = 10_000  # how long a signature for a connection is good
+_LIMITS = {"order.create": "create", "order.amend": "amend", "order.cancel": "cancel"}
+
+Json = Mapping[str, Any]
+
+
+def auth_args(context: Context) -> list[Any]:
+    """Return what opens a private connection: key, the moment (ms) its signature dies, and the signature."""
+    expires_ms = to_ms(context.clock.wire_ns()) + _AUTH_LIFE_MS
+    secret = context.settings.api_secret.reveal()
+    signature = hmac.new(secret.encode(), f"GET/realtime{expires_ms}".encode(), hashlib.sha256).hexdigest()
+    return [context.settings.api_key.reveal(), expires_ms, signature]
+
+
+class TradeSocket:
+    """The session's socket for orders."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._connection: _Connection | None = None
+        self._opening = asyncio.Lock()
+        context.resources.push_async_callback(self.close)
+
+    async def ask(self, what: str, params: Json, *, operation: Operation) -> Json:
+        """Send one request, once, and return the ``data`` of its answer.
+
+        Raises:
+            TransportError: it certainly never left.
+            OutcomeUnknownError: it may have been done.
+            VenueError: the venue refused.
+        """
+        connection = await self._standing()
+        answer = await connection.ask(what, params, operation)
+        tell_usage(self._context, _LIMITS[what], answer.get("header") or {})
+        code = answer.get("retCode")
+        if code is None:
+            raise outcome_open(operation, f"Bybit's answer to {what} says nothing: {str(dict(answer))[:200]}")
+        if str(code) == "0":
+            data = answer.get("data")
+            return data if isinstance(data, Mapping) else {}
+        raise self._refusal(answer, operation)
+
+    async def close(self) -> None:
+        """Hang up. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _refusal(self, answer: Json, operation: Operation) -> BtxError:
+        settings = self._context.settings
+        headers = {name: str(text) for name, text in (answer.get("header") or {}).items()}
+        now = headers.get("Timenow", "")
+        said = Answer(
+            status=None,
+            code=str(answer.get("retCode")),
+            message=str(answer.get("retMsg") or "refused"),
+            headers=headers,
+            answered_ms=int(now) if now.isdigit() else None,
+        )
+        return error_of(
+            said,
+            venue="Bybit",
+            operation=operation,
+            verdicts=VERDICTS,
+            now_ms=to_ms(self._context.clock.wire_ns()),
+            secrets=(settings.api_key.reveal(), settings.api_secret.reveal()),
+        )
+
+    async def _standing(self) -> "_Connection":
+        async with self._opening:
+            if self._connection is None or self._connection.is_over:
+                await self.close()
+                connection = _Connection(self._context)
+                try:
+                    async with asyncio.timeout(_OPEN_S):
+                        refused = await connection.is_open
+                except TimeoutError:
+                    await connection.close()
+                    raise TransportError(f"Bybit's trade socket was not open within {_OPEN_S:.0f} s") from None
+                except BtxError:
+                    await connection.close()
+                    raise
+                if refused:
+                    await connection.close()
+                    raise self._refusal(refused, Operation.READ)
+                self._connection = connection
+            return self._connection
+
+
+class _Connection:
+    """One connection, from its dial to its end."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._numbers = itertools.count(1)
+        self._waiting: dict[str, asyncio.Future[Json]] = {}
+        self._send: Send | None = None
+        self.is_open: asyncio.Future[Json] = asyncio.get_running_loop().create_future()  # empty: it may be used
+        self._tasks = [asyncio.ensure_future(self._run()), asyncio.ensure_future(self._keep())]
+
+    @property
+    def is_over(self) -> bool:
+        return self._tasks[0].done()
+
+    async def ask(self, what: str, params: Json, operation: Operation) -> Json:
+        """Send a request and wait for its answer."""
+        number, settings = str(next(self._numbers)), self._context.settings
+        header = {
+            "X-BAPI-TIMESTAMP": str(to_ms(self._context.clock.wire_ns())),
+            "X-BAPI-RECV-WINDOW": str(settings.receive_window_ms),
+        }
+        text = json.dumps({"reqId": number, "header": header, "op": what, "args": [dict(params)]})
+        answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            assert self._send is not None  # it was opened
+            with contextlib.suppress(ConnectionClosed):  # some of it may have left: the connection's end answers
+                await self._send(text)
+            async with asyncio.timeout(_ANSWER_S):
+                return await answer
+        except TimeoutError:
+            raise outcome_open(operation, f"Bybit did not answer {what} within {_ANSWER_S:.0f} s") from None
+        except TransportError as error:
+            raise outcome_open(operation, str(error)) from None
+        finally:
+            del self._waiting[number]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.is_open.cancel()
+
+    async def _run(self) -> None:
+        mine = options(self._context)
+        try:
+            await run_socket(
+                url=trade_url(self._context),
+                handler=self,
+                options=SocketOptions(ping_interval_s=mine.ping_interval_s, ping_timeout_s=mine.ping_timeout_s),
+                tap=self._context.tap,
+                proxy=self._context.settings.proxy,
+            )
+        except TransportError as error:
+            for waiting in (*self._waiting.values(), self.is_open):
+                if not waiting.done():
+                    waiting.set_exception(TransportError(str(error)))
+
+    async def _keep(self) -> NoReturn:
+        """Ping as the venue wants it: in its own words."""
+        every_s = options(self._context).ping_interval_s
+        while True:
+            await asyncio.sleep(every_s)
+            if self._send is not None:
+                with contextlib.suppress(ConnectionClosed):  # the reader says so
+                    await self._send('{"op":"ping"}')
+
+    # --- btx.bridges.sockets.SocketHandler ------------------------------------------------------------------------
+
+    async def opened(self, send: Send) -> None:
+        self._send = send
+        await send(json.dumps({"reqId": "auth", "op": "auth", "args": auth_args(self._context)}))
+
+    async def frame(self, frame: str | bytes) -> None:
+        message = json.loads(frame)
+        if message.get("op") == "auth":
+            if not self.is_open.done():
+                self.is_open.set_result({} if message.get("retCode") == 0 else message)
+            return
+        waiting = self._waiting.get(str(message.get("reqId") or ""))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def fault(self, detail: str) -> None:
+        """A frame that cannot be read answers nothing: who waits for it is told that nobody knows."""

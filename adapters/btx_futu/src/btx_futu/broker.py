@@ -1,0 +1,165 @@
+"""Orders of Futu: placed, cancelled, asked about by the remark they carry."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NoReturn
+
+from btx.errors import NotSupportedError, OrderNotFoundError, OutcomeUnknownError
+from btx.model.instrument import Instrument
+from btx.model.order import Fill, Leg, OrderList, OrderReport, OrderType, Receipt, TimeInForce
+from btx.ports import Context
+from btx.rules.calendar import trading_day
+from btx_futu import codec
+from btx_futu.hours import calendar_of
+from btx_futu.opend import opend, rows
+from btx_futu.store import read
+from btx_futu.symbols import place_of
+
+__all__ = ("FutuBroker",)
+
+_TYPES = {OrderType.LIMIT: "NORMAL", OrderType.MARKET: "MARKET"}
+_TIMES = {TimeInForce.DAY: "DAY", TimeInForce.GTC: "GTC"}
+
+
+class FutuBroker:
+    """Orders out, over OpenD; states come back through the stream.
+
+    Our client order id is the order's remark, which every report and list repeats:
+    an answer that was lost is found by it.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._clock = context.clock
+        self._opend = opend(context)
+
+    async def place(self, *, leg: Leg) -> Receipt:
+        """Hand one order over.
+
+        Raises:
+            OrderRejectedError: refused with certainty.
+            OutcomeUnknownError: it may rest at the venue; settle it by ``query``.
+            TransportError: it certainly never left.
+        """
+        request = leg.request
+        if request.order_type not in _TYPES or (self._opend.is_paper and request.time_in_force is not TimeInForce.DAY):
+            raise NotSupportedError(
+                f"Futu's paper accounts take market and limit orders for the day, not {request.order_type.value} "
+                f"{request.time_in_force.value}"
+            )
+        table = await self._opend.trades(
+            "place_order",
+            acts=True,
+            price=float(request.price or 0),
+            qty=float(leg.quantity),
+            code=request.instrument.venue_symbol,
+            trd_side=request.side.value,
+            order_type=_TYPES[request.order_type],
+            time_in_force=_TIMES.get(request.time_in_force, "DAY"),
+            remark=leg.client_order_id,
+        )
+        row = next(iter(rows(table)), {})
+        order_id = row.get("order_id")
+        if not isinstance(order_id, str) or not order_id:
+            raise OutcomeUnknownError(f"OpenD's answer to an order cannot be read: {str(row)[:200]}")
+        return Receipt(venue_order_id=order_id)
+
+    async def cancel(self, *, leg: Leg, venue_order_id: str | None) -> None:
+        """Ask the venue to cancel.
+
+        Raises:
+            OrderNotFoundError: it is not open (any more).
+            OutcomeUnknownError: no answer came.
+        """
+        await self._modify("CANCEL", leg, venue_order_id)
+
+    async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:
+        """Give a resting limit order another price and whole quantity; it keeps its number and its remark.
+
+        Raises:
+            OrderNotFoundError: it is not open (any more).
+            OrderRejectedError: it was certainly not amended.
+            OutcomeUnknownError: no answer came.
+        """
+        number = await self._modify(
+            "NORMAL", leg, venue_order_id, qty=float(new.quantity), price=float(new.request.price or 0)
+        )
+        return Receipt(venue_order_id=number)
+
+    async def _modify(
+        self, operation: str, leg: Leg, venue_order_id: str | None, *, qty: float = 0.0, price: float = 0.0
+    ) -> str:
+        number = venue_order_id or str((await self._row_of(leg))["order_id"])
+        await self._opend.trades(
+            "modify_order", acts=True, modify_order_op=operation, order_id=number, qty=qty, price=price
+        )
+        return number
+
+    async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
+        """Return what the venue knows about one order: its state and, of a real account, its fills.
+
+        Raises:
+            OrderNotFoundError: the venue knows no such order.
+        """
+        row = await self._row_of(leg)
+        report = read(codec.order_report, row, is_paper=self._opend.is_paper)
+        if report is None:
+            raise OutcomeUnknownError(f"OpenD does not know what became of order {leg.client_order_id} yet")
+        if self._opend.is_paper or not report.filled:
+            return (report,)
+        mine = [fill for fill in await self._deals() if fill.venue_order_id == report.venue_order_id]
+        return (*mine, report)
+
+    async def open_orders(self, *, instruments: Collection[Instrument]) -> tuple[OrderReport, ...]:
+        """Return all orders that rest now in these instruments, whoever placed them."""
+        wanted = {each.symbol for each in instruments}
+        table = await self._opend.trades("order_list_query", status_filter_list=list(codec.OPEN_STATUSES))
+        found = (read(codec.order_report, row, is_paper=self._opend.is_paper) for row in rows(table))
+        return tuple(each for each in found if each is not None and each.symbol in wanted)
+
+    async def fills(self, *, instrument: Instrument, start_ns: int) -> tuple[Fill, ...]:
+        """Return a real account's executions of the day in an instrument; of a paper account nothing tells them."""
+        if self._opend.is_paper:
+            return ()
+        deals = await self._deals()
+        return tuple(each for each in deals if each.symbol == instrument.symbol and each.time_ns >= start_ns)
+
+    async def _deals(self) -> tuple[Fill, ...]:
+        table = await self._opend.trades("deal_list_query")
+        return tuple(sorted((read(codec.fill, row) for row in rows(table)), key=lambda fill: fill.time_ns))
+
+    async def _row_of(self, leg: Leg) -> Mapping[str, Any]:
+        """Return the row of an order: of the day's list, or of that of the days before, if it is so old.
+
+        Raises:
+            OrderNotFoundError: it is in neither.
+        """
+        calendar = calendar_of(leg.request.instrument.symbol)
+        days = {trading_day(calendar, moment) for moment in (leg.request.signal_ns, self._clock.market_ns())}
+        methods = ("order_list_query", "history_order_list_query") if len(days) > 1 else ("order_list_query",)
+        for method in methods:
+            table = await self._opend.trades(method)
+            for row in rows(table):
+                if row["remark"] == leg.client_order_id and place_of(row["code"]) == self._opend.place:
+                    return row
+        raise OrderNotFoundError(f"OpenD lists no order with the remark {leg.client_order_id}")
+
+    # --- what the capabilities do not offer --------------------------------------------------------------------
+
+    async def place_list(self, *, order_list: OrderList) -> Receipt:
+        """Refuse: Futu has no order lists."""
+        _refuse(f"order list {order_list.list_id}")
+
+    async def replace(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:  # noqa: ARG002
+        """Refuse: Futu cannot cancel and place in one request."""
+        _refuse(f"replacing {leg.client_order_id}")
+
+    async def cancel_all(self, *, instrument: Instrument) -> None:
+        """Refuse: Futu cancels everything of an account, of real ones alone, and not of an instrument."""
+        _refuse(f"cancelling everything in {instrument.symbol}")
+
+    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:  # noqa: ARG002
+        """Refuse: Futu has no such switch."""
+        _refuse(f"a dead man's switch for {instrument.symbol}")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise NotSupportedError(f"{what}: not done at Futu by this adapter, see its capabilities")

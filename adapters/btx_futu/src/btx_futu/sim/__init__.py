@@ -1,0 +1,1 @@
+"""Futu in a box."""

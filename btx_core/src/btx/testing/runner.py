@@ -1,0 +1,255 @@
+"""The runner: plays cards at one market of one adapter, those of a group on one world where they allow it."""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any, Self
+
+import attrs
+
+from btx.errors import BtxError, ConfigError
+from btx.model.time import NS_PER_HOUR
+from btx.model.venue import Scenario
+from btx.plugins import offer
+from btx.testing.bench import Bench
+from btx.testing.card import DEADLINE_S, Card, CardFailedError, CardSkippedError, Kind, Outcome, Result
+from btx.testing.hall import Hall
+from btx.testing.opening import bench_of
+from btx.testing.simulators import Simulators
+from btx.testing.subject import Subject, subject_of
+
+__all__ = ("Runner",)
+
+_CARD_S = 4  # deadlines: the longest a card of the ports may take
+
+
+class Runner:
+    """Plays cards; close it, and the simulators end.
+
+    ``plugin`` is an adapter's module that is not installed; without it ``venue``
+    is found by its entry point.  ``scenario`` is what every world of the market
+    has other than the usual one: symbols, an origin.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        market: str,
+        *,
+        plugin: object | None = None,
+        scenario: Mapping[str, Any] | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._stack = ExitStack()
+        self._changes = dict(scenario or {})
+        self._deadline_s = deadline_s
+        self._group: _Group | None = None
+        self._simulators: Simulators | None = None
+        self._known: tuple[str, ...] = ()
+        try:
+            if plugin is not None:
+                self._stack.enter_context(offer(venue, plugin))
+            self.subject: Subject = subject_of(venue, market)
+            self._stack.enter_context(_home())
+        except BaseException:
+            self._stack.close()
+            raise
+        if market not in self.subject.info.capabilities:
+            self._stack.close()
+            raise ConfigError(f"{venue} has no market {market!r}: choose of {', '.join(self.subject.info.markets)}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything; an adapter that does not let go was told of by a card."""
+        with contextlib.suppress(CardFailedError):
+            self._leave_group()
+        if self._simulators is not None:
+            self._simulators.close()
+            self._simulators = None
+        self._stack.close()
+
+    # --- one card ---------------------------------------------------------------------------------------------
+
+    def run(self, card: Card) -> Result:
+        """Play a card and return what came of it; nothing is raised for an adapter that is broken."""
+        began = time.perf_counter()
+        outcome, reason = self._judge(card)
+        return Result(
+            number=card.number,
+            title=card.title,
+            outcome=outcome,
+            reason=reason,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _judge(self, card: Card) -> tuple[Outcome, str]:
+        if why := card.why_not(self.subject.info, self.subject.market):
+            return Outcome.SKIPPED, why
+        try:
+            self._play(card)
+        except CardSkippedError as error:
+            return Outcome.SKIPPED, str(error)
+        except CardFailedError as error:
+            return Outcome.FAILED, f"{error}; look at {card.hint}"
+        except Exception as error:  # noqa: BLE001 -- whatever an adapter raises where it should not is a finding
+            return Outcome.FAILED, f"{_unexpected(error)}; look at {card.hint}"
+        return Outcome.PASSED, ""
+
+    def _play(self, card: Card) -> None:
+        match card.kind:
+            case Kind.STATIC:
+                card.check(self.subject)
+            case Kind.RUN:
+                self._leave_group()
+                card.check(self._hall())
+            case Kind.PORTS:
+                self._play_on_ports(card)
+
+    # --- the ports ----------------------------------------------------------------------------------------------
+
+    def _play_on_ports(self, card: Card) -> None:
+        if card.alone or self._group is None or self._group.letters != card.group:
+            self._leave_group()
+            self._group = _Group(card.group, self._open(card.world(self.subject.can) if card.world else {}))
+        group = self._group
+        is_clean = False
+        try:
+            group.run(self._timed(card, group.bench))
+            is_clean = not card.alone
+        except (CardSkippedError, CardFailedError):
+            is_clean = not card.alone
+            raise
+        finally:
+            if not is_clean or not group.tidied():
+                self._leave_group()
+
+    async def _timed(self, card: Card, bench: Bench) -> None:
+        limit_s = self._deadline_s * _CARD_S
+        try:
+            async with asyncio.timeout(limit_s):
+                await card.check(bench)
+        except TimeoutError as error:
+            raise CardFailedError(f"expected an end within {limit_s:g} s, and something never answered") from error
+
+    def _open(self, world: Mapping[str, Any]) -> Callable[[AsyncExitStack], Any]:
+        async def enter(stack: AsyncExitStack) -> Bench:
+            endpoints = stack.enter_context(self._served(**world))
+            return await stack.enter_async_context(
+                bench_of(
+                    self.subject.venue,
+                    self.subject.market,
+                    endpoints,
+                    deadline_s=self._deadline_s,
+                    symbols=self._symbols(),
+                )
+            )
+
+        return enter
+
+    def _leave_group(self) -> None:
+        group, self._group = self._group, None
+        if group is not None:
+            group.close()
+
+    # --- worlds ---------------------------------------------------------------------------------------------------
+
+    def scenario(self, **changes: Any) -> Scenario:
+        """Return the world that cards share: in lockstep, with some history, long enough for all of a group."""
+        usual = Scenario(seed=7, market=self.subject.market, warmup_ns=4 * NS_PER_HOUR, until_ns=10 * NS_PER_HOUR)
+        return attrs.evolve(usual, **{**self._changes, **changes})
+
+    def _symbols(self) -> tuple[str, ...]:
+        return tuple(self._changes.get("symbols") or ())
+
+    def _traded(self) -> tuple[str, ...]:
+        """Return one or two symbols to trade; what the simulator lists is asked once."""
+        if not self._known:
+            group = _Group("", self._open({}))
+            self._known = tuple(filter(None, (group.bench.symbol, group.bench.other)))
+            group.close()
+        return self._known
+
+    @contextlib.contextmanager
+    def _served(self, **changes: Any) -> Iterator[Any]:
+        if self._simulators is None:
+            self._simulators = Simulators()
+        with self._simulators.serve(self.subject.venue, self.scenario(**changes)) as endpoints:
+            yield endpoints
+
+    def _hall(self) -> Hall:
+        symbols = self._traded()
+        if self._simulators is None:
+            self._simulators = Simulators()
+        return Hall(
+            venue=self.subject.venue,
+            market=self.subject.market,
+            simulators=self._simulators,
+            symbols=symbols,
+            deadline_s=self._deadline_s,
+            scenario=self.scenario,
+        )
+
+
+class _Group:
+    """A bench that several cards use after each other, and the loop it lives on."""
+
+    def __init__(self, letters: str, enter: Callable[[AsyncExitStack], Any]) -> None:
+        self.letters = letters
+        self._stack = AsyncExitStack()
+        self._runner = asyncio.Runner()
+        try:
+            self.bench: Bench = self._runner.run(enter(self._stack))
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, coroutine: Any) -> None:
+        self._runner.run(coroutine)
+
+    def tidied(self) -> bool:
+        """Take away what a card left; say whether the next one may come."""
+        try:
+            self._runner.run(self.bench.tidy())
+        except (BtxError, CardFailedError):
+            return False
+        return True
+
+    def close(self) -> None:
+        try:
+            self._runner.run(self._stack.aclose())
+        finally:
+            self._runner.close()
+
+
+@contextlib.contextmanager
+def _home() -> Iterator[None]:
+    """Keep what runs write down in a folder that goes with the runner."""
+    before = os.environ.get("BTX_HOME")
+    with tempfile.TemporaryDirectory(prefix="btx-conformance-") as folder:
+        os.environ["BTX_HOME"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["BTX_HOME"]
+            else:
+                os.environ["BTX_HOME"] = before
+
+
+def _unexpected(error: BaseException) -> str:
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    text = str(error) or "no message"
+    return f"expected no error here, and {type(error).__name__} came from {frames[-1] if frames else '?'}: {text}"

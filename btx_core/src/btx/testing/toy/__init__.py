@@ -1,0 +1,1 @@
+"""Toy for btx: the adapter, and in ``sim`` a simulator that speaks its wire protocol."""

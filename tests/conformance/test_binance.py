@@ -1,0 +1,5 @@
+from btx.testing import VenueConformance
+
+
+class TestBinance(VenueConformance):
+    venue = "binance"

@@ -1,0 +1,5 @@
+from btx.testing import VenueConformance
+
+
+class TestBybit(VenueConformance):
+    venue = "bybit"

@@ -1,0 +1,47 @@
+"""Requests that go wrong on purpose, in the venue's own words."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.unit.bybit_sim.served import Client, served
+from tests.unit.bybit_sim.test_trading import ticket
+
+
+def struck(*faults: dict[str, Any]) -> tuple[Any, int]:
+    """What a client gets of an order while something goes wrong, and how many orders there are afterwards."""
+
+    async def place(client: Client) -> Any:
+        try:
+            answer = await client.signed("POST", "/v5/order/create", **ticket())
+        except (aiohttp.ClientError, json.JSONDecodeError) as error:
+            return type(error).__name__
+        return answer["retCode"]
+
+    async def main() -> Any:
+        script = [{"where": "place", "at": 1, **fault} for fault in faults]
+        async with served(faults=json.dumps(script)) as client:
+            client.world.advance()
+            return await place(client), len(client.world.engine.all_orders(api_key="alice"))
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "orders"),
+    [
+        ({"kind": "error_before"}, 10016, 0),
+        ({"kind": "error_after"}, 10000, 1),
+        ({"kind": "rate_limit", "for_s": 1.0}, 10006, 0),
+        ({"kind": "ban", "for_s": 1.0}, 10018, 0),
+        ({"kind": "key_expiry"}, 33004, 0),
+        ({"kind": "drop"}, "ServerDisconnectedError", 0),
+        ({"kind": "lose"}, "ServerDisconnectedError", 1),
+        ({"kind": "truncate", "form": 2}, "JSONDecodeError", 1),
+    ],
+)
+def test_what_goes_wrong_looks_like_the_venues(fault: dict[str, Any], told: Any, orders: int) -> None:
+    assert struck(fault) == (told, orders)
