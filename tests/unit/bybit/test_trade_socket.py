@@ -223,3 +223,29 @@ def test_a_wish_nobody_grants_is_refused(options: dict[str, str], sentence: str)
 
     with pytest.raises(ConfigError, match=sentence):
         asyncio.run(scene())
+
+
+def test_who_stops_waiting_for_the_socket_leaves_no_connection_behind() -> None:
+    async def scene() -> None:
+        dialled = asyncio.Event()
+
+        async def silent(request: web.Request) -> web.WebSocketResponse:
+            connection = web.WebSocketResponse()
+            await connection.prepare(request)
+            async for _message in connection:
+                dialled.set()  # asked to let us in, and says nothing
+            return connection
+
+        app = web.Application()
+        app.router.add_get("/v5/trade", silent)
+        async with served(app) as where, context(where, options=SOCKET) as given:
+            before = asyncio.all_tasks()
+            placing = asyncio.ensure_future(BybitBroker(given).place(leg=leg()))
+            async with asyncio.timeout(5):
+                await dialled.wait()
+            placing.cancel()
+            await asyncio.gather(placing, return_exceptions=True)
+            mine = {each for each in asyncio.all_tasks() - before if "_Connection" in repr(each.get_coro())}
+            assert mine == set()
+
+    asyncio.run(scene())

@@ -32,7 +32,8 @@ from btx_futu.symbols import market_of, place_of
         ("Disconnect", OutcomeUnknownError),
         ("PacketErr.Timeout", OutcomeUnknownError),
         ("request timeout, the outcome is unknown", OutcomeUnknownError),
-        ("the server is busy, the request was not done", TransportError),
+        ("the server is busy, the request was not done", OutcomeUnknownError),  # its word for it is not enough
+        ("网络中断", OutcomeUnknownError),
         ("high frequency: at most 15 requests", RateLimitedError),
         ("请求过于频繁", RateLimitedError),
         ("unlock trade first", AuthenticationError),

@@ -104,16 +104,14 @@ class TradeSocket:
                 try:
                     async with asyncio.timeout(_OPEN_S):
                         refused = await connection.is_open
+                    if refused:
+                        raise self._refusal(refused, Operation.READ)
+                    self._connection = connection
                 except TimeoutError:
-                    await connection.close()
                     raise TransportError(f"Bybit's trade socket was not open within {_OPEN_S:.0f} s") from None
-                except BtxError:
-                    await connection.close()
-                    raise
-                if refused:
-                    await connection.close()
-                    raise self._refusal(refused, Operation.READ)
-                self._connection = connection
+                finally:
+                    if self._connection is not connection:  # also where nobody waits for it any more
+                        await connection.close()
             return self._connection
 
 

@@ -40,10 +40,11 @@ class FutuBroker:
             TransportError: it certainly never left.
         """
         request = leg.request
-        if request.order_type not in _TYPES or (self._opend.is_paper and request.time_in_force is not TimeInForce.DAY):
+        times = {TimeInForce.DAY} if self._opend.is_paper else _TIMES.keys()
+        if request.order_type not in _TYPES or request.time_in_force not in times:
             raise NotSupportedError(
-                f"Futu's paper accounts take market and limit orders for the day, not {request.order_type.value} "
-                f"{request.time_in_force.value}"
+                f"Futu takes market and limit orders for the day (of real accounts also GTC), not "
+                f"{request.order_type.value} {request.time_in_force.value}"
             )
         table = await self._opend.trades(
             "place_order",
@@ -53,7 +54,7 @@ class FutuBroker:
             code=request.instrument.venue_symbol,
             trd_side=request.side.value,
             order_type=_TYPES[request.order_type],
-            time_in_force=_TIMES.get(request.time_in_force, "DAY"),
+            time_in_force=_TIMES[request.time_in_force],
             remark=leg.client_order_id,
         )
         row = next(iter(rows(table)), {})

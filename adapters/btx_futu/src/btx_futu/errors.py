@@ -26,8 +26,8 @@ _NEXT_S = 2.0  # a limit is of 15 in any 30 s, and OpenD does not say when the o
 _NEVER_LEFT = ("Connection closed", "Not connected", "Connection lost", "Connect timeout", "Context status bad")
 # Of futu-api itself: it left, and no answer came.
 _NO_ANSWER = ("Disconnect", "Timeout", "timeout")
-# Of OpenD or the servers behind it: they did not come to it.
-_NOT_DONE = ("server is busy", "服务器繁忙", "系统繁忙", "网络中断")
+# Of OpenD or the servers behind it: nobody says how far an order had come by then.
+_TROUBLE = ("server is busy", "服务器繁忙", "系统繁忙", "网络中断")
 _TEXTS: tuple[tuple[type[BtxError], tuple[str, ...]], ...] = (
     (RateLimitedError, ("high frequency", "too frequent", "频率", "频繁")),
     (AuthenticationError, ("unlock", "解锁", "password", "密码", "Nonexisting acc_id", "No available")),
@@ -43,9 +43,9 @@ def error_of(text: str, *, acts: bool) -> BtxError:
 
     What left and was not answered may have been done; of a question it does not matter.
     """
-    if any(part in text for part in (*_NEVER_LEFT, *_NOT_DONE)):
+    if any(part in text for part in _NEVER_LEFT):
         return TransportError(f"OpenD: {text}")
-    if any(part in text for part in _NO_ANSWER):
+    if any(part in text for part in (*_NO_ANSWER, *_TROUBLE)):
         return OutcomeUnknownError(f"OpenD: {text}") if acts else TransportError(f"OpenD: {text}")
     kind = next((kind for kind, parts in _TEXTS if any(part in text for part in parts)), None)
     if kind is RateLimitedError:
