@@ -36,8 +36,10 @@ def tests(session: nox.Session) -> None:
     session.run("mypy")
     session.run("lint-imports", "--no-logo")
     # A chosen few tests say nothing about coverage. All of them wait for sockets and processes more than they compute,
-    # so two at a time take two thirds of the time; the tests of a file stay together.
-    session.run("pytest", *(session.posargs or ["--cov", "--numprocesses=2", "--dist=loadfile", "--timeout=300"]))
+    # so three at a time keep two cores busy; the tests of a file stay together. No table of lines nobody reached
+    # between a failure and the summary: `coverage report`, in the session's environment, prints it afterwards.
+    everything = ["--cov", "--cov-report=", "--tb=short", "--numprocesses=3", "--dist=loadfile", "--timeout=300"]
+    session.run("pytest", *(session.posargs or everything))
     if not session.posargs:
         # The values and the rules are pure, so nothing in them is hard to reach. Says something only when it fails.
         pure = "--include=*/btx/model/*,*/btx/rules/*"
