@@ -31,8 +31,8 @@ from rig import bound, facts
 from rig.firehose import Session, firehose, session
 from websockets.asyncio.client import connect
 
-from btx.compose import open_venue
 from btx.config import Settings
+from btx.defaults import open_venue
 from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.time import NS_PER_MINUTE, NS_PER_MS, NS_PER_S, Interval
 from btx.model.venue import Channel, Endpoints, Environment, SimClock

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from rig import Sample, bound, facts
 
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.model.time import NS_PER_DAY
 from btx.runtime.guard import Guard
 

@@ -11,7 +11,7 @@ import backtrader as bt
 import numpy as np
 
 from btx.bt.backtest import BacktestStore, Period, StartingAccount
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.model.account import AccountSnapshot
 from btx.model.calendar import Calendar
 from btx.model.derivatives import FundingRate

@@ -29,6 +29,7 @@ from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, BookSnapshot, Trade
 from btx.model.order import (
+    VENUE_MADE,
     Fill,
     Leg,
     Liquidity,
@@ -85,7 +86,7 @@ INFO = VenueInfo(
     costs={"spot": {"place": {"weight": 1}}},
 )
 FEES = FeeSchedule(maker=Decimal("0.001"), taker=Decimal("0.001"), discount_asset="TOY", source="made up")
-DEADLINE_S = 5.0
+DEADLINE_S = 60.0
 REQUESTS = (
     *("place", "place_list", "replace", "amend", "dead_man", "cancel", "cancel_all", "query", "open_orders", "fills"),
     *("bars", "trades", "account", "dial", "subscribe", "instruments", "time"),
@@ -192,6 +193,7 @@ class ToyVenue:
         self.connections: list[Connection] = []
         self.page = 1000
         self.repeats = 1  # how often each account event is pushed
+        self.described: dict[str, dict[str, Any]] = {}  # what else reports of an order say, by its id
         self.is_muted = False  # account events happen and are not pushed
         self.sequence = 0
         self.gates: dict[str, asyncio.Event] = {}  # a request waits here before it is looked at
@@ -307,7 +309,7 @@ class ToyVenue:
         self._accept(attrs.evolve(leg, client_order_id=client_order_id))
 
     def report(self, order: ToyOrder, *, sequence: int | None = None) -> OrderReport:
-        return OrderReport(
+        told = OrderReport(
             client_order_id=order.leg.client_order_id,
             venue_order_id=order.order_id,
             symbol=order.leg.request.instrument.symbol,
@@ -321,6 +323,7 @@ class ToyVenue:
             price=order.leg.request.price,
             trigger_price=order.trigger,
         )
+        return attrs.evolve(told, **self.described.get(order.leg.client_order_id, {}))
 
     def balance_update(self) -> AccountUpdate:
         return AccountUpdate(
@@ -431,12 +434,17 @@ class ToyVenue:
 
     async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
         fault = await self._request("query", leg.client_order_id)
-        order = self.orders.get(leg.client_order_id)
+        order = self.orders.get(leg.client_order_id) or self._at(leg.client_order_id)
         if order is None:
             raise OrderNotFoundError("no such order", code=-2013)
         self._answer(fault)
         report = attrs.evolve(self.report(order, sequence=0), sequence=None)
         return (report, *(attrs.evolve(fill, sequence=None) for fill in order.fills))
+
+    def _at(self, name: str) -> ToyOrder | None:
+        """Return the order that is asked for by its place."""
+        number = name.rpartition("-")[2] if name.startswith(VENUE_MADE) else ""
+        return next((each for each in self.orders.values() if each.order_id == number), None)
 
     async def open_orders(self, *, instruments: Collection[Instrument]) -> tuple[OrderReport, ...]:
         fault = await self._request("open_orders", tuple(each.symbol for each in instruments))

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from aiohttp import web, web_protocol
 
-from btx.compose import open_venue
 from btx.config import Settings
+from btx.defaults import open_venue
 from btx.model.venue import Endpoints, Environment, Scenario
 from btx.runtime.session import Session
 from btx.sim.texts import endpoints_from_json, endpoints_to_json

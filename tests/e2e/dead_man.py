@@ -32,6 +32,6 @@ control, venue, market = sys.argv[1:]
 store = btx.load(venue, market=market, leverage=5, scenario=btx.scenario(attach=control), dead_man="60s")
 cerebro = bt.Cerebro(stdstats=False)
 cerebro.setbroker(store.getbroker(on_stop="keep"))
-cerebro.adddata(store.getdata(dataname="BTC/USDT"))
+cerebro.adddata(store.getdata(dataname="BTC/USDT", max_signal_age="1d"))
 cerebro.addstrategy(Resting)
 cerebro.run()

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from btx.bt.store import LiveStore
-from btx.compose import open_venue
 from btx.config import Settings
+from btx.defaults import open_venue
 from btx.model.venue import Endpoints, Environment, Scenario
 from btx.rules.backoff import Backoff
 from btx.runtime.facts import Timing
@@ -128,7 +128,7 @@ class Wire:
             venue=venue,
             environment=Environment.SIM,
             market=market,
-            settings=Settings(options=self.options),
+            settings=Settings(options=self.options, currency=self.place.currency),
             endpoints=self._open,
             timing=self.timing,
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from btx.model.venue import Endpoints, Scenario
 
-SECONDS = 30
+SECONDS = 90
 
 
 @contextlib.contextmanager

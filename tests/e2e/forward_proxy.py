@@ -94,9 +94,9 @@ def forward_proxy() -> Iterator[ForwardProxy]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="forward-proxy", daemon=True)
     thread.start()
-    assert is_up.wait(10)
+    assert is_up.wait(60)
     try:
         yield proxy
     finally:
         stops[0]()
-        thread.join(10)
+        thread.join(60)

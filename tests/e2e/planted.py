@@ -10,8 +10,8 @@ from btx.bt.backtest import Period, StartingAccount
 from btx.bt.trace import trace_run
 from btx.bt.venue import VenueBacktestStore
 from btx.bt.witness import load_strategy
-from btx.compose import open_venue
 from btx.config import Settings
+from btx.defaults import open_venue
 from btx.errors import OrderRejectedError
 from btx.model.fees import FeeSchedule
 from btx.model.order import Fill, Leg, Receipt

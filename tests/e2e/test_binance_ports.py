@@ -37,7 +37,7 @@ from btx_binance.sim.market_data import CALLS
 
 T = TypeVar("T")
 _MINUTE = Interval.parse("1m")
-_DEADLINE_S = 20.0
+_DEADLINE_S = 60.0
 
 
 class Clock:

@@ -15,7 +15,7 @@ from tests.e2e.trading import Scripted, account, books_agree, run_on
 
 Step = Callable[["Scene", Any], Any]
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 STEP = Decimal("0.00001")
 STOP_TYPES = {"STOP_MARKET", "STOP_LIMIT"}
 ENTRY, STOP, TARGET = 49_900, 49_500, 50_500

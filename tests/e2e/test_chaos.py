@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from btx.cli import cli
 from btx.runtime.faultpoints import POINTS
+from btx.sim.faults import Fault, Kind, Where
 from btx.tools import chaos
 from btx.tools.chaos import Job, Kill, Schedule, run_schedule, schedule_of
 
@@ -59,12 +60,19 @@ HEDGED = attrs.evolve(ON_MARGIN, position_mode="hedge")
 
 LINEAR = attrs.evolve(ON_MARGIN, venue="bybit", market="linear")
 LINEAR_HEDGED = attrs.evolve(LINEAR, position_mode="hedge")
+INVERSE = attrs.evolve(LINEAR, market="inverse", symbols=("BTC/USD",), params={"lot": 1})  # it realises less than cents
 
 
 @pytest.mark.parametrize(
     ("job", "seeds"),
-    [(ON_MARGIN, (504, 506)), (HEDGED, (609, 612)), (LINEAR, (504, 506)), (LINEAR_HEDGED, (609, 612))],
-    ids=["one way", "hedge", "bybit one way", "bybit hedge"],
+    [
+        (ON_MARGIN, (504, 506)),
+        (HEDGED, (609, 612)),
+        (LINEAR, (504, 506)),
+        (LINEAR_HEDGED, (609, 612)),
+        (INVERSE, (939, 947)),
+    ],
+    ids=["one way", "hedge", "bybit one way", "bybit hedge", "bybit inverse"],
 )
 def test_on_margin_positions_wallets_and_bookings_agree_too(job: Job, seeds: tuple[int, ...]) -> None:
     outcomes = [play(schedule_of(seed), job) for seed in seeds]
@@ -74,13 +82,26 @@ def test_on_margin_positions_wallets_and_bookings_agree_too(job: Job, seeds: tup
     assert all(outcome.fills for outcome in outcomes)
 
 
-@pytest.mark.parametrize("job", [HEDGED, LINEAR_HEDGED], ids=["binance", "bybit"])
+@pytest.mark.parametrize("job", [HEDGED, LINEAR_HEDGED, INVERSE], ids=["binance", "bybit", "bybit inverse"])
 @pytest.mark.parametrize("point", ["sent.after", "event.after", "recovery.settled"])
 def test_a_process_killed_on_margin_leaves_books_that_agree(point: str, job: Job) -> None:
     outcome = play(Schedule(seed=SEED, kills=(Kill(point=point, at=2 if point in TWICE else 1),)), job)
 
     assert outcome.broken == ()
     assert outcome.lives == 2, "the point was not reached"
+
+
+def test_a_clock_that_is_set_back_while_an_outcome_is_unknown_and_the_venue_is_busy_holds_nothing_up() -> None:
+    faults = (
+        Fault(kind=Kind.LOSE, where=Where.PLACE, at=3),
+        Fault(kind=Kind.CLOCK_JUMP, where=Where.PLACE, at=3, offset_s=-40.0, for_s=0),
+        Fault(kind=Kind.RATE_LIMIT, where=Where.QUERY, at=1, for_s=0.5),
+    )
+
+    outcome = play(Schedule(seed=3, faults=faults), LINEAR)
+
+    assert outcome.broken == ()
+    assert outcome.lives == 1
 
 
 def test_a_schedule_is_the_same_for_its_seed_and_says_what_it_does() -> None:

@@ -58,7 +58,7 @@ def test_a_killed_process_leaves_no_entry_in_the_book(
     adapter: Any, market: str, left_over: list[OrderType], tmp_path: Path
 ) -> None:
     async def scene() -> None:
-        scenario = Scenario(seed=7, market=market, speed=20, warmup_ns=NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
+        scenario = Scenario(seed=7, market=market, speed=12, warmup_ns=NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
         async with (
             adapter.btx_simulator(scenario) as endpoints,
             bench_of(endpoints, market=market, symbol=SYMBOL, adapter=adapter) as bench,

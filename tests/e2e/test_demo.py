@@ -119,7 +119,7 @@ def test_ctrl_c_ends_it_without_a_verdict_on_the_books(tmp_path: Path) -> None:
         assert demo.stderr.readline().startswith("btx: binance/sim/spot")  # it is connected
 
         demo.send_signal(signal.SIGINT)
-        out, err = demo.communicate(timeout=30)
+        out, err = demo.communicate(timeout=60)
 
     assert demo.returncode == 130, out + err
     assert "Traceback" not in err

@@ -19,7 +19,7 @@ def test_an_example_runs_to_its_end(example: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
     )
 
     assert done.returncode == 0, done.stderr

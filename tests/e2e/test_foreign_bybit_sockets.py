@@ -77,7 +77,7 @@ def pybit(venue: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     def make(kind: str, **terms: Any) -> Any:
         opened.append(
             getattr(unified_trading, kind)(
-                testnet=False, restart_on_error=False, ping_interval=2, ping_timeout=1, **terms
+                testnet=False, restart_on_error=False, ping_interval=20, ping_timeout=10, **terms
             )
         )
         return opened[-1]

@@ -55,7 +55,7 @@ def trade(world: Any, **params: Any) -> tuple[Trader, Any]:
     store = btx.load("futu", scenario=world)
     cerebro = bt.Cerebro()
     cerebro.setbroker(store.getbroker())
-    data = store.getdata(dataname="HK.00700", timeframe=bt.TimeFrame.Minutes, backfill="66h", max_signal_age="5m")
+    data = store.getdata(dataname="HK.00700", timeframe=bt.TimeFrame.Minutes, backfill="66h", max_signal_age="1d")
     cerebro.adddata(data)
     cerebro.addstrategy(Trader, **params)
     (strategy,) = cerebro.run()
@@ -87,7 +87,7 @@ def test_a_lost_answer_and_cut_streams_cost_no_bar_and_double_no_order() -> None
     ]
     world = btx.scenario(symbols=("HK.00700",), pace=120, until="6h", faults=faults)
 
-    strategy, _ = trade(world, last=10)
+    strategy, _ = trade(world, last=20)
 
     told = Counter(strategy.told)
     assert [told[name, "Completed"] for name in ("in", "out")] == [1, 1]

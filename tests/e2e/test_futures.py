@@ -38,8 +38,8 @@ def margin_world(market: str, *, minutes: int, **settings: Any) -> Scenario:
 
 
 @contextmanager
-def simulator(scenario: Scenario) -> Iterator[Endpoints]:
-    with detached(scenario) as child:
+def simulator(scenario: Scenario, venue: str = "binance") -> Iterator[Endpoints]:
+    with detached(scenario, venue) as child:
         assert child.stdout is not None
         try:
             yield endpoints_from_json(child.stdout.readline())

@@ -207,7 +207,7 @@ def test_a_listen_key_that_is_gone_ends_the_stream_and_the_next_one_hears_again(
         delete = "fapiPrivateDeleteListenKey" if market == "usdm" else "dapiPrivateDeleteListenKey"
         await api(bench.context).client.ask(delete, {})
         with pytest.raises(TransportError, match="listenKeyExpired"):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await bench.tasks.pop()
         bench.account = Heard()
         await bench.listen_to_account()

@@ -12,7 +12,7 @@ from btx.model.venue import Scenario
 from btx.sim.faults import Fault, FaultScript, Kind, Where, script_to_json
 from btx_binance.sim.exchange_info import _FULL, _GRIDS
 from tests.e2e.made_bars import Seen, Truth, name_of, play, start_of
-from tests.e2e.venues import BINANCE_SPOT, Place, on_places
+from tests.e2e.venues import BINANCE_SPOT, CONTRACTS, PLACES, Place
 
 LISTED = tuple(line.split()[0] for line in (_FULL + _GRIDS).splitlines() if line)
 INTERVALS = ("1m", "3m", "5s", "2m", "1m made")
@@ -77,12 +77,18 @@ def test_bars_made_of_trades_are_the_venues_own_and_ticks_are_its_trades() -> No
     assert seen.statuses.count("BTC/USDT 1t LIVE") == 1
 
 
-@pytest.mark.parametrize("kind", [Kind.CUT, Kind.DUPLICATE, Kind.REORDER, Kind.TRUNCATE])
-@on_places
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        *itertools.product(PLACES, (Kind.CUT, Kind.DUPLICATE, Kind.REORDER, Kind.TRUNCATE)),
+        *itertools.product(CONTRACTS, (Kind.CUT,)),
+    ],
+    ids=str,
+)
 def test_whatever_happens_to_the_pushes_every_made_bar_is_the_markets(place: Place, kind: Kind) -> None:
     strikes = [Fault(kind=kind, where=Where.MARKET_STREAM, at=at, for_s=0.01) for at in (3, 40, 41)]
     scenario = world(minutes=4, faults=script_to_json(FaultScript(faults=tuple(strikes))))
-    feeds = [feed("BTC/USDT", each, backfill="1m") for each in ("5s", "1m made", "1t", "4t")]
+    feeds = [feed(place.symbols[0], each, backfill="1m") for each in ("5s", "1m made", "1t", "4t")]
 
     seen = play(scenario, feeds, place=place)
 

@@ -22,7 +22,14 @@ from btx.sim.market import Market
 from tests.e2e.faulty_wire import TIMING, Wire
 from tests.e2e.test_faults import free_running
 from tests.e2e.trading import Scripted, books_agree, run_on, world
-from tests.e2e.venues import BINANCE_SPOT, Place, on_places
+from tests.e2e.venues import (
+    BINANCE_SPOT,
+    Place,
+    on_places,
+    on_places_and_inverse,
+    on_places_and_linear,
+    on_places_everywhere,
+)
 
 ALL = {"quotes": True, "book": 20, "trades": True}
 
@@ -50,11 +57,13 @@ def run(
     steps: dict[int, Any] | None = None,
     arrange: Callable[[Any, Any], None] = lambda _cerebro, _data: None,
 ) -> Any:
-    store = btx.load(place.venue, env="sim", market=place.market, scenario=place.scenario(scenario))
+    store = btx.load(
+        place.venue, env="sim", market=place.market, currency=place.currency, scenario=place.scenario(scenario)
+    )
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker())
     for data in datas:
-        feed = store.getdata(**{"dataname": "BTC/USDT"} | data)
+        feed = store.getdata(**{"dataname": place.symbols[0]} | data)
         cerebro.adddata(feed)
         arrange(cerebro, feed)
     cerebro.addstrategy(Reader, read=read, steps=steps or {})
@@ -65,9 +74,9 @@ def run(
 class Truth:
     """The same market, asked directly."""
 
-    def __init__(self, place: Place, scenario: Any, symbol: str = "BTCUSDT") -> None:
+    def __init__(self, place: Place, scenario: Any) -> None:
         self.market: Market = place.world(scenario).market
-        self.symbol = symbol
+        self.symbol = place.venue_symbol(place.symbols[0])
 
     def trades(self, close_ns: int) -> list[Any]:
         return self.market.trades_between(self.symbol, close_ns - NS_PER_MINUTE, close_ns)
@@ -87,7 +96,7 @@ def everything(strategy: Any) -> tuple[Any, ...]:
     return close_ns, strategy.data.is_live, market.quote, market.book, market.trades(), market.conflated
 
 
-@on_places
+@on_places_everywhere
 def test_what_next_reads_is_what_the_venue_said_up_to_that_bar(place: Place) -> None:
     scenario = world(minutes=12)
     truth = Truth(place, scenario)
@@ -139,20 +148,21 @@ def test_clones_read_the_market_of_the_data_they_follow() -> None:
 
 
 def wants(strategy: Any) -> set[str]:
-    """Return what the simulator says is subscribed on its market sockets, without the bars."""
+    """Return what the simulator says is subscribed on its market sockets, without bars and marks."""
+    unasked = ("kline", "tickers", "markPrice")  # what bars and positions on margin want by themselves
     sockets = strategy.data.store.session._ask_simulator("sockets")["sockets"]
     market = [socket for socket in sockets if socket["where"] == "market_stream"]
-    return {name for socket in market for name in socket["subscriptions"] if "kline" not in name}
+    return {name for socket in market for name in socket["subscriptions"] if not any(word in name for word in unasked)}
 
 
-@on_places
+@on_places_and_linear
 def test_what_is_asked_for_in_next_is_there_at_the_next_bar_and_the_venue_is_asked_no_longer_than_that(
     place: Place,
 ) -> None:
     seen: dict[int, Any] = {}
 
     def look(strategy: Any, *, until: int | None = None) -> None:
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 60.0
         seen[strategy.live_bars] = found = wants(strategy)
         while until is not None and len(found) > until and time.monotonic() < deadline:
             seen[strategy.live_bars] = found = wants(strategy)  # the market does not wait for what nobody wants
@@ -182,12 +192,12 @@ def test_what_is_asked_for_in_next_is_there_at_the_next_bar_and_the_venue_is_ask
         strategy.data.market.unsubscribe("trades")  # which was never asked for
 
     steps = {2: subscribe, 3: deepen, 4: leave, 5: lambda strategy: look(strategy, until=1)}
-    run(place, world(minutes=8), None, {}, {"dataname": "ETH/USDT"}, steps=steps)
+    run(place, world(minutes=8), None, {}, {"dataname": place.symbols[1]}, steps=steps)
 
-    book, other_book = (place.stream_of(Channel.BOOK, symbol) for symbol in ("BTC/USDT", "ETH/USDT"))
+    book, other_book = (place.stream_of(Channel.BOOK, symbol) for symbol in place.symbols)
     assert seen == {
         2: set(),
-        3: {book, place.stream_of(Channel.QUOTE, "BTC/USDT"), other_book},
+        3: {book, place.stream_of(Channel.QUOTE, place.symbols[0]), other_book},
         4: {book, other_book},
         5: {other_book},
     }
@@ -216,7 +226,7 @@ def test_a_strategy_that_never_reads_costs_no_bar_and_no_fill_and_is_told_what_i
 
 
 @pytest.mark.slow
-@on_places
+@on_places_and_inverse
 def test_cut_and_spoilt_pushes_cost_no_bar_and_leave_a_market_that_is_true_or_none(place: Place) -> None:
     kinds = ((Kind.CUT, 40), (Kind.DUPLICATE, 130), (Kind.TRUNCATE, 190), (Kind.REORDER, 250), (Kind.CUT, 330))
     faults = tuple(Fault(kind=kind, where=Where.MARKET_STREAM, at=at) for kind, at in kinds)
@@ -242,8 +252,8 @@ def test_cut_and_spoilt_pushes_cost_no_bar_and_leave_a_market_that_is_true_or_no
         assert not trades or place.number(trades[-1]) <= last.trade_id
     ids = [place.number(trade) for row in strategy.read for trade in row[4]]
     assert ids == list(range(ids[0], ids[-1] + 1))  # what was not pushed was fetched
-    assert any(note.startswith("GAP: book of BTC/USDT: ") for note in strategy.store_notes)
-    assert "SYNCED: book of BTC/USDT" in strategy.store_notes
+    assert any(note.startswith(f"GAP: book of {place.symbols[0]}: ") for note in strategy.store_notes)
+    assert f"SYNCED: book of {place.symbols[0]}" in strategy.store_notes
     assert strategy.data.market.missed == 0
 
 
@@ -253,7 +263,7 @@ def test_a_silent_book_beside_living_quotes_is_found_and_subscribed_anew(place: 
     timing = attrs.evolve(TIMING, patience=Patience(floor_s=0.5, ceiling_s=2.0))
     store = Wire(place=place, scenario=free_running(120.0), timing=timing).store()
     struck: list[int] = []
-    name = place.stream_of(Channel.BOOK, "BTC/USDT")
+    name = place.stream_of(Channel.BOOK, place.symbols[0])
     deadline = time.monotonic() + 60.0
 
     def act(strategy: Any) -> None:
@@ -270,14 +280,14 @@ def test_a_silent_book_beside_living_quotes_is_found_and_subscribed_anew(place: 
 
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker())
-    cerebro.adddata(store.getdata("BTC/USDT", timeframe="1m", quotes=True, book=5))
+    cerebro.adddata(store.getdata(place.symbols[0], timeframe="1m", quotes=True, book=5))
     cerebro.addstrategy(Reader, read=act)
     (strategy,) = cerebro.run()
 
     assert 0 <= struck[1] < 60_000  # they agree within a minute of this market again
-    assert any("book of BTC/USDT: the venue is at update" in note for note in strategy.store_notes)
-    assert any(note.startswith("GAP: book of BTC/USDT: ") for note in strategy.store_notes)
-    assert "SYNCED: book of BTC/USDT" in strategy.store_notes
+    assert any(f"book of {place.symbols[0]}: the venue is at update" in note for note in strategy.store_notes)
+    assert any(note.startswith(f"GAP: book of {place.symbols[0]}: ") for note in strategy.store_notes)
+    assert f"SYNCED: book of {place.symbols[0]}" in strategy.store_notes
 
 
 def test_money_is_exact_on_the_way_to_the_strategy() -> None:

@@ -468,7 +468,7 @@ def test_with_an_order_of_somebody_else_they_go_one_by_one_and_his_stays() -> No
             "price": str(at(strategy, -FAR)),
             "newClientOrderId": foreign,
         }
-        broker: Any = link.desk._broker
+        broker: Any = link.desk._placing._broker
         session._io.run(broker._api.client.ask("privatePostOrder", params), timeout_s=5.0)
 
     strategy = play(desk, {2: meddle, 4: lambda s: s.broker.cancel_all(s.data)}, minutes=10)

@@ -230,10 +230,13 @@ def test_chance_is_not_taken_for_a_look_at_the_future(job: Job, tmp_path: Path) 
     assert planted(dice, play(dice, "sim"), play(dice, "backtest")).cause is Cause.STRATEGY
 
 
-def test_coin_margined_contracts_are_bought_and_runs_without_orders_say_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [["--market", "coinm"], ["--venue", "bybit", "--market", "inverse"]], ids=["binance", "bybit"]
+)
+def test_coin_margined_contracts_are_bought_and_runs_without_orders_say_so(words: list[str], tmp_path: Path) -> None:
     idle = tmp_path / "idle.py"
     idle.write_text("import backtrader as bt\n\n\nclass Idle(bt.Strategy):\n    pass\n", encoding="utf-8")
-    words = ["--market", "coinm", "--leverage", "3", "--span", "1h"]
+    words = [*words, "--leverage", "3", "--span", "1h"]
     sma = str(ROOT / "examples" / "strategies" / "sma_cross.py")
 
     traded = CliRunner().invoke(cli, ["parity", sma, *words, "--json"])

@@ -13,8 +13,8 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.compose import open_venue
 from btx.config import Settings
+from btx.defaults import open_venue
 from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.market import Bar, BookSnapshot, Quote, Trade
 from btx.model.time import NS_PER_MINUTE, NS_PER_S, Interval, to_ms

@@ -93,7 +93,8 @@ def run_on(
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker())
     for data in datas:
-        cerebro.adddata(store.getdata(**data))
+        # In a market that waits for nobody a busy machine is late: what is tried is not whether a signal is fresh.
+        cerebro.adddata(store.getdata(**({"max_signal_age": "1d"} | dict(data))))
     cerebro.addstrategy(Scripted, steps=steps, at_end=at_end)
     cerebro.addanalyzer(bt.analyzers.TradeAnalyzer, _name="trades")
     cerebro.addanalyzer(bt.analyzers.Transactions, _name="transactions")

@@ -9,20 +9,38 @@ from btx.model.market import Trade
 from btx.model.venue import Channel, Scenario
 from btx.sim.world import World
 
-__all__ = ("BINANCE_SPOT", "BYBIT_LINEAR", "BYBIT_SPOT", "PLACES", "Place", "on_places")
+__all__ = (
+    "BINANCE_COINM",
+    "BINANCE_SPOT",
+    "BINANCE_USDM",
+    "BYBIT_INVERSE",
+    "BYBIT_LINEAR",
+    "BYBIT_SPOT",
+    "CONTRACTS",
+    "EVERYWHERE",
+    "PLACES",
+    "Place",
+    "on_places",
+    "on_places_and_inverse",
+    "on_places_and_linear",
+    "on_places_everywhere",
+)
 
 
 @attrs.frozen(kw_only=True)
 class Place:
-    """One market of one venue; symbols are the plain names, which mean the perpetual where there are some."""
+    """One market of one venue, and two of its symbols."""
 
     venue: str
     market: str
+    symbols: tuple[str, str] = ("BTC/USDT", "ETH/USDT")
+    currency: str = "USDT"  # what orders are paid in, and margin is held in
     bar_stream: str  # what a stream of bars is called there, of {symbol} and {interval}
     streams: dict[Channel, str] = attrs.field(factory=dict, eq=False)  # likewise of {symbol}
     orders: tuple[bytes, bytes] = (b"", b"")  # how a request that places an order begins, and one that cancels one
     client_id: bytes = b""  # what stands before a client order id in a request
     announces_end: bool = False  # it says that it will close a connection before it does
+    suffix: str = ""  # what the venue's names of symbols end with
     intervals: dict[str, str] = attrs.field(factory=dict, eq=False)  # ours to the venue's, where they differ
 
     def __str__(self) -> str:
@@ -34,9 +52,9 @@ class Place:
 
     def world(self, scenario: Scenario) -> World:
         """Return the same world without a wire, to be asked directly."""
-        sim = importlib.import_module(f"btx_{self.venue}.sim.{_LISTINGS[self.venue]}")
-        scenario = self.scenario(scenario)
-        return World(scenario, sim.listings(sim.named(scenario) if hasattr(sim, "named") else scenario))
+        app = importlib.import_module(f"btx_{self.venue}.sim.app")
+        world: World = app.matcher(self.scenario(scenario))._world
+        return world
 
     @staticmethod
     def number(trade: Trade) -> int:
@@ -44,8 +62,8 @@ class Place:
         return int(trade.trade_id if trade.sequence is None else trade.sequence)
 
     def venue_symbol(self, symbol: str) -> str:
-        """Return what the venue calls a plain name."""
-        return symbol.replace("/", "")
+        """Return what the venue calls a pair or a perpetual."""
+        return symbol.partition(":")[0].replace("/", "") + self.suffix
 
     def stream(self, symbol: str, interval: str) -> str:
         """Return what the venue calls a stream of bars."""
@@ -59,8 +77,6 @@ class Place:
         name = self.venue_symbol(symbol)
         return name.lower() if self.venue == "binance" else name
 
-
-_LISTINGS = {"binance": "exchange_info", "bybit": "listings"}
 
 BINANCE_SPOT = Place(
     venue="binance",
@@ -80,8 +96,34 @@ BYBIT_SPOT = Place(
     client_id=b'"orderLinkId":"',
     intervals={f"{count}m": str(count) for count in (1, 3, 5)},
 )
-BYBIT_LINEAR = attrs.evolve(BYBIT_SPOT, market="linear")
+LINEAR = ("BTC/USDT:USDT", "ETH/USDT:USDT")
+BINANCE_USDM = attrs.evolve(
+    BINANCE_SPOT,
+    market="usdm",
+    symbols=LINEAR,
+    orders=(b"POST /fapi/v1/order", b"DELETE /fapi/v1/order"),
+    announces_end=False,
+)
+BINANCE_COINM = attrs.evolve(
+    BINANCE_USDM,
+    market="coinm",
+    symbols=("BTC/USD:BTC", "ETH/USD:ETH"),
+    currency="BTC",
+    orders=(b"POST /dapi/v1/order", b"DELETE /dapi/v1/order"),
+    suffix="_PERP",
+)
+BYBIT_LINEAR = attrs.evolve(BYBIT_SPOT, market="linear", symbols=LINEAR)
+BYBIT_INVERSE = attrs.evolve(BYBIT_LINEAR, market="inverse", symbols=BINANCE_COINM.symbols, currency="BTC")
 PLACES = (BINANCE_SPOT, BYBIT_SPOT)
+CONTRACTS = (BYBIT_LINEAR, BYBIT_INVERSE)
+EVERYWHERE = (*PLACES, *CONTRACTS, BINANCE_USDM, BINANCE_COINM)
 
 on_places = pytest.mark.parametrize("place", PLACES, ids=str)
 """Runs a test on every place of :data:`PLACES`."""
+
+on_places_and_linear = pytest.mark.parametrize("place", [*PLACES, BYBIT_LINEAR], ids=str)
+on_places_and_inverse = pytest.mark.parametrize("place", [*PLACES, BYBIT_INVERSE], ids=str)
+"""Likewise, and on contracts of the second venue: tests that take seconds take turns with its two kinds."""
+
+on_places_everywhere = pytest.mark.parametrize("place", EVERYWHERE, ids=str)
+"""Runs it on every market of either venue: for tests in lockstep, which take no time."""

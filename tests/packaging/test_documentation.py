@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from btx import hookspecs
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.tools.venues import matrix_of, page_of
 
 HOOKS: dict[str, Callable[..., Any]] = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("btx_")}

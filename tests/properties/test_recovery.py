@@ -186,7 +186,7 @@ def act(rig: OrderRig, what: tuple[Any, ...]) -> None:
 
 def remembered(rig: OrderRig) -> dict[str, Order]:
     """What the desk knows of orders whose intent is on disk."""
-    return {name: order for name, order in rig.desk.orders.items() if name not in rig.desk._held}
+    return {name: order for name, order in rig.desk.orders.items() if name not in rig.desk._register._held}
 
 
 @example(
@@ -225,7 +225,7 @@ def test_whenever_a_desk_dies_its_journal_knows_what_it_knew(
             assert {*toy.orders} <= {*sent}  # and none without having been written down
 
     async def whole() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scene()
 
     asyncio.run(whole())

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.errors import ConfigError, TransportError, UnknownSymbolError
 from btx.model.derivatives import FundingRate, MarginMode
 from btx.model.instrument import Instrument

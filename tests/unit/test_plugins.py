@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.errors import ConfigError, IncompatiblePluginError, PluginError, UnknownVenueError
 from btx.hookspecs import API
 from btx.model.order import Part

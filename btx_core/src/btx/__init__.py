@@ -31,7 +31,7 @@ def load(name: str, **settings: Any) -> "LiveStore": ...
 def load(name: str, **settings: Any) -> Any:
     """Return the store of one account at one venue; see :func:`btx.compose.load` for the settings.
 
-    ``env="backtest"`` gives a store of history, see :func:`btx.compose.load_backtest`.
+    ``env="backtest"`` gives a store of history, see :func:`btx.backtests.load_backtest`.
 
     Raises:
         ConfigError: a setting is wrong or missing; the message says what to write.
@@ -41,8 +41,10 @@ def load(name: str, **settings: Any) -> Any:
 
     compose.check_words(compose.load, settings)
     if settings.get("env") == "backtest":
+        from btx.backtests import load_backtest
+
         del settings["env"]
-        return compose.load_backtest(name, **settings)
+        return load_backtest(name, **settings)
     return compose.load(name, **settings)
 
 

@@ -219,11 +219,12 @@ _WORLD = click.option("--world", help="Of env=sim: the name the world is kept un
     default=Path(),
     help="The folder to write it below.  [default: where you are]",
 )
-def new(name: str, into: Path) -> None:
+@click.option("--margin", is_flag=True, help="With a market of perpetuals beside the spot market.")
+def new(name: str, into: Path, *, margin: bool) -> None:
     """Write a distribution btx-NAME: an adapter for the venue NAME, its simulator and its tests, all green."""
     from btx.scaffold.new import distribution_name, new_adapter
 
-    files = new_adapter(name, into)
+    files = new_adapter(name, into, margin=margin)
     folder = into / distribution_name(name)
     click.echo(f"{folder}: {len(files)} files. Next, and then step by step as its README says:")
     click.echo(f"  cd {folder}")
@@ -252,22 +253,13 @@ def panic(
     yes: bool,
 ) -> None:
     """Halt an account of VENUE and cancel its open orders, whoever trades on it: exit code 0 when all is confirmed."""
-    from btx.tools.panic import run_panic
+    from btx.tools.accounts import target
+    from btx.tools.panic import panic as run
 
+    aim = target(venue, env=env, market=market, world=world)
     if flatten and env == "live" and not yes:
-        click.confirm(f"Sell or close what this account at {venue} holds, for real, at the market?", abort=True)
-    sys.exit(
-        run_panic(
-            venue,
-            env=env,
-            market=market,
-            world=world,
-            flatten=flatten,
-            everything=everything,
-            symbols=symbols,
-            reason=reason,
-        )
-    )
+        click.confirm(f"Sell or close what {aim.session} holds, for real, at the market?", abort=True)
+    sys.exit(run(aim, flatten=flatten, everything=everything, symbols=symbols, reason=reason))
 
 
 @cli.command()
@@ -479,7 +471,7 @@ def sim(
     detach: bool,
 ) -> None:
     """Serve VENUE's own protocol on 127.0.0.1, for any program in any language."""
-    from btx.compose import open_venue
+    from btx.defaults import open_venue
     from btx.model.venue import Scenario
     from btx.sim.server import run_server
     from btx.sim.texts import scenario_from_json

@@ -26,7 +26,7 @@ from tests.unit.binance.loopback import KEY, answer, endpoints, hold, others, se
 from tests.unit.binance.test_futures_events import _ORDER
 from tests.unit.binance.test_stream import Heard
 
-_DEADLINE_S = 10
+_DEADLINE_S = 60.0
 _ACCOUNT = (Subscription(channel=Channel.ACCOUNT),)
 _CHANNELS = (Channel.TRADE, Channel.QUOTE, Channel.BOOK, Channel.MARK)
 _MARKETS = pytest.mark.parametrize("market", ["usdm", "coinm"])

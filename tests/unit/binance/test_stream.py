@@ -84,7 +84,7 @@ async def _lost(script: Script, wanted: Wishes, heard: Heard, **kwargs: Any) -> 
     routes = dict.fromkeys(_ROUTES, socket(script))
     async with serve(routes) as where, connected(where, **kwargs) as context:
         with pytest.raises(BtxError) as caught:
-            await asyncio.wait_for(SpotStream(context).run(wanted=wanted, sink=heard), 10)
+            await asyncio.wait_for(SpotStream(context).run(wanted=wanted, sink=heard), 60)
     assert not await others()
     return caught.value
 
@@ -114,7 +114,7 @@ async def _cancelled(
     loop = asyncio.get_running_loop()
     async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
         task = asyncio.ensure_future(SpotStream(context).run(wanted=Wishes(subscriptions), sink=heard))
-        await asyncio.wait_for(ready(heard), 10)
+        await asyncio.wait_for(ready(heard), 60)
         started = loop.time()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -314,7 +314,7 @@ def test_a_connection_can_be_made_again_on_the_same_session() -> None:
             stream = SpotStream(context)
             for _ in range(3):
                 with pytest.raises(TransportError):
-                    await asyncio.wait_for(stream.run(wanted=Wishes(_ACCOUNT), sink=heard), 5)
+                    await asyncio.wait_for(stream.run(wanted=Wishes(_ACCOUNT), sink=heard), 60)
         return heard
 
     heard = asyncio.run(run())
@@ -366,7 +366,7 @@ def test_an_account_has_one_stream() -> None:
         async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
             stream = SpotStream(context)
             task = asyncio.ensure_future(stream.run(wanted=Wishes(_ACCOUNT), sink=heard))
-            await asyncio.wait_for(heard.until(1), 10)
+            await asyncio.wait_for(heard.until(1), 60)
             with pytest.raises(RuntimeError, match="one private connection"):
                 await stream.run(wanted=Wishes(_ACCOUNT), sink=heard)
             assert not task.done()
@@ -497,7 +497,7 @@ async def _heard(script: Script, wishes: Wishes, heard: Heard, act: Callable[[],
     async with serve(dict.fromkeys(_ROUTES, socket(script))) as where, connected(where) as context:
         task = asyncio.ensure_future(SpotStream(context).run(wanted=wishes, sink=heard))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await act()
         finally:
             task.cancel()

@@ -118,7 +118,7 @@ def test_a_connection_that_is_hung_up_is_told_closed_once() -> None:
                     up.set()
 
             running = asyncio.ensure_future(SpotStream(_taped(context, tape)).run(wanted=wanted, sink=sink))
-            await asyncio.wait_for(up.wait(), 10)
+            await asyncio.wait_for(up.wait(), 60)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         return tape

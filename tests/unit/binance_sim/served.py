@@ -89,7 +89,7 @@ class Client:
 
             async def do(op: Any, **arguments: Any) -> Any:
                 await socket.send_json({"id": 1, "op": op, **arguments})
-                return await socket.receive_json(timeout=10)
+                return await socket.receive_json(timeout=60)
 
             yield do
 

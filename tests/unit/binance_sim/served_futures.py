@@ -23,7 +23,7 @@ ALICE = SimAccount(
     api_key="alice", api_secret="wonder", balances={"USDT": Decimal(100_000), "BTC": Decimal(10), "ETH": Decimal(100)}
 )
 BOB = SimAccount(api_key="bob", api_secret="builder", balances={"USDT": Decimal(1_000), "BTC": Decimal(1)})
-DEADLINE_S = 10
+DEADLINE_S = 60.0
 
 
 @attrs.define(kw_only=True)

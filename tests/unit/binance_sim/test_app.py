@@ -45,7 +45,7 @@ def test_a_simulator_that_ends_closes_its_sockets_and_its_port() -> None:
         async with aiohttp.ClientSession() as http:
             async with simulator(Scenario()) as endpoints:
                 socket = await http.ws_connect(f"{endpoints.stream}/ws")
-                reading = asyncio.create_task(socket.receive(timeout=5))
+                reading = asyncio.create_task(socket.receive(timeout=60))
             message = await reading
             with pytest.raises(aiohttp.ClientConnectorError):
                 await http.get(f"{endpoints.rest}/api/v3/ping")

@@ -67,3 +67,15 @@ def test_an_account_may_place_a_hundred_orders_in_ten_seconds() -> None:
     assert [row["count"] for row in meters.order_counts("alice", T0 + 10 * NS_PER_S)] == [1, 101]
     assert meters.headers("ip", "bob", T0)["X-MBX-ORDER-COUNT-10S"] == "1"
     assert [limit.letters for limit in ORDERS] == ["10S", "1D"]
+
+
+def test_a_clock_that_is_set_back_does_not_bring_a_count_back_that_was_forgotten() -> None:
+    meters = Meters()
+    meters.take("here", WEIGHT, 160, 61 * NS_PER_S)
+
+    set_back = meters.used("here", WEIGHT, 59 * NS_PER_S)
+    meters.take("here", WEIGHT, 1, 59 * NS_PER_S)
+
+    assert set_back == 160
+    assert meters.used("here", WEIGHT, 59 * NS_PER_S) == 161
+    assert meters.used("here", WEIGHT, 61 * NS_PER_S) == 0

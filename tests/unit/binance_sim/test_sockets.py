@@ -24,11 +24,11 @@ def test_the_server_pings_and_a_client_that_answers_stays() -> None:
             async with client.http.ws_connect(url, autoping=False) as socket:
                 pings = []
                 for _ in range(3):
-                    message = await socket.receive(timeout=5)
+                    message = await socket.receive(timeout=60)
                     pings.append(message.type)
                     await socket.pong(message.data)
                 await socket.ping(b"mine")
-                while (message := await socket.receive(timeout=5)).type is aiohttp.WSMsgType.PING:
+                while (message := await socket.receive(timeout=60)).type is aiohttp.WSMsgType.PING:
                     pass
                 return pings, message
 
@@ -45,7 +45,7 @@ def test_a_client_that_does_not_answer_or_is_too_old_is_disconnected(limit: str)
             await do("terms", ping_s=0.01, **{limit: 0.02})
             url = f"{client.endpoints.stream}/ws"
             async with client.http.ws_connect(url, autoping=False) as socket:
-                while (message := await socket.receive(timeout=5)).type is aiohttp.WSMsgType.PING:
+                while (message := await socket.receive(timeout=60)).type is aiohttp.WSMsgType.PING:
                     pass
                 return message.type
 
@@ -82,7 +82,7 @@ def test_a_client_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkeypatch:
             for _ in range(3):
                 connection.put("x" * 10_000_000)
             await opening.flush()
-            await asyncio.wait_for(ended.wait(), 5)
+            await asyncio.wait_for(ended.wait(), 60)
             connection.put("too late")
             await opening.flush()
             writer.transport.abort()
@@ -99,7 +99,7 @@ def test_a_client_with_too_many_frames_ahead_of_it_is_cut_off(monkeypatch: pytes
             await do("advance", api_key="alice")
             messages = []
             while not messages or messages[-1] is aiohttp.WSMsgType.TEXT:
-                messages.append((await socket.receive(timeout=5)).type)
+                messages.append((await socket.receive(timeout=60)).type)
             return messages
 
     messages = asyncio.run(main())

@@ -103,7 +103,7 @@ def test_blocked_sockets_are_cut_and_refused_until_they_are_let_in_and_requests_
 def test_a_port_that_refuses_is_refused_by_the_kernel_and_comes_back() -> None:
     async def scene(at: Bench) -> None:
         async with at.bars() as socket:
-            await strike(at, "outage", where="any", form=1, for_s=0.3)
+            await strike(at, "outage", where="any", form=1, for_s=1.0)
             await closing(socket)
             with pytest.raises(aiohttp.ClientConnectorError):
                 await at.client.get("/api/v3/ping")

@@ -22,7 +22,7 @@ async def frames(socket: aiohttp.ClientWebSocketResponse, until: Any) -> Any:
     """Frames of a socket up to the first that ``until`` accepts."""
     seen = []
     while not seen or not until(seen[-1]):
-        seen.append(await socket.receive_json(timeout=5))
+        seen.append(await socket.receive_json(timeout=60))
     return seen
 
 
@@ -144,7 +144,7 @@ def conversation(path: str, *requests: Any) -> Any:
             answers = []
             for request in requests:
                 await socket.send_str(request if isinstance(request, str) else json.dumps(request))
-                answers.append(await socket.receive_json(timeout=5))
+                answers.append(await socket.receive_json(timeout=60))
             return answers
 
     return asyncio.run(main())
@@ -209,7 +209,7 @@ def test_more_than_five_messages_a_second_end_the_connection() -> None:
         async with served() as client, client.socket("/ws") as socket:
             for number in range(6):
                 await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": number})
-            answers = [await socket.receive(timeout=5) for _ in range(6)]
+            answers = [await socket.receive(timeout=60) for _ in range(6)]
             return [answer.data for answer in answers[:5]], answers[5], socket.close_code
 
     texts, last, code = asyncio.run(main())
@@ -223,7 +223,7 @@ def test_more_than_1024_streams_end_the_connection() -> None:
         async with served() as client, client.socket("/ws") as socket:
             names = [f"s{number}@trade" for number in range(1025)]
             await socket.send_json({"method": "SUBSCRIBE", "params": names, "id": 1})
-            while (message := await socket.receive(timeout=5)).type.name == "TEXT":
+            while (message := await socket.receive(timeout=60)).type.name == "TEXT":
                 pass
             return message.data
 
@@ -269,7 +269,7 @@ def test_every_socket_of_a_step_has_its_frames_before_the_step_is_answered() -> 
             counts = []
             for _ in range(20):
                 await step(client)
-                bars = [await asyncio.wait_for(socket.receive_json(), 1) for socket in sockets]
+                bars = [await asyncio.wait_for(socket.receive_json(), 60) for socket in sockets]
                 counts.append(len({bar["k"]["t"] for bar in bars}))
             return counts
 

@@ -28,14 +28,14 @@ class Api:
 
     async def answer(self) -> Any:
         while True:
-            frame = await self.socket.receive_json(timeout=5)
+            frame = await self.socket.receive_json(timeout=60)
             if "event" not in frame:
                 return frame
             self.events.append(frame)
 
     async def until(self, is_last: Any) -> Any:
         while not any(is_last(event) for event in self.events):
-            self.events.append(await self.socket.receive_json(timeout=5))
+            self.events.append(await self.socket.receive_json(timeout=60))
         return self.events
 
 
@@ -357,7 +357,7 @@ def test_a_banned_client_is_told_until_when_and_disconnected() -> None:
         refused = []
         while not refused or refused[-1]["status"] != 418:
             refused.append(await api.ask("depth", {"symbol": "BTCUSDT", "limit": 5000}))
-        message = await api.socket.receive(timeout=5)
+        message = await api.socket.receive(timeout=60)
         return refused, message
 
     answers, message = talk(main)

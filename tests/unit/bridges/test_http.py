@@ -6,17 +6,19 @@ from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Any
 
-import attrs
 import pytest
 from aiohttp import web
 
-from btx.bridges.http import Http, Request
+from btx.bridges.http import Http, Request, shared_http
+from btx.bridges.places import Places
 from btx.bridges.verdicts import Operation, Verdict, Verdicts
 from btx.config import Secret, Settings
 from btx.errors import (
     AuthenticationError,
     BtxError,
+    DataError,
     InsufficientFundsError,
+    MissingSecretError,
     OrderNotFoundError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -56,8 +58,8 @@ class _Tap:
         self.frames.append(frame)
 
 
-def _sign(request: Request, now_ms: int) -> Request:
-    return attrs.evolve(request, headers={**request.headers, "X-Proof": f"{KEY} {now_ms} {request.query}"})
+def _sign(request: Request, settings: Settings, now_ms: int) -> Request:
+    return request.with_headers({"X-Proof": f"{settings.api_key.reveal()} {now_ms} {request.query}"})
 
 
 def _told(answer: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -70,7 +72,8 @@ def talk(
     *,
     tap: _Tap | None = None,
     proxy: str = "",
-    on_headers: Callable[[Mapping[str, str]], None] = lambda _headers: None,
+    observe: Callable[[str, int], None] = lambda _limit, _units: None,
+    key: str = KEY,
 ) -> Any:
     """Let ``use`` speak to a server that answers by ``handler``."""
 
@@ -83,25 +86,27 @@ def talk(
         try:
             async with AsyncExitStack() as resources:
                 context = Context(
-                    settings=Settings(api_key=Secret(KEY), api_secret=Secret(SECRET), proxy=Secret(proxy)),
+                    settings=Settings(api_key=Secret(key), api_secret=Secret(SECRET), proxy=Secret(proxy)),
                     environment=Environment.SIM,
                     market="spot",
                     endpoints=None,
                     clock=_Clock(),
                     resources=resources,
                     tap=tap,
+                    observe=observe,
                 )
-                base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-                http = Http(
-                    context,
-                    venue="Nowhere",
-                    base_url=base,
-                    verdicts=VERDICTS,
-                    sign=_sign,
-                    error=_told,
-                    on_headers=on_headers,
+                here = ("spot", Environment.SIM)
+                places = Places(
+                    title="Nowhere",
+                    rest={here: f"http://127.0.0.1:{runner.addresses[0][1]}/"},
+                    streams={here: ""},
+                    longest_receive_window_ms=60_000,
                 )
-                return await asyncio.wait_for(use(http), 10)
+                http = shared_http(
+                    context, places=places, verdicts=VERDICTS, sign=_sign, error=_told, used={"X-Used": "requests"}
+                )
+                assert shared_http(context, places=places, verdicts=VERDICTS, sign=_sign, error=_told) is http
+                return await asyncio.wait_for(use(http), 60)
         finally:
             await runner.cleanup()
 
@@ -132,7 +137,7 @@ async def _echo(request: web.Request) -> web.Response:
 
 
 def test_a_request_says_what_it_was_asked_to_and_is_signed_with_the_wire_clock() -> None:
-    heard: list[str] = []
+    heard: list[tuple[str, int]] = []
 
     async def use(http: Http) -> Any:
         return (
@@ -140,7 +145,7 @@ def test_a_request_says_what_it_was_asked_to_and_is_signed_with_the_wire_clock()
             await http.ask("POST", "/v1/place", body={"quantity": str(Decimal("0.1"))}),
         )
 
-    read, placed = talk(_echo, use, on_headers=lambda headers: heard.append(headers["X-Used"]))
+    read, placed = talk(_echo, use, observe=lambda *used: heard.append(used))
 
     assert read == {
         "method": "GET",
@@ -150,7 +155,46 @@ def test_a_request_says_what_it_was_asked_to_and_is_signed_with_the_wire_clock()
     }
     assert placed["body"] == '{"quantity": "0.1"}'
     assert placed["proof"] is None
-    assert heard == ["5", "5"]
+    assert heard == [("requests", 5), ("requests", 5)]
+
+
+async def _list(request: web.Request) -> web.Response:
+    """Rows 1 to 5, as many as are asked for, from behind one on; those that are asked for nothing are stuck."""
+    first = int(request.query.get("after", "0")) + 1 if request.path == "/v1/list" else 1
+    return web.json_response([str(row) for row in range(first, min(first + int(request.query["limit"]), 6))])
+
+
+def test_a_list_is_read_row_by_row_and_page_by_page() -> None:
+    async def use(http: Http) -> Any:
+        follow = {"size": 2, "after": lambda last: {"after": last}}
+        return (
+            await http.get("/v1/list", len, {"limit": 9}),
+            await http.rows("/v1/list", int, {"limit": 9}),
+            await http.pages("/v1/list", int, {"limit": 2}, signed=False, **follow),
+        )
+
+    assert talk(_list, use) == (5, (1, 2, 3, 4, 5), (1, 2, 3, 4, 5))
+
+
+def test_pages_that_never_end_are_an_error_and_so_are_rows_of_another_shape() -> None:
+    async def stuck(http: Http) -> Any:
+        await http.pages("/v1/stuck", int, {"limit": 2}, size=2, after=lambda last: {"after": last})
+
+    async def misread(http: Http) -> Any:
+        await http.rows("/v1/list", Decimal.from_float, {"limit": 9})
+
+    with pytest.raises(DataError, match=r"the page of /v1/stuck after .* ends with it"):
+        talk(_list, stuck)
+    with pytest.raises(DataError, match="Nowhere's answer cannot be read: TypeError"):
+        talk(_list, misread)
+
+
+def test_what_is_to_be_signed_is_not_sent_without_a_key() -> None:
+    async def use(http: Http) -> Any:
+        await http.send("/v1/place", {}, Operation.PLACE)
+
+    with pytest.raises(MissingSecretError, match="Nowhere's sim account needs an API key"):
+        talk(_echo, use, key="")
 
 
 @pytest.mark.parametrize(

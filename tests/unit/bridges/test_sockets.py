@@ -42,7 +42,7 @@ async def _with_server(
     listener = _Listener()
     async with serve(script, "127.0.0.1", 0, close_timeout=0.1) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        await asyncio.wait_for(use(f"ws://127.0.0.1:{port}", listener), 10)
+        await asyncio.wait_for(use(f"ws://127.0.0.1:{port}", listener), 60)
     return listener
 
 
@@ -129,7 +129,7 @@ def test_a_venue_that_is_silent_is_noticed_by_its_missing_pongs() -> None:
             options = SocketOptions(ping_interval_s=0.05, ping_timeout_s=0.05, close_timeout_s=0.05)
             with pytest.raises(TransportError, match="ping"):
                 await asyncio.wait_for(
-                    run_socket(url=f"ws://127.0.0.1:{port}", handler=_Listener(), options=options), 5
+                    run_socket(url=f"ws://127.0.0.1:{port}", handler=_Listener(), options=options), 60
                 )
 
     asyncio.run(run())
@@ -189,7 +189,7 @@ def test_a_slow_reader_holds_the_venue_back_instead_of_hoarding() -> None:
             task = asyncio.ensure_future(
                 run_socket(url=f"ws://127.0.0.1:{port}", handler=slow, options=SocketOptions(max_queue=16))
             )
-            await asyncio.wait_for(slow.heard.wait(), 5)
+            await asyncio.wait_for(slow.heard.wait(), 60)
             held = -1
             while held != len(sent):  # until the server can send no more
                 held = len(sent)

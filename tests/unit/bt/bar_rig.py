@@ -60,6 +60,7 @@ def info_of(market: str) -> VenueInfo:
         times_in_force=frozenset(TimeInForce),
         order_types=frozenset(OrderType),
         post_only=True,
+        attaching=frozenset({"takeProfit"}),
         margined=market != "spot",
         reduce_only=market != "spot",
         position_modes=frozenset(PositionMode),

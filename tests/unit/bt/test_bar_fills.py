@@ -459,3 +459,10 @@ def test_decimals_of_floats_close_their_trades() -> None:
     assert run.strategy.position.size == 0.0
     assert len(run.trades) == 1
     assert run.broker.ledger()["BTC"] == Decimal(0)
+
+
+def test_exits_that_only_a_venue_would_make_are_refused_in_a_backtest() -> None:
+    run = play(bars_of(*flat(100, 100, 100)), {1: lambda s: s.buy(size=1, params={"takeProfit": 120})})
+
+    assert run.orders(1)[-1] == "Rejected"
+    assert "which nobody does in backtest: write buy_bracket()" in run.reason(1)

@@ -11,6 +11,7 @@ import pytest
 
 from btx.model.order import OrderType, Status, TimeInForce
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE
+from btx.model.venue import Environment
 from tests.toy_venue import Fault
 from tests.unit.bt.rig import RICH, ByHand, Rig, Script, agree, fresh, play
 
@@ -225,6 +226,38 @@ def test_what_a_bare_venue_lacks_is_refused(asked: dict[str, Any], reason: str) 
 
     assert strategy.words == ["Rejected"]
     assert strategy.orders[0].info.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("environment", [Environment.PAPER, Environment.SIM])
+def test_exits_a_venue_would_make_of_an_order_are_refused_where_there_is_no_venue(environment: Environment) -> None:
+    spot = attrs.evolve(RICH.capabilities["spot"], attaching=frozenset({"takeProfit"}))
+    rig = fresh(info=attrs.evolve(RICH, capabilities={"spot": spot}), session=ByHand)
+    rig.store.session.environment = environment
+
+    strategy = play(rig, lambda s: s.buy(size=1, params={"takeProfit": "120", "other": 1}))
+
+    if environment is Environment.SIM:
+        assert [request.params for request in requests(rig)] == [{"takeProfit": "120", "other": 1}]
+    else:
+        assert requests(rig) == []
+        assert strategy.words == ["Rejected"]
+        assert strategy.orders[0].info.reason == (
+            "params takeProfit have the venue make exits of an order, which nobody does in paper: "
+            "write buy_bracket() or sell_bracket(), which work everywhere"
+        )
+
+
+@pytest.mark.parametrize(("is_buy", "on_grid"), [(True, "120.01"), (False, "120.00")])
+def test_the_number_at_which_a_venue_made_exit_triggers_goes_onto_the_grid(is_buy: bool, on_grid: str) -> None:
+    spot = attrs.evolve(RICH.capabilities["spot"], attaching=frozenset({"takeProfit", "stopLoss"}))
+    rig = fresh(info=attrs.evolve(RICH, capabilities={"spot": spot}), session=ByHand)
+    params = {"takeProfit": 120.0012, "stopLoss": "90.0012", "other": 1.2345}
+
+    play(rig, lambda s: (s.buy if is_buy else s.sell)(size=1, params=params))
+
+    assert [request.params for request in requests(rig)] == [
+        {"takeProfit": on_grid, "stopLoss": "90.0012", "other": 1.2345}
+    ]
 
 
 # --- amendments ---------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def test_a_cerebro_runs_in_a_thread_of_its_own_and_touches_no_signal() -> None:
 
     thread = threading.Thread(target=lambda: runs.append(rig.cerebro.run()))
     thread.start()
-    thread.join(10)
+    thread.join(60)
 
     assert not thread.is_alive()
     assert len(runs) == 1

@@ -13,6 +13,7 @@ from btx.config import Secret
 from btx.errors import AuthenticationError, BtxError, ConfigError
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, NS_PER_S, Interval
 from btx.model.venue import Channel, Environment
+from btx.runtime.mailbox import Note
 from tests.toy_venue import INFO
 from tests.unit.bt.rig import Rig, Script, Toy, run, store_on
 from tests.values import bar
@@ -201,6 +202,19 @@ def test_a_paper_account_has_no_key_to_show(capsys: pytest.CaptureFixture[str]) 
     store.stop()
 
     assert capsys.readouterr().err == "btx: toy/sim/spot, the real market, orders on paper\n"
+
+
+@pytest.mark.parametrize(("kind", "level"), [("HALT", "WARNING"), ("NAKED", "WARNING"), ("FEES", "INFO")])
+def test_what_a_trader_must_see_is_a_warning_and_the_rest_a_remark(
+    kind: str, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="btx")
+    store = store_on(Toy())
+    store.session.events.put(Note(kind=kind, text="so it is"))
+
+    assert list(store.events()) == []
+
+    assert [(each.levelname, each.message) for each in caplog.records] == [(level, f"toy/sim/spot: {kind} so it is")]
 
 
 def test_where_the_log_is_read_the_environment_stands_in_it_and_nowhere_else(

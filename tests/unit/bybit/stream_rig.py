@@ -113,7 +113,7 @@ def lost(
             mine = attrs.evolve(context, market=market, settings=settings, dead_man_s=dead_man_s)
             wishes = Wishes(wanted) if isinstance(wanted, frozenset | set | tuple | list) else wanted
             running = asyncio.ensure_future(BybitStream(mine).run(wanted=wishes, sink=heard))  # type: ignore[arg-type]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 if ready is not None:
                     await heard.until(ready)
                     running.cancel()

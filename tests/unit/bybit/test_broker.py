@@ -39,6 +39,7 @@ from tests.unit.bybit.rig import INVERSE, LINEAR, NOW_MS, SPOT, leg, refusal, re
 
 CREATE, AMEND, CANCEL = "/v5/order/create", "/v5/order/amend", "/v5/order/cancel"
 REALTIME, HISTORY, EXECUTIONS = "/v5/order/realtime", "/v5/order/history", "/v5/execution/list"
+SWITCH, ENABLED = "/v5/order/disconnected-cancel-all", "/v5/account/query-dcp-info"
 TAKEN = result(orderId="uuid-1", orderLinkId="run1-1")
 NEXT = attrs.evolve(leg(), request=attrs.evolve(leg().request, price=Decimal(61840)))
 
@@ -227,7 +228,11 @@ def test_a_conditional_order_of_spot_is_looked_for_among_its_kind_and_then_among
 
 @pytest.mark.parametrize(
     ("market", "instrument", "filters"),
-    [("linear", LINEAR, [None]), ("inverse", INVERSE, [None]), ("spot", SPOT, ["Order", "tpslOrder", "StopOrder"])],
+    [
+        ("linear", LINEAR, [None]),
+        ("inverse", INVERSE, [None]),
+        ("spot", SPOT, ["Order", "tpslOrder", "StopOrder", "OcoOrder", "BidirectionalTpslOrder"]),
+    ],
 )
 def test_all_orders_of_an_instrument_are_cancelled_of_whatever_kind(
     market: str, instrument: Any, filters: list[str | None]
@@ -332,12 +337,30 @@ def test_in_hedge_mode_what_closes_is_of_the_other_side_s_position() -> None:
     assert [each.position_side for each in asyncio.run(scene())] == [PositionSide.LONG, PositionSide.SHORT]
 
 
-def test_the_switch_is_set_once_for_the_market_s_product() -> None:
-    path = "/v5/order/disconnected-cancel-all"
-    for market, product in (("linear", "DERIVATIVES"), ("spot", "SPOT")):
-        reply = {"retCode": 0, "retMsg": "success"}
-        _, there = ask({path: reply}, lambda broker: broker.dead_man(instrument=LINEAR, after_s=40.0), market)
-        assert there.of(path) == [{"product": product, "timeWindow": 40}]
+@pytest.mark.parametrize(("market", "product"), [("linear", "DERIVATIVES"), ("spot", "SPOT")])
+def test_the_switch_is_set_once_for_the_market_s_product(market: str, product: str) -> None:
+    enabled = result(dcpInfos=[{"product": product, "dcpStatus": "ON", "timeWindow": "40"}])
+    replies = {SWITCH: {"retCode": 0, "retMsg": "success"}, ENABLED: enabled}
+    _, there = ask(replies, lambda broker: broker.dead_man(instrument=LINEAR, after_s=40.0), market)
+
+    assert there.of(SWITCH) == [{"product": product, "timeWindow": 40}]
+    assert [each.path for each in there.asked] == [SWITCH, ENABLED]
+
+
+def test_a_switch_that_the_venue_has_not_enabled_is_said_to_be_none() -> None:
+    other = result(dcpInfos=[{"product": "OPTIONS", "dcpStatus": "ON", "timeWindow": "10"}])
+    replies = {SWITCH: {"retCode": 0, "retMsg": "success"}, ENABLED: other}
+    with pytest.raises(NotSupportedError, match="has not enabled Disconnect Cancel All of SPOT"):
+        ask(
+            {**replies, "/v5/user/query-api": result(isMaster=True)},
+            lambda broker: broker.dead_man(instrument=SPOT, after_s=40.0),
+            "spot",
+        )
+    hidden = {**replies, ENABLED: result(dcpInfos=[]), "/v5/user/query-api": result(isMaster=False)}
+    ask(hidden, lambda broker: broker.dead_man(instrument=SPOT, after_s=40.0), "spot")
+
+
+def test_the_switch_is_not_let_go_of_by_a_request() -> None:
     with pytest.raises(NotSupportedError, match="let go of by the stream"):
         ask({}, lambda broker: broker.dead_man(instrument=LINEAR, after_s=None))
 

@@ -113,7 +113,9 @@ def test_an_account_has_its_coins_and_modes(examples: dict[str, dict[str, Any]])
 def test_a_row_of_the_log_is_as_many_bookings_as_it_has_parts(examples: dict[str, dict[str, Any]]) -> None:
     log = rows(examples, "Account/GetTransactionHistory")
     found: list[Booking] = [
-        each for row in log for each in codec.bookings(row, symbol_of=lambda name: f"{name[:3]}/USDT:USDT")
+        each
+        for row in log
+        for each in codec.bookings(row, market="linear", symbol_of=lambda name: f"{name[:3]}/USDT:USDT")
     ]
 
     assert [(each.kind, each.amount) for each in found] == [
@@ -130,9 +132,11 @@ def test_a_trade_s_row_is_profit_and_fee_and_a_transfer_s_is_one_booking() -> No
     row = {"id": "1", "symbol": "BTCUSDT", "type": "TRADE", "currency": "USDT", "transactionTime": "5", "tradeId": "t"}
     row["change"] = "12.1"
     closed = codec.bookings(
-        {**row, "cashFlow": "12", "funding": "", "fee": "-0.1"}, symbol_of=lambda _: "BTC/USDT:USDT"
+        {**row, "cashFlow": "12", "funding": "", "fee": "-0.1"}, market="linear", symbol_of=lambda _: "BTC/USDT:USDT"
     )
-    moved = codec.bookings({**row, "type": "TRANSFER_IN", "change": "50"}, symbol_of=lambda _: "BTC/USDT:USDT")
+    moved = codec.bookings(
+        {**row, "type": "TRANSFER_IN", "change": "50"}, market="linear", symbol_of=lambda _: "BTC/USDT:USDT"
+    )
 
     assert [(each.kind, each.amount) for each in closed] == [
         (BookingKind.REALISED, Decimal(12)),
@@ -144,7 +148,7 @@ def test_a_trade_s_row_is_profit_and_fee_and_a_transfer_s_is_one_booking() -> No
 def test_what_a_settlement_pays_beside_the_funding_moves_the_wallet_as_no_fill_does() -> None:
     row = {"id": "1", "symbol": "BTCPERP", "type": "SETTLEMENT", "currency": "USDC", "transactionTime": "5"}
     row |= {"tradeId": "t", "cashFlow": "7", "funding": "-2", "fee": "0", "change": "5"}
-    paid = codec.bookings(row, symbol_of=lambda _: "BTC/USDC:USDC")
+    paid = codec.bookings(row, market="linear", symbol_of=lambda _: "BTC/USDC:USDC")
 
     assert [(each.kind, each.amount, each.fill_id) for each in paid] == [
         (BookingKind.FUNDING, Decimal(-2), None),
@@ -167,9 +171,10 @@ def test_what_is_pushed_is_read_as_what_is_asked_for(examples: dict[str, dict[st
     assert (filled.liquidity, filled.position_side) == (Liquidity.TAKER, PositionSide.NET)
 
 
-def test_a_post_only_order_that_would_take_has_expired(examples: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("status", ["Cancelled", "Rejected"])  # of contracts, and of spot
+def test_a_post_only_order_that_would_take_has_expired(examples: dict[str, dict[str, Any]], status: str) -> None:
     (row,) = rows(examples, "Trading/GetOrderHistory")
-    report = order_report(row, symbol="BTC/USDT:USDT")
+    report = order_report({**row, "orderStatus": status}, symbol="BTC/USDT:USDT")
 
     assert (report.status, report.reason) == (Status.EXPIRED, "post-only: it would have taken")
     assert report.position_side is PositionSide.LONG

@@ -90,7 +90,6 @@ def test_orders_of_spot_count_coins_and_set_them_aside(changes: dict[str, Any], 
 @pytest.mark.parametrize(
     ("market", "changes", "sentence"),
     [
-        ("linear", {"order_type": OrderType.TRAILING_STOP, **BARE, "trail_bps": 50}, "is a position's, not an order"),
         ("linear", {"display_quantity": Decimal(1)}, "takes no icebergs"),
         ("linear", {"price": None}, "a price is for limit orders, and they need one: not LIMIT"),
         ("linear", {"order_type": OrderType.MARKET}, "a price is for limit orders, and they need one: not MARKET"),

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from btx.errors import ConfigError, OrderRejectedError
-from btx.model.account import KeyRights
+from btx.model.account import BookingKind, KeyRights
 from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.instrument import InstrumentKind
 from btx.model.time import from_ms
@@ -149,6 +149,10 @@ def test_of_spot_the_wallet_is_all_there_is_and_orders_lock_some_of_it() -> None
             {"readOnly": 0, "permissions": {"Spot": ["SpotTrade"]}},
             KeyRights(may_read=True, may_trade=False, may_withdraw=False, is_ip_restricted=False),
         ),
+        (
+            {"readOnly": 0, "permissions": {"ContractTrade": ["Position"]}},  # leverage, and no orders
+            KeyRights(may_read=True, may_trade=False, may_withdraw=False, is_ip_restricted=False),
+        ),
     ],
 )
 def test_a_key_says_what_it_may_do(row: dict[str, Any], rights: KeyRights) -> None:
@@ -240,6 +244,18 @@ def test_bookings_are_asked_for_week_by_week() -> None:
 
     assert [(each.symbol, each.amount) for each in found] == [("BTC/USDT:USDT", Decimal("-1.5"))]
     assert len(there.of(path)) == 2
+
+
+def test_a_deposit_is_the_account_s_in_every_market_and_a_trade_of_another_category_is_not() -> None:
+    row = {"currency": "USDT", "transactionTime": "1749999999000", "cashFlow": "50", "fee": "0", "change": "50"}
+    deposit = {**row, "id": "1", "type": "TRANSFER_IN", "symbol": "", "category": "", "tradeId": ""}
+    bought = {**row, "id": "2", "type": "TRADE", "symbol": "ETHUSDT", "category": "spot", "tradeId": "t"}
+    path = "/v5/account/transaction-log"
+    start_ns = from_ms(NOW_MS - 86_400_000)
+    found, there = ask({path: rows(deposit, bought)}, lambda store: store.bookings(start_ns=start_ns))
+
+    assert [(each.kind, each.amount) for each in found] == [(BookingKind.TRANSFER, Decimal(50))]
+    assert all("category" not in asked for asked in there.of(path))
 
 
 def test_the_account_s_own_rates_are_asked_for_one_by_one() -> None:

@@ -118,9 +118,29 @@ def test_a_dead_man_s_switch_hangs_on_the_connection_and_is_let_go_of_at_an_orde
 
     lost(script, ACCOUNT, market, dead_man_s=40.0, ready=stands)
 
-    assert [each["op"] for each in requests] == ["auth", "subscribe", "unsubscribe"]
-    assert requests[1]["args"][-1] == switch
+    assert [each["op"] for each in requests] == ["auth", "subscribe", "subscribe", "unsubscribe"]
     assert requests[2]["args"] == [switch]
+    assert requests[3]["args"] == [switch]
+
+
+def test_an_account_without_a_switch_is_told_of_all_the_same() -> None:
+    requests: list[dict[str, Any]] = []
+
+    async def script(connection: web.WebSocketResponse) -> None:
+        async for message in connection:
+            requests.append(json.loads(message.data))
+            is_switch = requests[-1].get("args") == ["dcp.future"]
+            said = {
+                "success": not is_switch,
+                "ret_msg": "error:handler not found,topic:dcp.future" if is_switch else "",
+            }
+            await connection.send_json({**said, "op": requests[-1]["op"], "conn_id": "c"})
+
+    _, heard = lost(script, ACCOUNT, dead_man_s=40.0, ready=lambda heard: StreamState.SUBSCRIBED in heard.states)
+
+    assert heard.states == [StreamState.FAULT, StreamState.SUBSCRIBED]
+    assert "nobody cancels what rests: Bybit refuses dcp.future" in heard.events[0].detail  # type: ignore[union-attr]
+    assert [each["op"] for each in requests] == ["auth", "subscribe", "subscribe"]
 
 
 def test_a_switch_that_was_asked_for_is_let_go_of_though_the_end_comes_before_the_answer() -> None:
@@ -128,6 +148,7 @@ def test_a_switch_that_was_asked_for_is_let_go_of_though_the_end_comes_before_th
     wallet = frame("wallet", {"accountType": "UNIFIED", "coin": []})
 
     async def script(connection: web.WebSocketResponse) -> None:
+        await answer(connection)
         await answer(connection)
         requests.append(await connection.receive_json())
         await push(connection, [wallet])  # upon which the session ends
@@ -252,6 +273,46 @@ def test_an_execution_is_a_fill_and_funding_is_none() -> None:
         time_ns=from_ms(1672364262455),
         realised=fill.realised,  # type: ignore[union-attr]
     )
+
+
+@pytest.mark.parametrize(
+    ("market", "changes", "origin"),
+    [
+        ("linear", {"createType": "CreateByTakeProfit", "stopOrderType": "TakeProfit"}, Origin.ATTACHED),
+        ("linear", {"createType": "CreateByPartialStopLoss", "stopOrderType": "PartialStopLoss"}, Origin.ATTACHED),
+        ("linear", {"createType": "CreateByTrailingStop", "stopOrderType": "TrailingStop"}, Origin.ATTACHED),
+        ("linear", {"createType": "CreateByStopOrder", "stopOrderType": "Stop", "orderLinkId": "r1"}, Origin.CLIENT),
+        ("linear", {"createType": "CreateByClosing"}, Origin.CLIENT),  # by hand
+        ("spot", {"createType": None, "stopOrderType": "BidirectionalTpslOrder"}, Origin.ATTACHED),
+        ("spot", {"createType": None, "stopOrderType": "tpslOrder"}, Origin.ATTACHED),
+        ("spot", {"createType": None, "stopOrderType": "tpslOrder", "orderLinkId": "r1"}, Origin.CLIENT),
+    ],
+)
+def test_an_exit_the_venue_made_has_no_name_of_a_client_s_and_says_of_which_order_it_is(
+    market: str, changes: dict[str, Any], origin: Origin
+) -> None:
+    row = {**ORDER, "category": market, "orderStatus": "Untriggered", "orderLinkId": "", "parentOrderLinkId": "run1-1"}
+    (report,) = read(frame("order", {**row, **changes}), market=market)
+
+    assert isinstance(report, OrderReport)
+    assert (report.origin, report.parent) == (origin, "run1-1")
+    assert report.client_order_id == changes.get("orderLinkId", "bybit-5cf98598-39a7")
+
+
+def test_a_trailing_stop_that_follows_the_market_is_told_once_until_something_else_changes() -> None:
+    waits = {**ORDER, "stopOrderType": "TrailingStop", "orderStatus": "Untriggered", "triggerPrice": "62591.7"}
+    moved = {**waits, "triggerPrice": "62600.1"}
+    cut = {**moved, "qty": "0.004"}
+    done = {**cut, "orderStatus": "Filled", "cumExecQty": "0.004"}
+
+    told = read(*(frame("order", row) for row in (waits, moved, moved, cut, done, done)))
+
+    assert [(each.status, each.quantity) for each in told if isinstance(each, OrderReport)] == [
+        (Status.NEW, Decimal("0.006")),
+        (Status.NEW, Decimal("0.004")),
+        (Status.FILLED, Decimal("0.004")),
+        (Status.FILLED, Decimal("0.004")),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from btx.errors import (
     TransportError,
 )
 from btx.model.venue import Environment
+from btx_bybit.api import api
 from btx_bybit.broker import BybitBroker
 from btx_bybit.config import public_url, stream_url, trade_url
 from tests.unit.bybit.rig import KEY, SECRET, context, leg, served
@@ -100,6 +101,7 @@ def test_a_connection_is_signed_in_once_and_kept() -> None:
     assert placed["header"] == {"X-BAPI-TIMESTAMP": "1700000000123", "X-BAPI-RECV-WINDOW": "5000"}
     assert placed["args"][0]["orderLinkId"] == "run1-1"
     assert placed["reqId"] != cancelled["reqId"]
+    assert max(len(placed["reqId"]), len(cancelled["reqId"])) <= 36
     assert door.dials == 1
     assert told == [("create", 1), ("cancel", 1)]
 
@@ -148,6 +150,36 @@ def test_the_next_order_dials_anew_after_a_loss() -> None:
     door = TradeDoor(script)
 
     assert trade(door, what) == "uuid-1"
+    numbers = [each["reqId"] for each in door.asked if each["op"] == "order.create"]
+    assert len(set(numbers)) == 2  # "it can't be duplicated": perhaps not on another connection either
+
+
+def test_a_connection_that_takes_nothing_new_still_answers_what_it_was_asked() -> None:
+    waiting: list[tuple[web.WebSocketResponse, dict[str, Any]]] = []
+    is_there = asyncio.Event()
+
+    async def keep(connection: web.WebSocketResponse, asked: dict[str, Any]) -> None:
+        waiting.append((connection, asked))
+        is_there.set()
+
+    answers = [keep, refuse(10019, "ws trade service is restarting"), take]
+
+    async def script(connection: web.WebSocketResponse, asked: dict[str, Any]) -> None:
+        await answers.pop(0)(connection, asked)
+
+    async def what(broker: BybitBroker) -> Any:
+        early = asyncio.ensure_future(broker.place(leg=leg()))
+        await is_there.wait()
+        with pytest.raises(OutcomeUnknownError, match="10019"):
+            await broker.place(leg=leg())
+        late = await broker.place(leg=leg())
+        await take(*waiting[0])
+        return (await early).venue_order_id, late.venue_order_id
+
+    door = TradeDoor(script)
+
+    assert trade(door, what) == ("uuid-1", "uuid-1")
+    assert door.dials == 2
     assert door.dials == 2
 
 
@@ -186,6 +218,11 @@ def test_a_frame_that_cannot_be_read_costs_no_answer() -> None:
         (Environment.LIVE, {}, ("stream.bybit.com/v5/public/linear", "stream.bybit.com", "stream.bybit.com")),
         (Environment.PAPER, {}, ("stream.bybit.com/v5/public/linear", "stream.bybit.com", "stream.bybit.com")),
         (
+            Environment.LIVE,
+            {"host": "bybit.eu"},
+            ("stream.bybit.eu/v5/public/linear", "stream.bybit.eu", "stream.bybit.eu"),
+        ),
+        (
             Environment.TESTNET,
             {},
             ("stream-testnet.bybit.com/v5/public/linear", "stream-testnet.bybit.com", "stream-testnet.bybit.com"),
@@ -209,10 +246,31 @@ def test_each_environment_has_its_addresses(
 
 
 @pytest.mark.parametrize(
+    ("environment", "options", "url"),
+    [
+        (Environment.LIVE, {}, "https://api.bybit.com/v5/market/time"),
+        (Environment.LIVE, {"host": "bybit.kz"}, "https://api.bybit.kz/v5/market/time"),
+        (Environment.TESTNET, {}, "https://api-testnet.bybit.com/v5/market/time"),
+        (Environment.TESTNET, {"test_system": "demo"}, "https://api-demo.bybit.com/v5/market/time"),
+    ],
+)
+def test_requests_go_to_the_site_the_account_is_registered_at(
+    environment: Environment, options: dict[str, str], url: str
+) -> None:
+    async def scene() -> Any:
+        async with context(None, environment=environment, options=options) as given:
+            return api(given).client.exchange.sign("v5/market/time", ["public"])["url"]
+
+    assert asyncio.run(scene()) == url
+
+
+@pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"order_entry": "fix"}, "options order_entry='fix': write 'rest' or 'websocket'"),
         ({"test_system": "x"}, "options test_system='x': write 'testnet' or 'demo'"),
+        ({"host": "example.org"}, "options host='example.org': write 'bybit.com' or 'bybit.eu' or"),
+        ({"host": "bybit.eu"}, "the test systems are those of bybit.com: leave it out"),
         ({"test_system": "demo", "order_entry": "websocket"}, "the demo system takes no orders over sockets"),
     ],
 )
@@ -241,7 +299,7 @@ def test_who_stops_waiting_for_the_socket_leaves_no_connection_behind() -> None:
         async with served(app) as where, context(where, options=SOCKET) as given:
             before = asyncio.all_tasks()
             placing = asyncio.ensure_future(BybitBroker(given).place(leg=leg()))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await dialled.wait()
             placing.cancel()
             await asyncio.gather(placing, return_exceptions=True)

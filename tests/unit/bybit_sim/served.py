@@ -56,7 +56,7 @@ class Socket:
         await self.wire.send_str(json.dumps(message))
 
     async def hear(self) -> Any:
-        return json.loads((await self.wire.receive(timeout=5)).data)
+        return json.loads((await self.wire.receive(timeout=60)).data)
 
     async def ask(self, **message: Any) -> Any:
         """Say something and return the answer to it; what came before is kept in ``frames``."""
@@ -144,7 +144,7 @@ class Client:
 
             async def do(op: str, **arguments: Any) -> Any:
                 await socket.send_json({"id": 1, "op": op, **arguments})
-                while (answer := await socket.receive_json(timeout=5)).get("id") != 1:
+                while (answer := await socket.receive_json(timeout=60)).get("id") != 1:
                     pass
                 assert "error" not in answer, answer
                 return answer

@@ -53,7 +53,7 @@ def test_a_simulator_that_ends_closes_its_sockets_and_its_port() -> None:
         async with aiohttp.ClientSession() as http:
             async with simulator(Scenario(market="linear")) as endpoints:
                 socket = await http.ws_connect(endpoints.extra["private_stream"])
-                reading = asyncio.create_task(socket.receive(timeout=5))
+                reading = asyncio.create_task(socket.receive(timeout=60))
             message = await reading
             with pytest.raises(aiohttp.ClientConnectorError):
                 await http.get(f"{endpoints.rest}/v5/market/time")
@@ -69,7 +69,7 @@ def test_one_socket_too_many_is_refused_as_the_venue_refuses_an_address() -> Non
         async with simulator(Scenario(market="spot")) as endpoints, aiohttp.ClientSession() as http:
             async with http.ws_connect(endpoints.control) as control:
                 await control.send_json({"id": 1, "op": "terms", "dials": 1})
-                await control.receive_json(timeout=5)
+                await control.receive_json(timeout=60)
             async with http.ws_connect(endpoints.extra["public_stream"]):
                 pass
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from btx.model.time import NS_PER_HOUR
+from btx_bybit.sim.orders import is_kept
 from tests.unit.bybit_sim.served import Client
 from tests.unit.bybit_sim.test_trading import at, create, last, played
 
@@ -92,6 +94,19 @@ def test_the_past_is_chosen_by_time_and_state() -> None:
 
     assert found == [["done"], ["gone"], [], ["done", "gone"], [], ["done", "gone"]]
     assert far == 10001
+
+
+def test_what_ended_without_a_fill_is_in_the_past_for_a_day() -> None:
+    async def scene(client: Client) -> Any:
+        await three_orders(client)
+        return {each.client_order_id: each for each in client.world.engine.all_orders(api_key="alice")}
+
+    orders = played(scene)
+    later_ns = orders["gone"].updated_ns + 24 * NS_PER_HOUR
+
+    assert is_kept(orders["gone"], later_ns - 1)
+    assert not is_kept(orders["gone"], later_ns)
+    assert is_kept(orders["done"], later_ns)
 
 
 def test_executions_are_chosen_by_order_symbol_and_kind() -> None:

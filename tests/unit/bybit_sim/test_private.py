@@ -241,7 +241,7 @@ def test_a_private_socket_lives_without_a_sign_as_long_as_its_address_says() -> 
     async def act(client: Client) -> Any:
         async with client.socket("/v5/private?max_active_time=1m") as socket, client.control() as do:
             await do("terms", pong_s=0.05)
-            return (await socket.wire.receive(timeout=5)).type
+            return (await socket.wire.receive(timeout=60)).type
 
     assert run(act) in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR, aiohttp.WSMsgType.CLOSE}
 
@@ -263,7 +263,7 @@ def test_an_account_s_events_can_be_cut_off_and_doubled() -> None:
             client.world.margin.cancel(
                 api_key="alice", venue_symbol="BTCUSDT", order_id=order.order_id, now_ns=client.world.market_ns()
             )
-            return twice, (await socket.wire.receive(timeout=5)).type
+            return twice, (await socket.wire.receive(timeout=60)).type
 
     twice, end = run(act, faults=faults)
 

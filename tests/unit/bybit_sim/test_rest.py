@@ -124,6 +124,21 @@ def test_batches_count_each_of_their_orders() -> None:
     assert asyncio.run(main()) == [0, 10006]
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_from_asking_until_it_is_as_late_again() -> None:
+    meters = Meters()
+    for _ in range(10):
+        meters.take("alice", "/v5/order/create", 10, 1, 40 * NS_PER_S)
+    meters.address("here", 40 * NS_PER_S)
+
+    meters.take("alice", "/v5/order/create", 10, 1, 0)
+    for _ in range(ADDRESS_REQUESTS):
+        meters.address("here", 0)
+
+    with pytest.raises(WireError) as refused:
+        meters.take("alice", "/v5/order/create", 10, 10, 0)
+    assert refused.value.headers["X-Bapi-Limit-Reset-Timestamp"] == "1000"
+
+
 def test_an_address_that_asks_too_often_is_shut_out_for_ten_minutes() -> None:
     meters = Meters()
     for _ in range(ADDRESS_REQUESTS):
@@ -137,6 +152,17 @@ def test_an_address_that_asks_too_often_is_shut_out_for_ten_minutes() -> None:
     meters.address("here", 601 * NS_PER_S)
 
     assert first.value.status == 403
+
+
+def test_an_address_that_is_shut_out_gets_a_status_and_no_code() -> None:
+    async def main() -> Any:
+        async with served() as client:
+            for _ in range(ADDRESS_REQUESTS + 1):
+                async with client.http.get(f"{client.endpoints.rest}/v5/market/time") as response:
+                    text = await response.text()
+            return response.status, text
+
+    assert asyncio.run(main()) == (403, "access too frequent")
 
 
 def test_failures_are_said_in_the_venues_words() -> None:
@@ -154,5 +180,6 @@ def test_every_operation_has_its_class() -> None:
     assert classes["/v5/order/create-batch"] is Where.PLACE
     assert classes["/v5/order/cancel-all"] is Where.CANCEL
     assert classes["/v5/execution/list"] is Where.QUERY
-    assert classes["/v5/position/trading-stop"] is Where.ACCOUNT
+    assert classes["/v5/position/trading-stop"] is Where.PLACE  # it makes orders
+    assert classes["/v5/position/set-leverage"] is Where.ACCOUNT
     assert classes["/v5/order/disconnected-cancel-all"] is Where.ACCOUNT

@@ -167,7 +167,7 @@ def test_an_answer_may_be_lost_with_its_socket(kind: Kind) -> None:
     async def act(client: Client) -> Any:
         async with client.trade() as socket:
             await socket.say(**asked(client))
-            end = (await socket.wire.receive(timeout=5)).type
+            end = (await socket.wire.receive(timeout=60)).type
             return end, client.world.margin.all_orders(api_key="alice")
 
     end, orders = run(act, faults=faults)

@@ -146,26 +146,29 @@ def test_a_client_order_id_is_used_once_for_ever(market: str, code: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("terms", "reason"),
+    ("terms", "market", "status", "reason"),
     [
-        ({"timeInForce": "PostOnly"}, "EC_PostOnlyWillTakeLiquidity"),
-        ({"timeInForce": "FOK", "qty": "100"}, "EC_CancelForNoFullFill"),
+        ({"timeInForce": "PostOnly"}, "linear", "Cancelled", "EC_PostOnlyWillTakeLiquidity"),
+        ({"timeInForce": "PostOnly"}, "spot", "Rejected", "EC_PostOnlyWillTakeLiquidity"),
+        ({"timeInForce": "FOK", "qty": "100"}, "linear", "Cancelled", "EC_CancelForNoFullFill"),
     ],
 )
-def test_what_may_not_rest_or_take_is_acknowledged_and_cancelled(terms: dict[str, str], reason: str) -> None:
+def test_what_may_not_rest_or_take_is_acknowledged_and_cancelled(
+    terms: dict[str, str], market: str, status: str, reason: str
+) -> None:
     async def scene(client: Client) -> Any:
-        price = at(await last(client), 1.003)
+        price = at(await last(client, market), 1.003)
         wanted = {"qty": "0.01", **terms, "price": price, "orderType": "Limit", "orderLinkId": "mine"}
         if terms["timeInForce"] == "FOK":
             wanted["qty"] = "4"
-            wanted["price"] = at(await last(client), 1.0)
-        answer = await create(client, **wanted)
-        return answer["retCode"], await one(client, "mine")
+            wanted["price"] = at(await last(client, market), 1.0)
+        answer = await create(client, market, **wanted)
+        return answer["retCode"], await one(client, "mine", market)
 
-    code, order = played(scene)
+    code, order = played(scene, market)
 
     assert code == 0
-    assert (order["orderStatus"], order["rejectReason"], order["cancelType"]) == ("Cancelled", reason, "UNKNOWN")
+    assert (order["orderStatus"], order["rejectReason"], order["cancelType"]) == (status, reason, "UNKNOWN")
     assert float(order["cumExecQty"]) == 0
 
 

@@ -10,7 +10,7 @@ from btx_ctp.locale import gb18030
 from btx_ctp.sim import dropin
 from btx_ctp.sim.wire import callback_line, hello_line, parse
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 LOGIN = {"TradingDay": "20251103", "FrontID": 1, "SessionID": -77, "MaxOrderRef": "1"}
 
 

@@ -14,7 +14,7 @@ from btx_ctp.sim.front import Fronts
 from btx_ctp.sim.tables import listings
 from btx_ctp.sim.wire import call_line, parse
 
-DEADLINE_S = 5.0
+DEADLINE_S = 60.0
 RB = "rb2601"
 LIMIT = {
     "InstrumentID": RB,

@@ -31,7 +31,7 @@ from btx_futu.sdk import futu
 from tests.unit.futu.rig import session
 
 MINUTE = Interval.parse("1m")
-DEADLINE_S = 20
+DEADLINE_S = 60.0
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -130,6 +130,20 @@ def test_an_order_whose_answer_is_lost_is_found_by_its_remark_and_no_other_is() 
             assert report.average_price is not None
             with pytest.raises(OrderNotFoundError):
                 await rig.broker.query(leg=attrs.evolve(leg, client_order_id="another"))
+
+    run(scene())
+
+
+def test_an_order_of_a_hand_that_has_no_remark_is_found_by_its_number() -> None:
+    async def scene() -> None:
+        async with session() as rig:
+            leg = await rig.leg("")
+            number = (await rig.broker.place(leg=leg)).venue_order_id
+
+            (report,) = await rig.broker.query(leg=attrs.evolve(leg, client_order_id=f"futu-{number}"))
+
+            assert isinstance(report, OrderReport)
+            assert (report.status, report.client_order_id) == (Status.FILLED, f"futu-{number}")
 
     run(scene())
 

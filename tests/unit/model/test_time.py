@@ -14,6 +14,7 @@ from btx.model.time import (
     iso,
     parse_duration,
     to_ms,
+    to_ms_up,
 )
 
 TEXTS = ["1s", "1m", "5m", "1h", "4h", "1d", "3d", "1w", "1M", "3M", "12M"]
@@ -26,6 +27,10 @@ def ns(text: str) -> int:
 def test_milliseconds_become_nanoseconds_and_back() -> None:
     assert from_ms(1748736000123) == 1748736000123000000
     assert to_ms(1748736000123999999) == 1748736000123
+
+
+def test_a_part_of_a_millisecond_is_cut_off_or_makes_the_next_one_begin() -> None:
+    assert [to_ms_up(each) for each in (0, 1, 1_000_000, 1_000_001)] == [0, 1, 1, 2]
 
 
 def test_times_are_shown_in_utc_to_the_millisecond() -> None:

@@ -2,7 +2,17 @@ import pytest
 
 from btx.errors import GapError
 from btx.model.market import BookDelta, BookLevel, BookSnapshot
-from btx.rules.book import Book, apply, best_ask, best_bid, is_crossed, start, top
+from btx.rules.book import (
+    SNAPSHOT_PAUSE_NS,
+    Book,
+    apply,
+    best_ask,
+    best_bid,
+    is_crossed,
+    snapshot_wait_ns,
+    start,
+    top,
+)
 from tests.values import d
 
 Levels = tuple[BookLevel, ...]
@@ -36,6 +46,15 @@ def test_a_snapshot_starts_the_book(book: Book) -> None:
     assert top(book, 2) == (levels(p99=1, p98=2), levels(p101=1, p102=2))
     assert top(book, 9) == (levels(p99=1, p98=2, p97=3), levels(p101=1, p102=2))
     assert top(book, 0) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("asked_ns", "wait_ns"),
+    [(None, 0), (70, SNAPSHOT_PAUSE_NS - 30), (100 - SNAPSHOT_PAUSE_NS, 0), (5_000, SNAPSHOT_PAUSE_NS)],
+    ids=["never asked", "just now", "long ago", "by a clock that was set back"],
+)
+def test_a_snapshot_waits_for_the_rest_of_the_pause_since_the_last(asked_ns: int | None, wait_ns: int) -> None:
+    assert snapshot_wait_ns(asked_ns, now_ns=100) == wait_ns
 
 
 def test_a_delta_sets_adds_and_removes_levels(book: Book) -> None:

@@ -92,6 +92,15 @@ def test_the_remarks_say_where_the_native_ends() -> None:
     assert "OCO lists" in remarks["bracket"]
 
 
+def test_what_a_venue_makes_of_params_is_said_with_their_names() -> None:
+    able = attrs.evolve(WHOLE, trailing_bps=None, position_trail=("mode", "Full"), attaching=frozenset({"tp", "sl"}))
+    rows = {row.feature: row for row in capability_rows(able)}
+
+    assert rows["trailing stop"].remark == "with params mode=Full the venue's, kept with the position"
+    assert rows["exits attached to an order"].remark == "params sl, tp: orders of the strategy"
+    assert "exits attached to an order" not in table(WHOLE)
+
+
 @pytest.mark.parametrize(
     ("order_type", "life_s", "natively"),
     [

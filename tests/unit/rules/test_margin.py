@@ -267,6 +267,25 @@ def test_a_position_keeps_the_fee_of_being_closed_at_its_bankruptcy_price() -> N
     assert margin.initial_margin(d(5600), 10, fee_rate=long) == 560 + d("2.772")
 
 
+@pytest.mark.parametrize(
+    ("position", "mark", "leverage", "told", "apart"),
+    [
+        # BTCUSDT on 2024-06-26, by the entry price: margins went by it then.
+        pytest.param(held("0.001", "60766.7"), "60766.7", 10, ("6.10674952", "0.33391302"), "0.00000001", id="2024"),
+        # ETHUSDT on 2025-11-03, by the mark price its value and profit tell.
+        pytest.param(held("-0.01", "3642.075"), "3642.33", 30, ("1.23480936", "0.20281586"), "0.000002", id="2025"),
+    ],
+)
+def test_the_margins_of_positions_on_live_accounts_hold_the_fee(
+    position: Position, mark: str, leverage: int, told: tuple[str, str], apart: str
+) -> None:
+    rate, notional = margin.closing_rate(position, leverage, taker=d("0.00055")), abs(position.worth(d(mark)))
+    tiers = margin.with_fee((LeverageTier(floor=d(0), max_leverage=100, maintenance_rate=d("0.005")),), rate)
+
+    assert abs(margin.initial_margin(notional, leverage, fee_rate=rate) - d(told[0])) <= d(apart)
+    assert abs(margin.maintenance_margin(tiers, notional) - d(told[1])) <= d(apart)
+
+
 def test_contracts_settled_in_coins_are_worth_more_coins_where_a_long_goes_bankrupt() -> None:
     long, short = (margin.closing_rate(held(each, 28_000, INVERSE), 10, taker=d("0.001")) for each in (100, -100))
 

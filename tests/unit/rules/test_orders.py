@@ -26,7 +26,7 @@ from btx.model.order import (
     Terms,
 )
 from btx.rules.orders import apply, derived_fill, is_news, new_fills, new_order, take
-from tests.values import fill, leg, report
+from tests.values import d, fill, leg, report
 
 CANCEL = CancelRequested(client_order_id="a1", time_ns=1)
 TAKEN = CancelResult(client_order_id="a1", outcome=CancelOutcome.TAKEN, time_ns=2)
@@ -174,6 +174,15 @@ def test_the_venue_overrules_an_inference() -> None:
     assert order == folded(NEW, inferred)
     assert order.status is Status.NEW
     assert order.missing == 0
+
+
+def test_an_exit_the_venue_made_is_as_large_as_it_was_taken_for_whatever_is_told_as_it_grows() -> None:
+    exit_ = new_order(attrs.evolve(leg(), parent_id="a0"))
+
+    grown = apply(apply(exit_, report(Status.NEW, quantity=d(2))), fill(quantity=2))
+
+    assert (grown.quantity, grown.status) == (6, Status.PARTIALLY_FILLED)
+    assert apply(grown, report(Status.FILLED, filled=d(2), quantity=d(2))).status is Status.FILLED
 
 
 def test_a_terse_answer_does_not_take_back_what_was_filled() -> None:

@@ -1,23 +1,26 @@
 """Local against venue: what differs, what was missed, and whose it is."""
 
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import pytest
 
 from btx.model.account import AccountSnapshot, Balance
-from btx.model.order import Order, OrderType, Origin, Side, Status
+from btx.model.order import Order, OrderType, Origin, PositionSide, Side, Status
 from btx.rules.orders import apply, new_order
 from btx.rules.reconcile import (
     Difference,
     Sharing,
     adopted,
+    attached_to,
     differences,
     foreign_orders,
     lost_orders,
     match_fills,
     named_by_place,
     nearest,
+    trailing_with,
 )
 from tests.values import BTC, d, fill, leg, report
 
@@ -154,6 +157,85 @@ def test_what_the_exchange_made_is_named_by_its_place_since_its_own_names_repeat
     assert named_by_place(report(Status.NEW, venue_order_id="8", **made)).client_order_id == "venue-BTC/USDT-8"
     assert named_by_place(nameless) is nameless
     assert named_by_place(mine := fill(venue_order_id="7")) is mine
+
+
+def exits(client_order_id: str, **params: object) -> dict[str, Order]:
+    return ours(client_order_id, params=params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "whose"),
+    [
+        ({"trigger_price": d(110)}, "a1"),
+        ({"trigger_price": d(95)}, "a2"),  # the latest that asked for it
+        ({"trigger_price": d(120)}, None),
+        ({"trigger_price": None}, None),
+        ({"trigger_price": d(110), "side": Side.BUY}, None),
+        ({"trigger_price": d(110), "side": None}, None),
+        ({"trigger_price": d(110), "symbol": "ETH/USDT"}, None),
+        ({"trigger_price": d(110), "position_side": PositionSide.NET}, "a1"),
+        ({"trigger_price": d(110), "position_side": PositionSide.SHORT}, None),
+        ({"trigger_price": d(110), "parent": "a2"}, "a2"),
+        ({"trigger_price": d(110), "parent": "theirs"}, None),
+    ],
+)
+def test_an_exit_the_venue_made_is_ours_where_one_of_our_orders_asked_for_it(
+    changes: dict[str, Any], whose: str | None
+) -> None:
+    asked = exits("a1", takeProfit="110.0", stopLoss=95) | exits("a2", stopLoss=95.0, takeProfit="none of it")
+    told = report(Status.NEW, **{"client_order_id": "x", "side": Side.SELL, "quantity": d(6), **changes})
+
+    found = attached_to(told, asked | ours("a3"), attaching={"takeProfit", "stopLoss"})
+
+    assert (found.client_order_id if found is not None else None) == whose
+
+
+def trails(client_order_id: str, **changes: object) -> dict[str, Order]:
+    whole = {"order_type": OrderType.TRAILING_STOP, "side": Side.SELL, "trail_amount": d(5), **changes}
+    return ours(client_order_id, **whole)  # type: ignore[arg-type]
+
+
+def ended(orders: dict[str, Order], *, inferred: bool) -> dict[str, Order]:
+    return {
+        name: apply(each, report(Status.REJECTED, client_order_id=name, inferred=inferred))
+        for name, each in orders.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("orders", "changes", "whose"),
+    [
+        (trails("a1") | trails("a2"), {}, "a2"),  # the latest
+        (trails("a1", venue_order_id="8") | trails("a2", venue_order_id="9"), {"venue_order_id": "8"}, "a1"),
+        (trails("a1", venue_order_id="8"), {}, None),
+        (trails("a1", side=Side.BUY), {}, None),
+        (trails("a1", position_side=PositionSide.LONG), {"position_side": PositionSide.SHORT}, None),
+        (trails("a1", position_side=PositionSide.LONG), {}, "a1"),
+        (trails("a1", instrument=ETH), {}, None),
+        (trails("a1"), {"order_type": OrderType.STOP_MARKET}, None),
+        (ended(trails("a1"), inferred=True), {}, "a1"),  # that it never arrived was a guess of ours
+        (ended(trails("a1"), inferred=False), {}, None),
+        (ours("a1", side=Side.SELL), {}, None),
+    ],
+)
+def test_a_trailing_stop_with_a_name_of_the_venue_s_is_the_one_that_waits_for_its_name(
+    orders: dict[str, Order], changes: dict[str, Any], whose: str | None
+) -> None:
+    whole = {"client_order_id": "x", "venue_order_id": "7", "side": Side.SELL, "order_type": OrderType.TRAILING_STOP}
+
+    found = trailing_with(report(Status.NEW, **(whole | changes)), orders.values())
+
+    assert (found.client_order_id if found is not None else None) == whose
+
+
+def test_a_fill_is_of_a_trailing_stop_that_the_venue_has_named() -> None:
+    orders = trails("a1", venue_order_id="7") | trails("a2")
+
+    found = trailing_with(fill(client_order_id="x", venue_order_id="7"), orders.values())
+
+    assert found is orders["a1"]
+    for nobodys in ("8", None):
+        assert trailing_with(fill(client_order_id="x", venue_order_id=nobodys), orders.values()) is None
 
 
 @pytest.mark.parametrize(

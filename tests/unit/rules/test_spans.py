@@ -13,6 +13,18 @@ def points(pieces: list[tuple[int, int]] | tuple[tuple[int, int], ...]) -> set[i
     return {point for start, end in pieces for point in range(start, end)}
 
 
+def test_pieces_are_joined_where_they_touch_and_empty_ones_are_none() -> None:
+    assert joined([(5, 7), (0, 2), (2, 3), (1, 2), (9, 9), (6, 6)]) == ((0, 3), (5, 7))
+
+
+def test_what_is_taken_away_leaves_what_is_before_between_and_behind_it() -> None:
+    assert without([(0, 10), (20, 30)], [(2, 4), (6, 6), (8, 25)]) == ((0, 2), (4, 8), (25, 30))
+
+
+def test_what_is_outside_is_clipped() -> None:
+    assert clipped([(0, 4), (6, 9), (12, 15)], 2, 8) == ((2, 4), (6, 8))
+
+
 @given(spans)
 def test_joined_covers_the_same_in_as_few_pieces_as_can_be(pieces: list[tuple[int, int]]) -> None:
     whole = joined(pieces)

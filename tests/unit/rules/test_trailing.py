@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from btx.model.order import OrderRequest, OrderType, Side
-from btx.rules.trailing import first_trigger, is_emulated, moved, next_trigger
+from btx.rules.trailing import first_trigger, is_emulated, is_of_position, moved, next_trigger
 from tests.groups import asked
 
 
@@ -29,6 +29,22 @@ def test_a_trail_the_venue_cannot_do_is_emulated(
     changes: dict[str, Any], able: tuple[int, int] | None, emulated: bool
 ) -> None:
     assert is_emulated(trailing(**changes), trailing_bps=able) is emulated
+
+
+@pytest.mark.parametrize(
+    ("changes", "able", "is_meant"),
+    [
+        ({}, ("mode", "Full"), False),
+        ({"params": {"mode": "Full"}}, ("mode", "Full"), True),
+        ({"params": {"mode": "Full"}}, None, False),
+        ({"params": {"mode": "Partial"}}, ("mode", "Full"), False),
+        ({"params": {"mode": "Full"}, "order_type": OrderType.STOP_MARKET}, ("mode", "Full"), False),
+    ],
+)
+def test_a_position_s_own_trail_is_asked_for_by_a_word_of_the_venue_s(
+    changes: dict[str, Any], able: tuple[str, str] | None, is_meant: bool
+) -> None:
+    assert is_of_position(trailing(**changes), position_trail=able) is is_meant
 
 
 def test_a_stop_begins_a_trail_away_from_the_last_price_and_on_the_grid() -> None:

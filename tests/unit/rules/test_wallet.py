@@ -96,6 +96,20 @@ def test_what_cannot_be_booked_waits_for_the_rest_of_the_position() -> None:
     assert held.wallet("BTC") == d("1.5")
 
 
+@pytest.mark.parametrize(
+    ("told", "counted"),
+    [("0.16666666", "0.16666667"), ("0.1", "0.16666666")],
+    ids=["it counts as we do", "it counts otherwise"],
+)
+def test_what_waits_is_not_lost_with_a_fill_of_which_the_venue_says_what_was_realised(told: str, counted: str) -> None:
+    held = after(account(1, COIN_TERMS), COIN_TERMS, (300, 30_000))
+
+    held = wallet.apply_fill(held, traded(COIN_TERMS, -100, 60_000, realised=d(told))).account
+    done = wallet.apply_fill(held, traded(COIN_TERMS, -100, 60_000))
+
+    assert done.realised == d(counted)
+
+
 def test_long_and_short_of_a_hedge_are_two_positions() -> None:
     held = account(10_000, USDT_TERMS)
     for quantity, side in ((1, PositionSide.LONG), (-1, PositionSide.SHORT)):

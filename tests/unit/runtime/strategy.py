@@ -14,7 +14,7 @@ from tests.control_peer import ControlPeer
 from tests.toy_venue import ToyVenue, loaded
 from tests.unit.runtime.rig import QUICK
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 KEYS = Settings(api_key=Secret("the-key"), api_secret=Secret("the-secret"))
 
 
@@ -33,7 +33,7 @@ def session_with(toy: ToyVenue, *extensions: object, peer: ControlPeer | None = 
         "market": "spot",
         "settings": KEYS if peer is None else Settings(),
         "endpoints": no_simulator if peer is None else simulator,
-        "start_timeout_s": 5.0,
+        "start_timeout_s": DEADLINE_S,
         "timing": QUICK,
     }
     return Session(**(settings | changes))

@@ -30,13 +30,13 @@ from btx.model.order import (
     Side,
 )
 from btx.runtime.keeper import Keeper
-from btx.runtime.orders import OrderDesk
-from tests.toy_venue import INFO, Fault, ToyOrder, ToyVenue
+from btx.runtime.register import Register
+from tests.toy_venue import DEADLINE_S, INFO, Fault, ToyOrder, ToyVenue
 from tests.unit.runtime.rig import OrderRig, ToyClock, listening, run
 from tests.values import request
 
 SEEDS = range(40)
-SETTLED_S = 2.0
+BROKEN_S = 2.0  # how long an end is waited for that may never come
 FAULTS = (Fault.LOST_ANSWER, Fault.LOST_REQUEST, Fault.NOT_SENT, Fault.REFUSED)
 ZERO = Decimal(0)
 
@@ -47,14 +47,14 @@ ZERO = Decimal(0)
 def fill_counted_per_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each telling of a fill is another one, as where a poll's total is booked again and again."""
     tellings = itertools.count()
-    honest = OrderDesk.on_event
+    honest = Register.on_event
 
-    def on_event(self: OrderDesk, event: OrderReport | Fill) -> None:
+    def on_event(self: Register, event: OrderReport | Fill) -> None:
         if isinstance(event, Fill):
             event = attrs.evolve(event, fill_id=f"{event.fill_id}.{next(tellings)}")
         honest(self, event)
 
-    monkeypatch.setattr(OrderDesk, "on_event", on_event)
+    monkeypatch.setattr(Register, "on_event", on_event)
 
 
 def retried_create(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,13 +84,13 @@ def ignored_parent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def dropped_late_fill(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is told of an order after its end is not listened to."""
-    honest = OrderDesk._record
+    honest = Register.record
 
-    def record(self: OrderDesk, event: OrderEvent) -> None:
+    def record(self: Register, event: OrderEvent, *, is_written: bool = False) -> None:
         if not (isinstance(event, Fill) and self.orders[event.client_order_id].status.is_final):
-            honest(self, event)
+            honest(self, event, is_written=is_written)
 
-    monkeypatch.setattr(OrderDesk, "_record", record)
+    monkeypatch.setattr(Register, "record", record)
 
 
 # --- the checks -------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def bracket(number: int) -> Group:
     )
 
 
-async def day(seed: int) -> set[str]:
+async def day(seed: int, *, patience_s: float) -> set[str]:
     """Trade through faults, and return what was broken by the end."""
     chance = random.Random(seed)
     toy = ToyVenue()
@@ -199,7 +199,7 @@ async def day(seed: int) -> set[str]:
         toy.faults["place"].clear()
         rig.desk.ask_about(tuple(rig.desk.open_orders))
         try:
-            async with asyncio.timeout(SETTLED_S):
+            async with asyncio.timeout(patience_s):
                 await rig.log.until(lambda: not rig.desk.outstanding and not keeper.is_busy)
         except TimeoutError:
             checks.broken.add("an unknown end")
@@ -234,7 +234,7 @@ def broken_in(seeds: Sequence[int], *, until: str | None = None) -> set[str]:
     async def days() -> None:
         for seed in seeds:
             if until not in found:
-                found.update(await day(seed))
+                found.update(await day(seed, patience_s=DEADLINE_S if until is None else BROKEN_S))
 
     run(days())
     return found

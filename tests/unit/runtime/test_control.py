@@ -129,7 +129,7 @@ def test_connecting_may_be_cancelled_without_a_trace() -> None:
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()[:2]
         connecting = asyncio.create_task(Control.connect(f"ws://{host}:{port}/"))
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), 60)
 
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)

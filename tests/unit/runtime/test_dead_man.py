@@ -13,6 +13,7 @@ from tests.toy_venue import Fault, ToyVenue
 from tests.unit.runtime.rig import Log, quick_guard, run
 from tests.values import BTC
 
+SET = "it is set now: after a crash the venue cancels what rests"
 LOST = "not renewed, so the venue may cancel what rests: "
 
 
@@ -82,7 +83,7 @@ def test_a_renewal_that_fails_is_told_once_and_again_after_one_that_did_not() ->
         for _ in range(4):
             await rig.dead_man.renew()
 
-        assert rig.notes == [("DEADMAN", f"{LOST}not reached"), ("DEADMAN", f"{LOST}gone")]
+        assert rig.notes == [("DEADMAN", f"{LOST}not reached"), ("DEADMAN", SET), ("DEADMAN", f"{LOST}gone")]
 
     run(scene())
 
@@ -94,7 +95,7 @@ def test_a_renewal_without_an_answer_is_given_up_for_the_next() -> None:
         await rig.dead_man.renew()
         await rig.dead_man.renew()
 
-        assert rig.notes == [("DEADMAN", f"{LOST}no answer")]
+        assert rig.notes == [("DEADMAN", f"{LOST}no answer"), ("DEADMAN", SET)]
         assert len(rig.asked) == 2
 
     run(scene())
@@ -108,11 +109,12 @@ def test_a_session_that_hears_nothing_of_its_account_renews_nothing() -> None:
         await rig.log.until(lambda: bool(rig.notes))
         assert rig.asked == []
         rig.is_healthy = True
-        await rig.toy.until(lambda: bool(rig.asked))
+        await rig.log.until(lambda: len(rig.notes) > 1)
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
 
-        assert rig.notes == [("DEADMAN", f"{LOST}the account stream is down")]
+        assert rig.notes == [("DEADMAN", f"{LOST}the account stream is down"), ("DEADMAN", SET)]
+        assert rig.asked
 
     run(scene())
 
@@ -140,6 +142,9 @@ def test_a_venue_that_watches_the_stream_is_told_once_and_nothing_is_let_go_of_h
         await rig.dead_man.release()
 
         assert rig.asked == [("BTC/USDT", 60.0)] * 2  # the first did not arrive
-        assert rig.notes == [("DEADMAN", "not set, so after a crash nobody cancels what rests: gone")]
+        assert rig.notes == [
+            ("DEADMAN", "not set, so after a crash nobody cancels what rests: gone"),
+            ("DEADMAN", SET),
+        ]
 
     run(scene())

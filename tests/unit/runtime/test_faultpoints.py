@@ -16,13 +16,13 @@ from btx.runtime.faultpoints import POINTS
 
 SOURCES = Path(btx.__file__).parent
 WHERE = {
-    "group": "runtime/orders.py",
-    "intent": "runtime/orders.py",
-    "sent": "runtime/orders.py",
-    "send": "runtime/orders.py",
-    "event": "runtime/orders.py",
-    "cancel": "runtime/orders.py",
-    "replace": "runtime/orders.py",
+    "group": "runtime/register.py",
+    "intent": "runtime/register.py",
+    "sent": "runtime/register.py",
+    "send": "runtime/placing.py",
+    "event": "runtime/register.py",
+    "cancel": "runtime/changes.py",
+    "replace": "runtime/changes.py",
     "delivered": "runtime/session.py",
     "recovery": "runtime/link.py",
 }

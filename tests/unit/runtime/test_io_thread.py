@@ -9,7 +9,7 @@ import pytest
 
 from btx.runtime.io_thread import IoThread, acquire_io
 
-DEADLINE_S = 5.0
+DEADLINE_S = 60.0
 
 
 def names() -> set[str]:
@@ -44,7 +44,7 @@ def test_nothing_is_left_after_a_hundred_runs() -> None:
         io.release()
         assert all(task.cancelled() for task in hanging)
 
-    assert names() == before
+    assert names() <= before
 
 
 def test_a_function_is_called_on_the_loop_in_the_order_of_the_calls() -> None:
@@ -100,6 +100,27 @@ def test_a_task_that_ignores_its_cancellation_is_left_behind_and_told(
     assert io.loop.is_closed()
     assert not task.done()
     task.get_coro().close()
+
+
+def test_a_task_that_was_cancelled_before_the_end_lets_go_of_what_it_holds() -> None:
+    io = IoThread()
+    begun, log = threading.Event(), []
+
+    async def careful() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(10):  # a child that is killed is waited for
+                await asyncio.sleep(0)
+            log.append("gone")
+
+    holding = io.start(careful())
+    assert begun.wait(DEADLINE_S)
+    holding.cancel()
+    io.end()
+
+    assert log == ["gone"]
 
 
 def test_a_call_that_blocks_a_worker_does_not_hold_the_end_up() -> None:

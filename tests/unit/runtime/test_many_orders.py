@@ -49,8 +49,8 @@ def over(number: int) -> Order:
 def grown_old(desk: OrderDesk) -> Counted:
     """Let a desk have many orders that are over, and return what counts the looks at all of them."""
     for number in range(OVER):
-        desk._keep(over(number))
-    desk._orders = counted = Counted(desk._orders)
+        desk._register._keep(over(number))
+    desk._register._orders = counted = Counted(desk._register._orders)
     return counted
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.errors import BtxError, JournalError, OutcomeUnknownError, RateLimitedError, TransportError
+from btx.errors import BtxError, JournalError, OrderNotFoundError, OutcomeUnknownError, RateLimitedError, TransportError
 from btx.model.journal import Event, GroupState, Intent, Note, Record, Sent
 from btx.model.order import (
     AmendRequested,
@@ -43,7 +43,8 @@ from btx.ports import Journal
 from btx.rules.orders import apply, new_order
 from btx.rules.recovery import History, replay
 from btx.runtime.mailbox import OrderUpdate
-from btx.runtime.orders import Resubmit
+from btx.runtime.placing import Resubmit
+from btx.runtime.settling import FORGOTTEN
 from btx.storage.journal import open_journal
 from tests.toy_venue import Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig, listening, run
@@ -440,9 +441,9 @@ def test_settling_does_not_judge_an_order_whose_placement_still_waits_for_its_an
     run(scene())
 
 
-def test_an_open_order_the_venue_forgot_is_told_and_not_made_up() -> None:
+def test_an_open_order_the_venue_neither_knows_nor_lists_is_over() -> None:
     async def scene() -> None:
-        rig = OrderRig(ToyVenue(), patience_s=0.0)
+        rig = OrderRig(ToyVenue(), patience_s=0.02)
         async with listening(rig):
             rig.submit()
             await rig.log.until(lambda: rig.order().status is Status.NEW)
@@ -451,7 +452,89 @@ def test_an_open_order_the_venue_forgot_is_told_and_not_made_up() -> None:
             rig.desk.ask_about(tuple(rig.desk.open_orders))
             await rig.quiet()
 
+            assert rig.order().status is Status.CANCELED
+            assert rig.notes == [("FAULT", f"order a1 is over: {FORGOTTEN}")]
+            assert rig.toy.count("query") > 1  # once may be a moment's lag
+            assert rig.toy.count("open_orders") == rig.toy.count("query")
+
+    run(scene())
+
+
+def test_an_order_that_is_listed_is_open_whatever_a_question_about_it_says() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), patience_s=0.0)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.faults["query"].append(OrderNotFoundError("no such order", code=-2013))
+
+            rig.desk.ask_about(tuple(rig.desk.open_orders))
+            await rig.quiet()
+
             assert rig.order().status is Status.NEW
+            assert (rig.toy.count("query"), rig.toy.count("open_orders")) == (1, 1)
+            assert rig.notes == []
+
+    run(scene())
+
+
+def test_an_order_that_is_gone_is_over_however_often_it_is_asked_for_anew() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), patience_s=0.05)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            rig.toy.orders.clear()
+
+            while not rig.order().status.is_final:  # as when its cancel is refused again and again
+                asked = rig.toy.count("open_orders")
+                rig.desk.ask_about(tuple(rig.desk.open_orders))
+                await rig.toy.until(lambda asked=asked: rig.toy.count("open_orders") > asked)
+                await asyncio.sleep(0)
+
+            assert rig.order().status is Status.CANCELED
+
+    run(scene())
+
+
+def test_an_order_that_is_told_of_while_the_venue_says_that_it_knows_none_such_is_not_over() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), patience_s=0.0)
+        rig.toy.is_muted = True
+        rig.toy.faults["place"].append(Fault.LOST_ANSWER)
+
+        def tell_at_last() -> None:
+            rig.desk.on_event(rig.toy.report(rig.toy.orders["a1"]))
+            raise OrderNotFoundError("no such order", code=-2013)
+
+        rig.toy.faults["query"].append(tell_at_last)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            await rig.quiet()
+
+            assert rig.order().status is Status.NEW
+            assert rig.notes == []
+
+    run(scene())
+
+
+def test_what_is_executed_and_not_told_is_never_made_up_of_an_order_the_venue_forgot() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), patience_s=0.0)
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            half = attrs.evolve(
+                rig.toy.report(rig.toy.orders["a1"]), filled=Decimal("0.5"), status=Status.PARTIALLY_FILLED
+            )
+            rig.desk.on_event(half)
+            rig.toy.orders.clear()
+
+            rig.desk.ask_about(tuple(rig.desk.open_orders))
+            await rig.quiet()
+
+            assert rig.order().status is Status.PARTIALLY_FILLED
             assert rig.notes == [("FAULT", "order a1: the venue does not know it any more")]
 
     run(scene())
@@ -589,7 +672,7 @@ def test_catching_up_never_goes_back() -> None:
 
 def test_the_default_patience_is_the_receive_window_and_a_margin() -> None:
     async def scene() -> None:
-        assert OrderRig(ToyVenue(), patience_s=None).desk._patience_s == 6.0
+        assert OrderRig(ToyVenue(), patience_s=None).desk._settling.patience_s == 6.0
 
     run(scene())
 
@@ -685,7 +768,7 @@ def test_an_order_that_was_told_of_is_not_asked_about() -> None:
         async with listening(rig):
             rig.submit()
             await rig.log.until(lambda: rig.order().status is Status.NEW)
-            await rig.desk._questions.drain(1.0)
+            await rig.desk._settling._questions.drain(1.0)
 
             assert not rig.toy.count("query")
 
@@ -1317,7 +1400,7 @@ def test_patience_counts_from_when_an_order_was_sent(sent_s_ago: float, left_s: 
 
         restarted(rig, intended(leg()), Sent(client_order_id="a1", time_ns=sent_ns))
 
-        left = rig.desk._believed_at["a1"] - asyncio.get_running_loop().time()
+        left = rig.desk._settling._believed_at["a1"] - asyncio.get_running_loop().time()
         assert left == pytest.approx(left_s, abs=0.5)
 
     run(scene())

@@ -19,8 +19,9 @@ from btx.runtime.clock import MarketClock
 from btx.runtime.control import Control
 from btx.runtime.mailbox import FeedEnd, FeedLive, Mailbox, Note, OrderUpdate, Wakeup
 from btx.runtime.pace import Lockstep
+from btx.runtime.prints import Making
 from tests.control_peer import ControlPeer
-from tests.toy_venue import Fault, ToyVenue
+from tests.toy_venue import DEADLINE_S, Fault, ToyVenue
 from tests.unit.runtime.rig import QUICK, BarRig, Log, OrderRig, items, run
 from tests.unit.runtime.strategy import Outside, Strategy, session_with
 from tests.values import BTC, MINUTE, bar, fill, leg, report, request
@@ -144,7 +145,7 @@ def test_a_simulator_that_refuses_or_breaks_is_told_once(op: str) -> None:
             control = await Control.connect(endpoints.control)
             rig = PaceRig(control)
             if op == "sync":
-                rig.orders.desk.sent = 1
+                rig.orders.desk._requests.sent = 1
 
             rig.pace.on_idle(0)
             await rig.stalls.until(lambda: bool(rig.stalls.items))
@@ -234,7 +235,7 @@ def test_an_account_stream_that_says_nothing_is_told_until_what_it_kept_back_is_
             assert peer.asked == ["advance"]
             rig.orders.desk.catch_up(7)
             rig.pace.progressed()
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(60):
                 while peer.asked.count("advance") < 2:
                     peer.changed.clear()
                     await peer.changed.wait()
@@ -483,7 +484,7 @@ async def hang_up_when_asked(peer: ControlPeer) -> None:
 def test_a_stall_ends_the_feeds_with_an_error_and_loses_nothing_that_was_held(outside: Outside) -> None:
     peer = peer_with()
     peer.toy.faults["place"].append(Fault.SILENT)
-    strategy = in_lockstep(peer, timing=attrs.evolve(QUICK, stall_s=0.1))
+    strategy = in_lockstep(peer, timing=attrs.evolve(QUICK, stall_s=1.0))
     strategy.open(instrument=BTC, interval=MINUTE)
     strategy.on_item = lambda item: (
         isinstance(item, FeedLive)
@@ -513,7 +514,7 @@ def test_after_the_end_events_still_reach_the_strategy(outside: Outside) -> None
 
     strategy.on_item = react
     strategy.run()
-    strategy.session.withdraw(placed, timeout_s=5.0)
+    strategy.session.withdraw(placed, timeout_s=DEADLINE_S)
     strategy.take()
 
     assert strategy.statuses(placed[0]) == ["PENDING_NEW", "NEW", "PENDING_CANCEL", "CANCELED"]
@@ -567,6 +568,26 @@ def test_a_free_running_simulator_ends_the_feeds_when_its_world_ends(outside: Ou
 
     assert strategy.of(FeedEnd) == [FeedEnd()]
     assert not strategy.wakeup.patient
+    strategy.session.stop()
+
+
+@pytest.mark.parametrize("making", [None, Making()], ids=["bars", "trades"])
+def test_a_feed_that_is_opened_when_the_world_has_ended_ends_at_once_and_its_history_is_there(
+    outside: Outside, making: Making | None
+) -> None:
+    peer = peer_with(speed=1.0)
+    strategy = in_lockstep(peer)
+    strategy.open(instrument=BTC, interval=MINUTE)
+    strategy.until(lambda: bool(strategy.of(FeedLive)))
+    outside.wait(peer.push({"event": "ended", "market_ns": 1}))
+    strategy.run()
+
+    strategy.open(instrument=BTC, interval=MINUTE, making=making)
+    strategy.open(instrument=BTC, interval=MINUTE, history_bars=2, live=False)
+    strategy.run()
+
+    assert strategy.of(FeedEnd) == [FeedEnd()] * 3
+    assert [each.open_ns for where, each in strategy.told if where == "feed 2" and isinstance(each, Bar)] != []
     strategy.session.stop()
 
 

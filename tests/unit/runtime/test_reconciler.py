@@ -12,7 +12,7 @@ import pytest
 from btx.errors import TransportError
 from btx.model.account import AccountSnapshot, AccountUpdate
 from btx.model.journal import Event, Intent, Record, Sent, Snapshot
-from btx.model.order import Fill, Leg, OrderReport, OrderType, Side, Status
+from btx.model.order import Fill, Leg, OrderReport, OrderType, Origin, Side, Status
 from btx.model.venue import Environment
 from btx.rules.reconcile import Sharing
 from btx.rules.recovery import expected_totals, replay
@@ -20,7 +20,7 @@ from btx.runtime.ledger import Ledger
 from btx.runtime.reconciler import Reconciler
 from tests.toy_venue import ToyVenue
 from tests.unit.runtime.rig import OrderRig, ToyClock, listening, quick_guard, run
-from tests.values import BTC, leg
+from tests.values import BTC, fill, leg
 
 TOY = attrs.evolve(BTC, symbol="TOY/USDT", venue_symbol="TOYUSDT", base="TOY")
 
@@ -320,6 +320,212 @@ def test_fills_of_others_are_told_once_and_their_money_is_drift() -> None:
                 "balance BTC: the venue has -2, the journal 0 (-2)",
                 "balance USDT: the venue has 10199.800, the journal 10000 (+199.800)",
             ]
+
+    run(scene())
+
+
+def test_an_order_that_the_venue_lists_again_after_it_had_lost_it_is_told_once() -> None:
+    async def scene() -> None:
+        async with trading(ToyVenue()) as rig:
+            lost = dict(rig.toy.orders)
+            rig.toy.orders.clear()
+            await rig.reconciler.reconcile()
+            assert rig.orders.order("a1").status is Status.CANCELED
+
+            rig.toy.orders.update(lost)
+            await rig.reconciler.reconcile()
+            await rig.reconciler.reconcile()
+
+            assert rig.orders.order("a1").status is Status.CANCELED
+            _, told = rig.told("FAULT")
+            assert told.startswith("order a1 is open at the venue again; it was over here")
+
+    run(scene())
+
+
+# --- exits the venue makes of orders of ours -----------------------------------------------------------------
+
+
+def exit_of_ours(status: Status = Status.NEW, **changes: Any) -> OrderReport:
+    told = {"side": Side.SELL, "order_type": OrderType.TAKE_PROFIT_MARKET, "quantity": Decimal(6), "time_ns": 5}
+    whole = {"client_order_id": "x-7", "venue_order_id": "7", "symbol": "BTC/USDT", "origin": Origin.ATTACHED, **told}
+    return OrderReport(status=status, **(whole | {"trigger_price": Decimal(110)} | changes))
+
+
+def sold(**changes: Any) -> Fill:
+    whole: dict[str, Any] = {"client_order_id": "x-7", "venue_order_id": "7", "side": Side.SELL, "time_ns": 6}
+    return fill("e1", 6, **(whole | changes))
+
+
+ATTACHING = {"attaching": {"takeProfit"}}
+
+
+@contextlib.asynccontextmanager
+async def entered() -> AsyncIterator[Rig]:
+    """A desk with an entry e1 that had the venue make an exit."""
+    async with trading(ToyVenue(), **ATTACHING) as rig:
+        await rig.rest("e1", params={"takeProfit": "110"})
+        yield rig
+
+
+@pytest.mark.parametrize("changes", [{}, {"quantity": None}, {"trigger_price": None, "parent": "e1"}])
+def test_an_exit_the_venue_made_of_an_order_of_ours_is_a_child_of_it_and_its_fills_are_counted(
+    changes: dict[str, Any],
+) -> None:
+    async def scene() -> None:
+        async with entered() as rig:
+            for told in (exit_of_ours(**changes), sold(), exit_of_ours(Status.FILLED, filled=Decimal(6), **changes)):
+                rig.desk.on_event(rig.reconciler.take_by_venue(told))
+
+            order = rig.orders.order("x-7")
+            assert (order.leg.parent_id, order.status, order.filled) == ("e1", Status.FILLED, 6)
+            assert [each.origin for each in order.fills] == [Origin.ATTACHED]  # though the execution did not say so
+            assert rig.reconciler.expected["BTC"] == -6
+            assert rig.told("FOREIGN") == []
+            (note,) = rig.told("ATTACHED")
+            assert note.startswith("BTC/USDT: TAKE_PROFIT_MARKET SELL 6")
+            assert note.endswith("was placed by the venue, for order e1")
+
+    run(scene())
+
+
+def test_a_hand_s_exit_is_nobody_s_here() -> None:
+    async def scene() -> None:
+        async with entered() as rig:
+            theirs = rig.reconciler.take_by_venue(exit_of_ours(trigger_price=Decimal(111)))
+            rig.desk.on_event(theirs)
+            rig.desk.on_event(rig.reconciler.take_by_venue(sold(origin=Origin.ATTACHED)))
+
+            assert theirs.origin is Origin.CLIENT
+            assert rig.told("FOREIGN") == ["BTC/USDT: order x-7 was not placed by this run"]
+            assert "x-7" not in rig.desk.orders
+
+    run(scene())
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_an_exit_is_found_by_asking_though_nothing_of_it_was_ever_pushed(rests: bool) -> None:
+    async def scene() -> None:
+        async with entered() as rig:
+            toy = rig.toy
+            toy.is_muted = True
+            toy.place_foreign("x-7", leg(side=Side.SELL))
+            toy.described["x-7"] = {"origin": Origin.ATTACHED, "trigger_price": Decimal(110)}
+            if rests:
+                await rig.reconciler.reconcile()
+                assert rig.orders.order("x-7").status is Status.NEW
+
+            toy.execute("x-7", 6)
+            await rig.reconciler.reconcile()
+
+            assert rig.orders.order("x-7").filled == 6
+            assert rig.reconciler.expected == toy.balances
+            assert (rig.drifts, rig.told("FOREIGN")) == ([], [])
+
+    run(scene())
+
+
+@pytest.mark.parametrize("origin", [Origin.ATTACHED, Origin.CLIENT])
+def test_a_fill_of_an_exit_that_is_told_before_the_exit_itself_is_counted_all_the_same(origin: Origin) -> None:
+    async def scene() -> None:
+        async with entered() as rig:
+            toy = rig.toy
+            toy.is_muted = True
+            toy.place_foreign("x-7", leg(side=Side.SELL))
+            toy.described["x-7"] = {"origin": Origin.ATTACHED, "trigger_price": Decimal(110)}
+            toy.execute("x-7", 6)
+            (early,) = toy.orders["x-7"].fills
+
+            rig.desk.on_event(rig.reconciler.take_by_venue(attrs.evolve(early, origin=origin)))
+            await rig.reconciler.reconcile()
+
+            assert rig.orders.order("x-7").filled == 6
+            assert rig.reconciler.expected == toy.balances
+            assert rig.drifts == []
+
+    run(scene())
+
+
+# --- trailing stops the venue keeps with positions ---------------------------------------------------------------
+
+TRAIL: dict[str, Any] = {"order_type": OrderType.TRAILING_STOP, "side": Side.SELL, "trail_amount": Decimal(5)}
+
+
+def trails(status: Status = Status.NEW, **changes: Any) -> OrderReport:
+    return exit_of_ours(status, order_type=OrderType.TRAILING_STOP, trigger_price=Decimal(95), **changes)
+
+
+def test_the_venue_s_word_on_a_trailing_stop_of_a_position_is_of_the_order_that_asked_for_it() -> None:
+    async def scene() -> None:
+        async with trading(ToyVenue()) as rig:
+            rig.toy.is_muted = True
+            rig.orders.submit("t1", **TRAIL)
+            await rig.orders.quiet()
+            for told in (trails(), sold(origin=Origin.ATTACHED), trails(Status.FILLED, filled=Decimal(6))):
+                rig.desk.on_event(rig.reconciler.take_by_venue(told))
+
+            order = rig.orders.order("t1")
+            assert (order.venue_order_id, order.status, order.filled) == ("7", Status.FILLED, 6)
+            assert rig.told("FOREIGN") == []
+
+    run(scene())
+
+
+def test_a_trailing_stop_that_a_hand_had_set_before_is_never_taken_for_one_of_ours() -> None:
+    async def scene() -> None:
+        async with trading(ToyVenue()) as rig:
+            rig.toy.is_muted = True
+            rig.desk.on_event(rig.reconciler.take_by_venue(trails()))
+            rig.orders.submit("t1", **TRAIL)
+            await rig.orders.quiet()
+            theirs = rig.reconciler.take_by_venue(trails(time_ns=7))
+
+            assert (theirs.client_order_id, theirs.origin) == ("x-7", Origin.CLIENT)
+            assert rig.told("FOREIGN") == ["BTC/USDT: order x-7 was not placed by this run"]
+
+    run(scene())
+
+
+def test_a_trailing_stop_of_which_the_fill_is_told_first_is_the_order_s_that_asked_for_it() -> None:
+    async def scene() -> None:
+        async with trading(ToyVenue()) as rig:
+            rig.toy.is_muted = True
+            rig.orders.submit("t1", **TRAIL)
+            await rig.orders.quiet()
+            for told in (sold(origin=Origin.ATTACHED), trails(Status.FILLED, filled=Decimal(6)), sold()):
+                rig.desk.on_event(rig.reconciler.take_by_venue(told))
+
+            assert rig.orders.order("t1").filled == 6
+            assert rig.reconciler.expected["BTC"] == -6
+
+    run(scene())
+
+
+def test_a_trailing_stop_is_followed_by_the_venue_s_name_after_a_restart() -> None:
+    async def scene() -> None:
+        toy = ToyVenue()
+        async with trading(toy) as rig:
+            toy.is_muted = True
+            rig.orders.submit("t1", **TRAIL)
+            await rig.orders.quiet()
+            rig.desk.on_event(rig.reconciler.take_by_venue(trails()))
+            written = rig.journal.records
+        toy.orders.pop("t1")
+        toy.place_foreign("x-7", leg(side=Side.SELL))
+        toy.orders["x-7"].order_id = "7"
+        toy.described["x-7"] = {"origin": Origin.ATTACHED, "order_type": OrderType.TRAILING_STOP}
+
+        again = Rig(toy, written=written)
+        again.recover()
+        async with listening(again.orders):
+            await again.reconciler.reconcile()
+            assert again.orders.order("t1").status is Status.NEW
+            assert again.toy.count("query") == 0  # it is among the open ones
+            toy.execute("x-7", 6)
+            await again.reconciler.reconcile()
+
+            assert again.orders.order("t1").filled == 6
+            assert (again.drifts, again.told("FOREIGN")) == ([], [])
 
     run(scene())
 

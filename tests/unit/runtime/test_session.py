@@ -169,9 +169,9 @@ def test_a_hook_that_fails_fails_the_start() -> None:
 def test_a_venue_that_does_not_answer_ends_the_start_with_its_reason() -> None:
     toy = ToyVenue()
     toy.faults["dial"].extend([TransportError("no route for the-secret")] * 10_000)
-    session = session_with(toy, start_timeout_s=0.1)
+    session = session_with(toy, start_timeout_s=1.0)
 
-    with pytest.raises(TransportError, match=r"did not answer within 0.1 s: no route for \*\*\*"):
+    with pytest.raises(TransportError, match=r"did not answer within 1 s: no route for \*\*\*"):
         session.start()
 
     assert our_threads() == []
@@ -199,9 +199,9 @@ def test_the_stop_keeps_its_time_when_the_venue_does_not_answer() -> None:
     strategy.until(lambda: toy.count("bars") + toy.count("place") == 2)
 
     began = time.monotonic()
-    strategy.session.stop(timeout_s=2.0)
+    strategy.session.stop(timeout_s=DEADLINE_S)
 
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < DEADLINE_S
     assert our_threads() == []
 
 
@@ -219,7 +219,7 @@ def test_an_adapter_that_refuses_to_end_is_cut_off(caplog: pytest.LogCaptureFixt
     began = time.monotonic()
     strategy.session.stop(timeout_s=0.5)
 
-    assert time.monotonic() - began < 2.5  # the timeout, and what the loop waits for tasks of its own
+    assert time.monotonic() - began < DEADLINE_S  # else it would be waited for for ever
     assert "did not hang up within 0.5 s" in caplog.text
     assert our_threads() == []
 
@@ -448,12 +448,12 @@ def test_withdraw_waits_for_the_end_of_orders_and_not_longer_than_told(outside: 
     toy = ToyVenue()
     with started(toy) as strategy:
         one = strategy.session.submit(request())
-        strategy.session.withdraw([one], timeout_s=5.0)
+        strategy.session.withdraw([one], timeout_s=DEADLINE_S)
         assert [order.status.name for order in strategy.session.orders()] == ["CANCELED"]
 
         outside.do(toy.faults["cancel"].append, Fault.SILENT)
         two = strategy.session.submit(request())
-        strategy.session.withdraw([two], timeout_s=0.05)
+        strategy.session.withdraw([two], timeout_s=1.0)
         assert strategy.session.orders()[1].status.name == "PENDING_CANCEL"
 
 
@@ -768,7 +768,7 @@ def test_a_start_that_is_given_up_lets_go_of_what_it_holds_before_the_loop_ends(
                 await asyncio.sleep(0)
             log.append("gone")
 
-    session = session_with(ToyVenue(), endpoints=slow_child, start_timeout_s=0.02)
+    session = session_with(ToyVenue(), endpoints=slow_child, start_timeout_s=0.5)
 
     with pytest.raises(TransportError, match="did not answer"):
         session.start()
@@ -783,14 +783,14 @@ def test_a_start_that_is_interrupted_gives_the_journal_back() -> None:
 
     @contextlib.contextmanager
     def slow(_api_key: str, _on_fault: Any) -> Iterator[Any]:
+        timer.start()
         interrupted.wait(DEADLINE_S)
         log.append("opened")
         yield None
         log.append("closed")
 
-    session = session_with(ToyVenue(), journal=slow, start_timeout_s=0.05)
-    timer = threading.Timer(0.2, interrupted.set)
-    timer.start()
+    session = session_with(ToyVenue(), journal=slow, start_timeout_s=0.5)
+    timer = threading.Timer(0.7, interrupted.set)  # it begins later than the start: the start is over by then
 
     with pytest.raises(TransportError, match="did not answer"):
         session.start()
@@ -815,7 +815,7 @@ def test_orders_are_asked_for_while_the_account_stream_is_down(outside: Outside)
             toy.cut(Channel.ACCOUNT)
 
         outside.do(go_silent)
-        strategy.until(lambda: len(strategy.notes("FAULT")) == 2)
+        strategy.until(lambda: sum("dials" not in text for text in strategy.notes("FAULT")) == 2)
         outside.do(toy.execute, client_order_id, 6)
         strategy.until(lambda: strategy.statuses(client_order_id)[-1] == "FILLED")
 
@@ -885,8 +885,12 @@ def test_a_stop_in_the_middle_of_an_audit_ends_the_audit_first(outside: Outside)
     with started(toy, timing=attrs.evolve(QUICK, audit_s=0.005)) as strategy:
         client_order_id = strategy.session.submit(request())
         strategy.until(lambda: strategy.statuses(client_order_id)[-1:] == ["NEW"])
-        outside.do(toy.gates.__setitem__, "open_orders", answered)
-        seen = outside.do(toy.count, "open_orders")
+
+        def hold_the_next() -> int:
+            toy.gates["open_orders"] = answered
+            return toy.count("open_orders")
+
+        seen = outside.do(hold_the_next)
         outside.wait(toy.until(lambda: toy.count("open_orders") > seen))
         asked = outside.do(toy.count, "fills")
         strategy.session.stop()
@@ -1205,7 +1209,7 @@ def test_an_amendment_that_only_shrinks_passes_though_what_is_left_is_above_a_li
     with started(toy, settings=settings) as strategy:
         one = strategy.session.submit(request())
         strategy.until(lambda: strategy.statuses(one)[-1:] == ["NEW"])
-        risk = strategy.session._risk
+        risk = strategy.session._vetting._risk
         assert risk is not None
         risk.limits = Limits(order_notional=Decimal(100))
 

@@ -346,7 +346,7 @@ def closing() -> StreamStatus:
 def test_a_connection_that_will_end_is_replaced_before_and_nobody_notices() -> None:
     async def scene() -> None:
         toy = ToyVenue()
-        rig = Rig(toy, linger_s=0.01)
+        rig = Rig(toy, linger_s=0.2)
         rig.supervisor.start(ACCOUNT)
         await rig.told(1)
         (old,) = toy.connections

@@ -86,6 +86,16 @@ def test_a_page_of_bars_is_the_first_after_a_start_or_the_newest_before_an_end(m
     assert places(market.klines("BTCUSDT", FIVE, start_ns=START_NS + 1)) == []
 
 
+def test_a_minute_that_has_opened_without_a_trade_takes_no_place_on_a_page(market: Market) -> None:
+    market.seek(
+        market.trades_between("BTCUSDT", START_NS + 4 * NS_PER_MINUTE, START_NS + 5 * NS_PER_MINUTE)[0].time_ns - 1
+    )
+
+    bars = market.klines("BTCUSDT", MINUTE, limit=3)
+
+    assert [(bar.open_ns - START_NS) // NS_PER_MINUTE for bar in bars] == [1, 2, 3]
+
+
 def test_missing_minutes_are_missing(tmp_path: Path) -> None:
     path = write_klines(tmp_path / "btc.csv", minutes=[0, 1, 4, 5, 12])
     market = at(Market.of(Scenario(data={"BTCUSDT": path}), INSTRUMENTS), 13)

@@ -25,7 +25,7 @@ from tests.toy_venue import FEES, INFO
 from tests.values import BTC, d, request, trade
 
 ETH = attrs.evolve(BTC, symbol="ETH/USDT", venue_symbol="ETHUSDT", base="ETH")
-DEADLINE_S = 5.0
+DEADLINE_S = 60.0
 QUOTE = Quote(symbol="BTC/USDT", bid_price=d(99), bid_quantity=d(1), ask_price=d(101), ask_quantity=d(1), sequence=0)
 PAGE = 2  # trades an answer has at most
 OWNED = {"USDT": Decimal(10_000), "BTC": Decimal(1)}

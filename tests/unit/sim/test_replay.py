@@ -51,7 +51,7 @@ class _Line:
         self.socket = socket
 
     async def hear(self) -> Any:
-        message = await self.socket.receive(timeout=10)
+        message = await self.socket.receive(timeout=60)
         if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
             self.replay(Frame(kind=FrameKind.RECEIVED, connection=self.number))
             return message.data
@@ -140,6 +140,68 @@ def test_the_page_that_begins_where_it_is_asked_for_is_given_and_an_unknown_one_
     assert replay.remarks == []
 
 
+def test_an_unknown_page_in_an_envelope_is_empty_too_also_where_one_request_was_refused() -> None:
+    def said(*rows: str) -> dict[str, Any]:
+        return {"retCode": 0, "result": {"symbol": "A", "list": [*rows]}}
+
+    moments = _at(
+        *(_asked(1, "/bars?symbol=A&start=100"), _answered(1, said("first"))),
+        *(_asked(2, "/bars?symbol=A&start=200"), _answered(2, "busy", code=503)),
+        *(_asked(3, "/bars?symbol=A&start=300"), _answered(3, said("third"))),
+        *(_asked(4, "/terms?limit=1"), _answered(4, {"result": {"rows": 1}})),
+        *(_asked(5, "/terms?limit=2"), _answered(5, {"result": None})),
+    )
+
+    async def use(client: _Client) -> list[Any]:
+        asks = *(f"/bars?symbol=A&start={start}" for start in (100, 200, 300, 900)), "/terms?limit=9"
+        return [(await client.ask(path))[1] for path in asks]
+
+    got, replay, _ = _played(moments, use)
+
+    assert got[:4] == [said("first"), "busy", said("third"), said()]
+    assert got[4] in ({"result": {"rows": 1}}, {"result": None})  # it is no list: the nearest counts
+    assert replay.remarks == []
+
+
+def test_a_page_is_given_to_who_asks_again_after_he_hung_up() -> None:
+    moments = _at(
+        *(_asked(1, "/bars?symbol=A&start=100"), _answered(1, ["first"])),
+        *(_asked(2, "/time"), _answered(2, 2)),
+        *(_asked(3, "/bars?symbol=A&start=200"), _answered(3, ["second"])),
+    )
+
+    async def use(client: _Client) -> list[Any]:
+        early = asyncio.create_task(client.ask("/bars?symbol=A&start=200"))
+        await asyncio.wait({early}, timeout=0.05)  # it is held: the recording has not got there
+        early.cancel()
+        await asyncio.wait({early})
+        asks = ("/bars?symbol=A&start=100", "/time", "/bars?symbol=A&start=200")
+        return [(await client.ask(path))[1] for path in asks]
+
+    got, _, _ = _played(moments, use)
+
+    assert got == [["first"], 2, ["second"]]
+
+
+def test_a_page_is_said_again_until_something_is_pushed() -> None:
+    moments = _at(
+        _frame("opened", connection=9, url="/stream"),
+        *(_asked(1, "/bars?symbol=A&start=100"), _answered(1, ["first"])),
+        *(_asked(2, "/bars?symbol=A&start=200"), _answered(2, ["second"])),
+        _frame("received", connection=9, text="{}"),
+    )
+
+    async def use(client: _Client) -> list[Any]:
+        line = await client.dial("/stream")
+        said = [await client.ask(f"/bars?symbol=A&start={start}") for start in (100, 100, 200)]
+        await line.hear()
+        return [*said, await client.ask("/bars?symbol=A&start=200"), await client.ask("/bars?symbol=A&start=300")]
+
+    got, _, _ = _played(moments, use)
+
+    assert [body for _, body in got] == [["first"], ["first"], ["second"], [], []]
+
+
 def test_what_nobody_ever_asked_is_refused_loudly() -> None:
     moments = _at(_asked(1, "/time"), _answered(1, {"t": 1}))
 
@@ -205,6 +267,45 @@ def test_a_socket_is_given_its_frames_and_its_closing_code_and_ids_are_rewritten
         1012,
     ]
     assert replay.remarks == []
+
+
+def test_a_login_is_known_without_its_secrets_and_answered_by_the_number_it_has_now() -> None:
+    moments = _at(
+        _frame("opened", url="/private"),
+        _frame("sent", text='{"req_id":"1","op":"auth","args":["***"]}'),
+        _frame("received", text='{"req_id":"1","op":"auth","success":true}'),
+        _frame("sent", text='{"req_id":"2","op":"subscribe","args":["order","wallet"]}'),
+        _frame("received", text='{"req_id":"2","op":"subscribe","success":true}'),
+        _frame("received", text='{"id":"9","topic":"order"}'),
+        _frame("received", text="no message, for all its req_id"),
+    )
+
+    async def use(client: _Client) -> list[Any]:
+        line = await client.dial("/private")
+        await line.socket.send_str('{"req_id":"5","op":"auth","args":["key",1700000000000,"signature"]}')
+        login = await line.hear()
+        await line.socket.send_str('{"req_id":"6","op":"subscribe","args":["wallet","order"]}')
+        return [login, *[await line.hear() for _ in range(3)]]
+
+    got, replay, _ = _played(moments, use)
+
+    assert [json.loads(each).get("req_id") for each in got[:3]] == ["5", "6", None]
+    assert got[3] == "no message, for all its req_id"
+    assert replay.remarks == []
+
+
+def test_a_page_that_is_asked_for_late_is_not_taken_for_the_next_one() -> None:
+    moments = _at(
+        *(_asked(1, "/bars?symbol=A&start=100&end=200"), _answered(1, {"list": ["first"]})),
+        *(_asked(2, "/bars?symbol=A&start=200&end=300"), _answered(2, {"list": ["second"]})),
+    )
+
+    async def use(client: _Client) -> list[Any]:
+        return [await client.ask(f"/bars?symbol=A&start={start}&end=999") for start in (200, 100)]
+
+    got, _, _ = _played(moments, use)
+
+    assert [body for _, body in got] == [{"list": ["second"]}, {"list": ["first"]}]
 
 
 def test_a_connection_that_was_cut_is_cut() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -24,12 +25,13 @@ from btx.sim.faults import Where
 from btx.sim.server import run_server, serve_control, spawn
 from btx.sim.texts import endpoints_from_fields, endpoints_from_json, scenario_to_json
 from btx.sim.world import Want, World
+from tests.leftovers import children_of
 from tests.unit.sim.margin_toys import margin_world, stop
 from tests.unit.sim.simulator_child import port_taken, toy
 from tests.unit.sim.toys import KEY, START_NS, account, limit_order, market_order, world
 from tests.values import MINUTE, d
 
-DEADLINE_S = 30
+DEADLINE_S = 60.0
 CHILD = (sys.executable, str(Path(__file__).with_name("simulator_child.py")))
 SCENARIO = Scenario(until_ns=5 * NS_PER_MINUTE)
 
@@ -362,6 +364,28 @@ def test_a_child_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch)
             return endpoints.rest
 
     assert asyncio.run(asyncio.wait_for(scenario(), DEADLINE_S)) == "http://127.0.0.1:1"
+
+
+def test_a_child_whose_end_is_not_waited_for_is_killed_and_nothing_of_it_is_left() -> None:
+    before = children_of(os.getpid())
+    is_ending = asyncio.Event()
+
+    async def use() -> None:
+        async with spawn("deaf", SCENARIO, command=CHILD):
+            is_ending.set()
+
+    async def scenario() -> None:
+        user = asyncio.create_task(use())
+        await is_ending.wait()
+        await asyncio.sleep(0)
+        user.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await user
+
+    asyncio.run(asyncio.wait_for(scenario(), DEADLINE_S))
+
+    gc.collect()  # a transport that was left open is told when it goes
+    assert children_of(os.getpid()) <= before
 
 
 def serve(*options: str) -> "subprocess.Popen[str]":

@@ -17,7 +17,7 @@ from tests.unit.sim.toys import KEY, LISTINGS, START_NS, limit_order, market_ord
 from tests.values import MINUTE
 
 FIVE = Interval.parse("5m")
-DEADLINE_S = 20
+DEADLINE_S = 60.0
 
 
 class Hands:

@@ -3,7 +3,7 @@ import asyncio
 import attrs
 import pytest
 
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.errors import BtxError, ConfigError
 from btx.model.order import OrderType
 from btx.testing import needs

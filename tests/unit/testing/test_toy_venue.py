@@ -7,9 +7,8 @@ from decimal import Decimal
 import pytest
 
 from btx.config import Settings
-from btx.errors import ConfigError, NotSupportedError
+from btx.errors import ConfigError
 from btx.model.order import Fill, Leg, OrderRequest, OrderType, Side
-from btx.model.time import Interval
 from btx.model.venue import Environment, Scenario
 from btx.ports import Context
 from btx.testing.toy import plugin
@@ -75,28 +74,3 @@ def test_where_there_is_no_address_no_port_is_opened(environment: Environment) -
 def test_a_symbol_that_is_not_listed_is_named_with_those_that_are(symbol: str) -> None:
     with pytest.raises(ConfigError, match="write one of BTC/USDT, ETH/USDT, SOL/USDT"):
         plugin.btx_listed(Scenario(market=SPOT, symbols=(symbol,)))
-
-
-def test_what_the_card_does_not_declare_is_refused() -> None:
-    leg = a_leg(SPOT)
-    instrument = leg.request.instrument
-
-    async def refusals() -> None:
-        async with plugin.btx_simulator(Scenario(market=SPOT)) as endpoints:
-            simulated = Context(
-                settings=Settings(),
-                environment=Environment.SIM,
-                market=SPOT,
-                endpoints=endpoints,
-                clock=_Clock(),
-                resources=AsyncExitStack(),
-            )
-            broker, feed = plugin.btx_broker(simulated), plugin.btx_feed(simulated)
-            with pytest.raises(NotSupportedError, match="replaces nothing"):
-                await broker.replace(leg=leg, venue_order_id=None, new=leg)
-            with pytest.raises(NotSupportedError, match="cancels nothing by itself"):
-                await broker.dead_man(instrument=instrument, after_s=1.0)
-            with pytest.raises(NotSupportedError, match="no files"):
-                await feed.archive(instrument=instrument, interval=Interval.parse("1m"), year=2026, month=1)
-
-    asyncio.run(refusals())

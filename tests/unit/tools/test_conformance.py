@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from btx.cli import cli
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.testing.card import GROUPS, Outcome, Result, registered
 from btx.testing.report import ConformanceCard, cards_to_json, read_cards
 from btx.tools.conformance import cards_page, shipped_cards

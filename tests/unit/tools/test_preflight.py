@@ -3,10 +3,14 @@
 from decimal import Decimal
 from pathlib import Path
 
+import attrs
 import pytest
 
 from btx.compose import Account, open_account
 from btx.errors import ConfigError, NotSupportedError
+from btx.model.journal import Event, Intent
+from btx.model.order import Status
+from btx.model.venue import Environment
 from btx.storage.journal import open_journal
 from btx.storage.places import JOURNAL
 from btx.tools.preflight import (
@@ -20,7 +24,7 @@ from btx.tools.preflight import (
     run_preflight,
 )
 from tests.unit.runtime.rig import run
-from tests.values import BTC
+from tests.values import BTC, leg, report
 
 
 @pytest.fixture
@@ -32,10 +36,22 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
 def test_a_journal_that_can_be_written_is_no_trouble_and_knows_its_orders(account: Account) -> None:
     folder = _folder(account)
     assert folder is not None
-    assert _known_orders(folder) == frozenset()
+    resting = [
+        report(Status.NEW, venue_order_id="7"),
+        report(Status.NEW, client_order_id="kept by the venue", venue_order_id="8"),
+        report(Status.NEW, client_order_id="theirs", venue_order_id="9"),
+    ]
+    assert _known_orders(folder, resting) == frozenset()
 
     assert _journal_trouble(folder) is None
-    assert _known_orders(folder) == frozenset()
+    assert _known_orders(folder, resting) == frozenset()
+    journal = open_journal(folder / JOURNAL)
+    for name, number in (("a1", "7"), ("a2", "8")):
+        placed = attrs.evolve(leg(), client_order_id=name)
+        journal.post(Intent(leg=placed, environment=Environment.TESTNET, session="binance", run="a"))
+        journal.post(Event(order_event=report(Status.NEW, client_order_id=name, venue_order_id=number)))
+    journal.close()
+    assert _known_orders(folder, resting) == {"a1", "kept by the venue"}
     assert _existing(folder / "deeper" / "still") == folder
 
 

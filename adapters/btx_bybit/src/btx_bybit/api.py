@@ -15,7 +15,7 @@ from btx.errors import DataError
 from btx.model.venue import Environment
 from btx.ports import Context
 from btx_bybit import symbols
-from btx_bybit.config import endpoints, is_demo
+from btx_bybit.config import endpoints, host, is_demo
 from btx_bybit.errors import VERDICTS
 from btx_bybit.limits import ENDPOINTS, LIMITS
 
@@ -33,7 +33,7 @@ Json = Mapping[str, Any]
 
 def api(context: Context) -> Api:
     """Return the session's shared connection; see :func:`btx.bridges.api.shared_api`."""
-    return shared_api(
+    shared = shared_api(
         context,
         ccxt.pro.bybit,
         venue="Bybit",
@@ -53,6 +53,8 @@ def api(context: Context) -> Api:
         demo=is_demo(context),
         on_headers=functools.partial(_on_headers, context),
     )
+    shared.client.exchange.hostname = host(context)
+    return shared
 
 
 @attrs.define

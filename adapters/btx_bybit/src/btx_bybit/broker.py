@@ -7,11 +7,13 @@ The answer to a request says that it was accepted; what came of it comes over th
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import attrs
+
 from btx.bridges.verdicts import Operation
 from btx.errors import NotSupportedError, OrderNotFoundError, OrderRejectedError, VenueError
 from btx.model.instrument import Instrument
-from btx.model.order import VENUE_MADE, Fill, Leg, OrderList, OrderReport, PositionSide, Receipt
-from btx.model.time import to_ms
+from btx.model.order import VENUE_ID, VENUE_MADE, Fill, Leg, OrderList, OrderReport, OrderType, PositionSide, Receipt
+from btx.model.time import to_ms, to_ms_up
 from btx.ports import Context
 from btx_bybit.api import api, ask, modes, of_symbols, pages, read, receipt
 from btx_bybit.codec import last_price
@@ -21,10 +23,12 @@ from btx_bybit.limits import EXECUTIONS_PAGE, ORDERS_PAGE, SPAN_MS, SPANS
 from btx_bybit.orders import TPSL, amend_params, has_passed, is_conditional, order_filter, order_params
 from btx_bybit.reports import FOREIGN, fill, is_fill, order_report, side_of_position
 from btx_bybit.trade_socket import TradeSocket
+from btx_bybit.trailing import set_trail, take_off
 
 __all__ = ("BybitBroker",)
 
-_FILTERS = ("Order", TPSL, "StopOrder")  # spot's kinds of orders, each cancelled apart
+# Spot's kinds of orders, each cancelled apart: "orderFilter" of cancel-all, 2026.
+_FILTERS = ("Order", TPSL, "StopOrder", "OcoOrder", "BidirectionalTpslOrder")
 _PRODUCTS = {SPOT: "SPOT", LINEAR: "DERIVATIVES", INVERSE: "DERIVATIVES"}
 
 Row = Mapping[str, Any]
@@ -47,6 +51,9 @@ class BybitBroker:
         market has passed would wait for it to come back.  So that is looked at before.
         """
         require_keys(self._context)
+        if leg.request.order_type is OrderType.TRAILING_STOP:
+            await set_trail(self._api, leg, market=self._market)
+            return Receipt(venue_order_id=None)
         params = order_params(leg, market=self._market)
         if self._market == SPOT and is_conditional(leg.request.order_type):
             await self._check_trigger(leg)
@@ -78,6 +85,9 @@ class BybitBroker:
         Spot wants to be told which kind of order it is, which one that has triggered is no more.
         """
         require_keys(self._context)
+        if _is_trail(leg):
+            await take_off(self._api, leg.request, market=self._market)
+            return
         params = {"category": self._market, "symbol": leg.request.instrument.venue_symbol}
         params |= {"orderId": venue_order_id} if venue_order_id is not None else _named(leg)
         if self._market != SPOT or not is_conditional(leg.request.order_type):
@@ -104,13 +114,26 @@ class BybitBroker:
         """Say how long Bybit waits for the account's stream to come back; see :meth:`btx.ports.Broker.dead_man`.
 
         "Set Disconnect Cancel All", 2026: of all contracts, or all of spot, if a connection had subscribed
-        to ``dcp``; and Bybit must have enabled it for the account.
+        to ``dcp``; and Bybit must have enabled it for the account.  "Get DCP Info", 2026, says whether it has, to
+        the key of a main account; those of sub accounts are always answered with nothing.
+
+        Raises:
+            NotSupportedError: it has not.
         """
         require_keys(self._context)
         if after_s is None:
             raise NotSupportedError("Bybit's switch is let go of by the stream, not by a request")
-        params = {"product": _PRODUCTS[self._market], "timeWindow": round(after_s)}
+        product = _PRODUCTS[self._market]
+        params = {"product": product, "timeWindow": round(after_s)}
         await ask(self._api, "privatePostV5OrderDisconnectedCancelAll", params, operation=Operation.CANCEL)
+        told = (await ask(self._api, "privateGetV5AccountQueryDcpInfo", {})).get("dcpInfos") or ()
+        if any(row.get("product") == product and row.get("dcpStatus") == "ON" for row in told):
+            return
+        if (await ask(self._api, "privateGetV5UserQueryApi", {})).get("isMaster"):
+            raise NotSupportedError(
+                f"Bybit has not enabled Disconnect Cancel All of {product} for this account: it does so for "
+                "institutions, on request; leave dead_man out"
+            )
 
     async def query(self, *, leg: Leg) -> tuple[OrderReport | Fill, ...]:
         """Return the order's fills, oldest first, and then its state; see :meth:`btx.ports.Broker.query`.
@@ -121,6 +144,8 @@ class BybitBroker:
         """
         require_keys(self._context)
         instrument = leg.request.instrument
+        if _is_trail(leg):
+            return await self._query_trail(leg)
         params = {"category": self._market, "symbol": instrument.venue_symbol, **_named(leg)}
         rows = await self._list("GetV5OrderRealtime", params) or await self._list("GetV5OrderHistory", params)
         report = read(order_report, rows[0], symbol=instrument.symbol) if rows else None
@@ -132,6 +157,21 @@ class BybitBroker:
         if report is None and not fills:
             raise OrderNotFoundError(f"Bybit knows no order {leg.client_order_id}")
         return (*fills, *((report,) if report is not None else ()))
+
+    async def _query_trail(self, leg: Leg) -> tuple[OrderReport | Fill, ...]:
+        """Return what becomes of a position's trailing stop: by the venue's name, or whichever the position has now."""
+        number = (leg.wire or {}).get(VENUE_ID)
+        if number is None:
+            resting = await self.open_orders(instruments=(leg.request.instrument,))
+            found = (each for each in resting if each.order_type is OrderType.TRAILING_STOP)
+            mine = (each for each in found if each.position_side in {None, leg.request.position_side})
+            report = next(mine, None)
+            if report is None:
+                raise OrderNotFoundError(f"Bybit has no trailing stop for order {leg.client_order_id}")
+            return (attrs.evolve(report, client_order_id=leg.client_order_id),)
+        request = attrs.evolve(leg.request, order_type=OrderType.STOP_MARKET)
+        told = await self.query(leg=attrs.evolve(leg, client_order_id=f"{FOREIGN}{number}", request=request, wire=None))
+        return tuple(attrs.evolve(each, client_order_id=leg.client_order_id) for each in told)
 
     async def open_orders(self, *, instruments: Collection[Instrument]) -> tuple[OrderReport, ...]:
         """Return all orders that rest or wait now in these instruments."""
@@ -147,7 +187,7 @@ class BybitBroker:
         """Return every fill from ``start_ns`` on, of half a year, oldest first; seven days are told at a time."""
         require_keys(self._context)
         now_ms = to_ms(self._context.clock.market_ns())
-        first_ms = max(-to_ms(-start_ns), now_ms - SPANS * SPAN_MS, 0)
+        first_ms = max(to_ms_up(start_ns), now_ms - SPANS * SPAN_MS, 0)
         params = {"category": self._market, "symbol": instrument.venue_symbol, "limit": str(EXECUTIONS_PAGE)}
         rows: list[Row] = []
         for span_ms in range(first_ms, now_ms + 1, SPAN_MS):
@@ -193,6 +233,11 @@ class BybitBroker:
         if self._socket is not None:
             return await self._socket.ask(f"order.{what}", params, operation=operation)
         return await ask(self._api, f"privatePostV5Order{what.capitalize()}", params, operation=operation)
+
+
+def _is_trail(leg: Leg) -> bool:
+    """Say whether an order of ours is a position's trailing stop, which has no name of ours there."""
+    return leg.request.order_type is OrderType.TRAILING_STOP and "orderLinkId" in _named(leg)
 
 
 def _named(leg: Leg) -> dict[str, str]:

@@ -7,12 +7,13 @@ from btx.model.derivatives import MarginMode, PositionMode
 from btx.model.order import OrderType, TimeInForce
 from btx.model.time import Interval
 from btx.model.venue import Capabilities, Channel, ClientIdSpec, DeadMan, Environment, VenueInfo
-from btx_bybit.config import INVERSE, LINEAR, SPOT, Options
+from btx_bybit.config import INVERSE, LINEAR, SPOT, WHOLE_POSITION, Options
 from btx_bybit.limits import COSTS, LIMITS, TRADES_PAGES
 
 __all__ = ("VENUE",)
 
 _INTERVALS = "1m 3m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w 1M"
+_ATTACHING = frozenset({"takeProfit", "stopLoss"})  # of create-order, 2026
 _DEAD_MAN_S = (3.0, 300.0)  # "timeWindow" of disconnected-cancel-all, 2026
 _TIMES_IN_FORCE = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
 _ORDER_TYPES = frozenset(OrderType) - {OrderType.TRAILING_STOP}  # its trailing stops are of positions, not orders
@@ -23,6 +24,7 @@ _SPOT = Capabilities(
     intervals=tuple(Interval.parse(text) for text in _INTERVALS.split()),
     channels=frozenset(Channel) - {Channel.MARK},
     post_only=True,
+    attaching=_ATTACHING,
     amend=True,
     cancel_all=True,
     dead_man=DeadMan.STREAM,
@@ -38,6 +40,7 @@ def _contracts(position_modes: frozenset[PositionMode], *, currency: str) -> Cap
         intervals=tuple(Interval.parse(text) for text in _INTERVALS.split()),
         channels=frozenset(Channel),
         post_only=True,
+        attaching=_ATTACHING,
         amend=True,
         cancel_all=True,
         dead_man=DeadMan.STREAM,
@@ -45,6 +48,7 @@ def _contracts(position_modes: frozenset[PositionMode], *, currency: str) -> Cap
         trades_kept=TRADES_PAGES[LINEAR],
         margined=True,
         charges_closing=True,
+        position_trail=WHOLE_POSITION,
         reduce_only=True,
         position_modes=position_modes,
         margin_modes=frozenset(MarginMode),

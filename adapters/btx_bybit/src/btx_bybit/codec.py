@@ -70,13 +70,13 @@ def server_time(row: Json) -> int:
     return int(row["timeNano"])
 
 
-def key_rights(row: Json, *, trading: str) -> KeyRights:
-    """Return ``user/query-api``; ``trading`` is the group of permissions the market needs."""
-    granted = row.get("permissions") or {}
+def key_rights(row: Json, *, trading: tuple[str, str]) -> KeyRights:
+    """Return ``user/query-api``; ``trading`` is the permission the market needs, and before it its group."""
+    granted, (group, right) = row.get("permissions") or {}, trading
     addresses = row.get("ips") or ["*"]
     return KeyRights(
         may_read=True,
-        may_trade=not int(row["readOnly"]) and bool(granted.get(trading)),
+        may_trade=not int(row["readOnly"]) and right in (granted.get(group) or ()),
         may_withdraw="Withdraw" in (granted.get("Wallet") or ()),
         is_ip_restricted=list(addresses) != ["*"],
     )
@@ -269,13 +269,16 @@ def leverage_tiers(rows: Iterable[Json]) -> tuple[LeverageTier, ...]:
     return tuple(tiers)
 
 
-def bookings(row: Json, *, symbol_of: Named) -> tuple[Booking, ...]:
+def bookings(row: Json, *, market: str, symbol_of: Named) -> tuple[Booking, ...]:
     """Return a row of ``transaction-log``, which has up to three parts: what was earned, the fee, the funding.
 
     "Change = cashFlow + funding - fee": a fee is positive when it is paid, funding when it is received.
-    What a settlement pays beside the funding (the daily one of USDC contracts) is of no fill.
+    What a settlement pays beside the funding (every eight hours of USDC contracts) is of no fill.  What was traded
+    in another category is none of the ``market``'s; what comes of no trade is the account's, whatever its category.
     """
     kind, symbol, trade_id = row["type"], row.get("symbol") or "", row.get("tradeId") or ""
+    if kind in _TRADES and (row.get("category") or market) != market:
+        return ()
     parts = [(_BOOKINGS.get(kind, BookingKind.OTHER), exact(row["change"] or 0))]
     is_fill = kind in _FILLS and bool(trade_id)
     if kind in _TRADES:

@@ -14,8 +14,10 @@ __all__ = (
     "INVERSE",
     "LINEAR",
     "SPOT",
+    "WHOLE_POSITION",
     "Options",
     "endpoints",
+    "host",
     "is_demo",
     "options",
     "public_url",
@@ -33,7 +35,15 @@ LINEAR = "linear"
 INVERSE = "inverse"
 """Contracts quoted in dollars and settled in the coin."""
 
-# https://bybit-exchange.github.io/docs/v5/ws/connect and .../demo, 2026; ccxt has the same.
+WHOLE_POSITION = ("tpslMode", "Full")
+"""The param of a trailing stop, and its value, that asks for the position's own."""
+
+# https://bybit-exchange.github.io/docs/v5/guide, .../ws/connect and .../demo, 2026; ccxt has the same.
+_HOST = "bybit.com"
+_HOSTS = (
+    _HOST,
+    *("bybit.eu", "bybit.nl", "bybit.kz", "bybit.tr", "bybit-tr.com", "bybitgeorgia.ge", "bybit.ae", "bybit.id"),
+)
 _LIVE, _TEST, _DEMO = "wss://stream.bybit.com", "wss://stream-testnet.bybit.com", "wss://stream-demo.bybit.com"
 _MARKETS = (SPOT, LINEAR, INVERSE)
 _PLACES = Places(
@@ -56,9 +66,14 @@ class Options:
     ping_timeout_s: float = 10.0  # for the answer, then the connection is lost
     order_entry: str = "rest"  # or "websocket": orders go over /v5/trade
     test_system: str = "testnet"  # or "demo": which of Bybit's two env="testnet" is
+    host: str = _HOST  # of the site the account is registered at; a key of one is unknown at the others
 
 
-_WORDS: Mapping[str, tuple[str, ...]] = {"order_entry": ("rest", "websocket"), "test_system": ("testnet", "demo")}
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "order_entry": ("rest", "websocket"),
+    "test_system": ("testnet", "demo"),
+    "host": _HOSTS,
+}
 
 
 def options(context: Context) -> Options:
@@ -73,7 +88,14 @@ def options(context: Context) -> Options:
             raise ConfigError(f"options {name}={getattr(found, name)!r}: write {' or '.join(map(repr, known))}")
     if is_demo(context) and found.order_entry == "websocket":
         raise ConfigError("options order_entry='websocket': the demo system takes no orders over sockets: leave it out")
+    if context.environment is Environment.TESTNET and found.host != _HOST:
+        raise ConfigError(f"options host={found.host!r}: the test systems are those of {_HOST}: leave it out")
     return found
+
+
+def host(context: Context) -> str:
+    """Return the site's name: its API and its streams are under it. Raises: as :func:`options`."""
+    return options(context).host
 
 
 def is_demo(context: Context) -> bool:
@@ -83,7 +105,7 @@ def is_demo(context: Context) -> bool:
 
 def public_url(context: Context) -> str:
     """Return the address of the market's public streams."""
-    return f"{_LIVE if is_demo(context) else _PLACES.stream_url(context)}/v5/public/{context.market}"
+    return f"{_LIVE if is_demo(context) else _streams(context)}/v5/public/{context.market}"
 
 
 def stream_url(context: Context) -> str:
@@ -100,4 +122,9 @@ def trade_url(context: Context) -> str:
 
 
 def _trading(context: Context) -> str:
-    return _DEMO if is_demo(context) else _PLACES.stream_url(context)
+    return _DEMO if is_demo(context) else _streams(context)
+
+
+def _streams(context: Context) -> str:
+    url = _PLACES.stream_url(context)
+    return url.replace(_HOST, host(context)) if url == _LIVE else url

@@ -35,6 +35,7 @@ class Reader:
         self._market = market
         self._symbol_of = symbol_of
         self._hedged = hedged
+        self._trailing: dict[str, str] = {}  # by order id: of a trailing stop that waits, its size
         self._is_settled = False  # funding was paid, and no wallet was told since
 
     def events(self, message: Json) -> Iterable[OrderReport | Fill | AccountUpdate | MarginCall]:
@@ -46,7 +47,8 @@ class Reader:
         time_ns = from_ms(int(message["creationTime"]))
         match message["topic"]:
             case "order":
-                return [reports.order_report(row, symbol=self._symbol(row)) for row in self._mine(message)]
+                rows = [row for row in self._mine(message) if not self._is_move(row)]
+                return [reports.order_report(row, symbol=self._symbol(row)) for row in rows]
             case "execution":
                 self._is_settled = any(reports.is_funding(row) for row in message["data"]) or self._is_settled
                 return [self._fill(row) for row in self._mine(message) if reports.is_fill(row)]
@@ -63,6 +65,13 @@ class Reader:
         mine = [row for row in message["data"] if row["category"] == self._market]
         self._hedged.update(row["symbol"] for row in mine if row.get("positionIdx"))
         return mine
+
+    def _is_move(self, row: Json) -> bool:
+        """Say whether an order is told again because its stop has followed the market, which is at every new high."""
+        if row.get("stopOrderType") != "TrailingStop" or row["orderStatus"] != "Untriggered":
+            return False
+        before, self._trailing[row["orderId"]] = self._trailing.get(row["orderId"]), row["qty"]
+        return bool(before == row["qty"])
 
     def _fill(self, row: Json) -> Fill:
         side = reports.side_of_position(row, is_hedged=row["symbol"] in self._hedged)

@@ -7,7 +7,7 @@ from btx.errors import NotSupportedError
 from btx.model.derivatives import FundingRate, MarkPrice
 from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.market import Bar, BookSnapshot, Trade
-from btx.model.time import Interval, to_ms
+from btx.model.time import Interval, to_ms, to_ms_up
 from btx.ports import Context
 from btx_bybit import codec
 from btx_bybit.api import api, ask, read
@@ -98,7 +98,7 @@ class BybitFeed:
         The venue tells the newest first, and has no page after a time: what lies
         before a full page is asked for until there is no more.
         """
-        start_ms, end_ms = -to_ms(-start_ns), to_ms(end_ns - 1)
+        start_ms, end_ms = to_ms_up(start_ns), to_ms(end_ns - 1)
         found: dict[int, FundingRate] = {}
         while start_ms <= end_ms:
             result = await self._ask(
@@ -122,7 +122,7 @@ class BybitFeed:
             "GetV5MarketKline",
             symbol=instrument.venue_symbol,
             interval=codec.INTERVALS[str(interval)],
-            start=str(-to_ms(-start_ns)),
+            start=str(to_ms_up(start_ns)),
             end=str(to_ms(end_ns - 1)),
             limit=str(KLINES_PAGE),
         )

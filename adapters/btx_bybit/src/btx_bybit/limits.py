@@ -1,9 +1,13 @@
 """Bybit's rate limits, and what each of our operations costs of them.
 
-Source: https://bybit-exchange.github.io/docs/v5/rate-limit, table "UTA2.0 Pro", 2025:
-600 requests in 5 s for an address, and for each endpoint (and of some for each
-category) so many in a second for an account.  VIP levels have more; an answer's
-header ``X-Bapi-Limit`` says how many, and those here are what everybody has.
+Source: https://bybit-exchange.github.io/docs/v5/rate-limit, table "UTA2.0 Pro", as of
+2026-07-29: 600 requests in 5 s for an address, and for each endpoint (and of some for
+each category) so many in a second for an account.  VIP levels have more of what makes,
+amends and cancels orders (.../rate-limit/rules-for-vips: 20 to 60 of contracts, 25 to 40
+of spot); an answer's header ``X-Bapi-Limit`` says how many, and those here are what
+everybody has.  Orders over a socket count against the same limits as over REST.
+
+Sockets: 500 new connections in 5 min for an address, 1000 at once for market data.
 """
 
 from collections.abc import Mapping
@@ -56,7 +60,7 @@ SPAN_MS = 7 * 86_400_000
 """The longest time between startTime and endTime of ``transaction-log`` and ``execution/list``."""
 
 SPANS = 26
-"""How many of them are looked into: half a year. The venue keeps two, at a request a week of 50 in a second."""
+"""How many of them are looked into: half a year. The venue keeps two, at a request a week of 25 in a second."""
 
 BOOK_DEPTHS: Mapping[str, int] = {SPOT: 1000, LINEAR: 1000, INVERSE: 1000}
 """The most levels ``orderbook`` gives: market/orderbook, "limit", 2026."""
@@ -78,7 +82,7 @@ _ASKED = (
 _HELD = (
     _account("positions", 50),
     _account("leverage", 10),
-    _account("log", 50),
+    _account("log", 25),
 )
 
 LIMITS: Mapping[str, tuple[RateLimit, ...]] = {
@@ -102,7 +106,7 @@ LIMITS: Mapping[str, tuple[RateLimit, ...]] = {
             _account("cancel_all", 10),
             _account("dcp", 5),
             *_ASKED,
-            _account("fee_rate", 10),
+            _account("fee_rate", 5),
             *_HELD,
         ),
     ),
@@ -143,7 +147,7 @@ _TRADING = {
     "amend": {"requests": 1, "amend": 1},
     "cancel": {"requests": 1, "cancel": 1},
     "cancel_all": {"requests": 1, "cancel_all": 1},
-    "dead_man": {"requests": 1, "dcp": 1},
+    "dead_man": {"requests": 3, "dcp": 1, "keys": 1},  # and whether it is enabled, and whose key it is
     "query": {"requests": 3, "realtime": 1, "history": 1, "executions": 1},
     "open_orders": {"requests": 1, "realtime": 1},  # a page
     "open_orders_one": {"requests": 1, "realtime": 1},
@@ -168,7 +172,7 @@ COSTS: Mapping[str, Mapping[str, Mapping[str, int]]] = {
         **_TRADING,
         "account": {"requests": 1, "wallet": 1},
         "place": {"requests": 2, "create": 1},  # of a conditional order the last price is asked for before
-        "cancel_all": {"requests": 3, "cancel_all": 3},  # of each kind of order
+        "cancel_all": {"requests": 5, "cancel_all": 5},  # of each kind of order
     },
     LINEAR: _MARGIN,
     INVERSE: _MARGIN,

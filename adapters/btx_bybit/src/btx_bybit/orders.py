@@ -11,16 +11,27 @@ from btx.errors import NotSupportedError
 from btx.model.order import Leg, OrderRequest, OrderType, PositionSide, Side, TimeInForce, TriggerBy
 from btx_bybit.config import SPOT
 
-__all__ = ("TPSL", "amend_params", "has_passed", "is_conditional", "order_filter", "order_params")
+__all__ = (
+    "POSITIONS",
+    "TPSL",
+    "amend_params",
+    "exact_text",
+    "has_passed",
+    "is_conditional",
+    "order_filter",
+    "order_params",
+)
 
 TPSL = "tpslOrder"
 """A conditional order of spot for which the coins are set aside at once, so that it cannot fail for want of them."""
+
+POSITIONS = {PositionSide.NET: 0, PositionSide.LONG: 1, PositionSide.SHORT: 2}
+"""What a position is called: ``positionIdx``."""
 
 _ORDER = "Order"
 _WITH_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
 _STOPS = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
 _SIDES = {Side.BUY: "Buy", Side.SELL: "Sell"}
-_POSITIONS = {PositionSide.NET: 0, PositionSide.LONG: 1, PositionSide.SHORT: 2}
 _TRIGGERS = {TriggerBy.LAST: "LastPrice", TriggerBy.MARK: "MarkPrice"}
 _TIMES_IN_FORCE = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
 _OPENING = frozenset({(PositionSide.LONG, Side.BUY), (PositionSide.SHORT, Side.SELL)})
@@ -53,7 +64,7 @@ def order_params(leg: Leg, *, market: str) -> dict[str, Any]:
         **_price(request),
         **(_of_spot(request) if market == SPOT else _of_contract(request)),
     }
-    return {**{name: _exact(value) for name, value in request.params.items()}, **words}
+    return {**{name: exact_text(value) for name, value in request.params.items()}, **words}
 
 
 def amend_params(leg: Leg, venue_order_id: str | None, new: Leg, *, market: str) -> dict[str, Any]:
@@ -91,14 +102,12 @@ def order_filter(request: OrderRequest) -> str:
     return str(found)
 
 
-def _exact(value: Any) -> Any:
+def exact_text(value: Any) -> Any:
     """Return a parameter as the venue reads it: prices and sizes are texts there."""
     return plain(exact(value)) if isinstance(value, float | Decimal) else value
 
 
 def _check(request: OrderRequest) -> None:
-    if request.order_type is OrderType.TRAILING_STOP:
-        raise NotSupportedError("a trailing stop of Bybit is a position's, not an order: one is kept by the core")
     if request.display_quantity is not None:
         raise NotSupportedError("Bybit takes no icebergs: leave display_quantity out")
     if (request.order_type in _WITH_LIMIT) is (request.price is None):
@@ -138,7 +147,7 @@ def _of_spot(request: OrderRequest) -> dict[str, Any]:
 
 
 def _of_contract(request: OrderRequest) -> dict[str, Any]:
-    words: dict[str, Any] = {"positionIdx": _POSITIONS[request.position_side]}
+    words: dict[str, Any] = {"positionIdx": POSITIONS[request.position_side]}
     if is_conditional(request.order_type):
         words["triggerDirection"] = _direction(request)
         words["triggerBy"] = _TRIGGERS[request.trigger_by]

@@ -9,7 +9,7 @@ from btx.model.account import AccountSnapshot, Booking, KeyRights
 from btx.model.derivatives import LeverageTier, MarginMode, PositionMode
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.time import to_ms
+from btx.model.time import to_ms, to_ms_up
 from btx.ports import Context
 from btx.rules.symbols import perpetual_of
 from btx_bybit import codec
@@ -26,7 +26,7 @@ _SETTLE_COINS = ("USDT", "USDC")  # of linear contracts; those of inverse ones a
 _MARGIN_MODES = {mode: name for name, mode in codec.MARGIN_MODES.items()}
 _POSITION_MODES = {PositionMode.ONE_WAY: 0, PositionMode.HEDGE: 3}
 _HEDGED_COIN = "USDT"  # the only one whose contracts have a hedge mode
-_TRADING = {SPOT: "Spot"}  # what the right to trade is called among "permissions"
+_TRADING = {SPOT: ("Spot", "SpotTrade")}  # "permissions": a group, and what of it is the right to trade
 
 
 class BybitStore:
@@ -112,7 +112,7 @@ class BybitStore:
     async def key_rights(self) -> KeyRights:
         """Return what the key may do."""
         require_keys(self._context)
-        trading = _TRADING.get(self._market, "ContractTrade")
+        trading = _TRADING.get(self._market, ("ContractTrade", "Order"))
         return read(codec.key_rights, await self._ask("GetV5UserQueryApi"), trading=trading)
 
     async def leverage_tiers(self, *, instruments: Collection[Instrument]) -> Mapping[str, tuple[LeverageTier, ...]]:
@@ -165,18 +165,19 @@ class BybitStore:
     async def bookings(self, *, start_ns: int) -> Sequence[Booking]:
         """Return every movement of money from ``start_ns`` on (market time), of half a year, oldest first.
 
-        It tells seven days at a time, the newest first.
+        It tells seven days at a time, the newest first.  It is asked for all categories: under one there were no
+        transfers and no conversions, says the manual of its predecessor (derivatives/unified/transaction-log, 2023).
         """
         require_keys(self._context)
         now_ms = to_ms(self._context.clock.market_ns())
-        start_ms = max(-to_ms(-start_ns), now_ms - SPANS * SPAN_MS, 0)
-        params = {"accountType": "UNIFIED", "category": self._market, "limit": str(LOG_PAGE)}
+        start_ms = max(to_ms_up(start_ns), now_ms - SPANS * SPAN_MS, 0)
+        params = {"accountType": "UNIFIED", "limit": str(LOG_PAGE)}
         found: list[Booking] = []
         for span_ms in range(start_ms, now_ms + 1, SPAN_MS):
             until = {"startTime": str(span_ms), "endTime": str(span_ms + SPAN_MS - 1)}
             rows = await pages(self._api, "privateGetV5AccountTransactionLog", params | until)
             for row in rows:
-                found += read(codec.bookings, row, symbol_of=self._api.symbol)
+                found += read(codec.bookings, row, market=self._market, symbol_of=self._api.symbol)
         return tuple(sorted(found, key=lambda each: each.time_ns))
 
     async def _held(self) -> list[Mapping[str, Any]]:

@@ -70,7 +70,6 @@ class BybitStream:
             dialect=BybitDialect(market=market, ping_interval_s=mine.ping_interval_s),
             reader=functools.partial(BybitReader, market=market),
             bases=(url,),
-            base_of=lambda _subscription: url,
             options=sockets,
         )
 
@@ -132,15 +131,23 @@ class _AccountFrames:
             is_timely = any(word in words for word in _TIMELY) and "api key" not in words  # a key expires, too
             kind = ClockError if is_timely else AuthenticationError
             raise kind(f"Bybit refuses the login of its private stream: {refusal}")
-        market, has_switch = self._context.market, self._context.dead_man_s is not None
-        switches = _SWITCHES.get(market, _CONTRACT_SWITCHES) if has_switch else ()
-        topics = (*_TOPICS.get(market, _CONTRACT_TOPICS), *switches)
-        self._switches = switches  # they may hang on the connection from here on, answered or not
+        market = self._context.market
+        topics = _TOPICS.get(market, _CONTRACT_TOPICS)
         refusal = await self._ask("subscribe", topics)
         if refusal:
             raise TransportError(f"Bybit refuses to tell of {', '.join(topics)}: {refusal}")
+        if self._context.dead_man_s is not None:
+            await self._protect(_SWITCHES.get(market, _CONTRACT_SWITCHES))
         self._sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=self._subscriptions))
         await self._requests.beat(PING, PING_TEXT, options(self._context).ping_interval_s)
+
+    async def _protect(self, switches: tuple[str, ...]) -> None:
+        """Ask for the switches, apart: an account for which the venue has not enabled them is told of all the same."""
+        self._switches = switches  # they may hang on the connection from here on, answered or not
+        refusal = await self._ask("subscribe", switches)
+        if refusal:
+            self._switches = ()
+            self.fault(f"after a crash nobody cancels what rests: Bybit refuses {', '.join(switches)}: {refusal}")
 
     async def let_go(self) -> None:
         """Give the switch back: this is no loss."""

@@ -1,7 +1,8 @@
 """Orders over a socket, ``/v5/trade``: made when it is first needed, kept, and never asked twice.
 
-Source: https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline, 2026.
-A request that left and was not answered may have been done.
+Source: https://bybit-exchange.github.io/docs/v5/websocket/trade/guideline, 2025 and 2026.
+A request that left and was not answered may have been done.  ``reqId`` has 36 characters at
+most and may not come again; the manual does not say whether on one connection or on none.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -29,6 +31,7 @@ __all__ = ("TradeSocket", "auth_args")
 _OPEN_S = 10.0  # to connect and to be let in
 _ANSWER_S = 10.0  # to a request; then nobody knows what became of it
 _AUTH_LIFE_MS = 10_000  # how long a signature for a connection is good
+_RESTARTING = "10019"  # this connection takes no new requests, and still answers those it has
 _LIMITS = {"order.create": "create", "order.amend": "amend", "order.cancel": "cancel"}
 
 Json = Mapping[str, Any]
@@ -48,6 +51,7 @@ class TradeSocket:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._connection: _Connection | None = None
+        self._retired: list[_Connection] = []  # they may yet answer what they were asked
         self._opening = asyncio.Lock()
         context.resources.push_async_callback(self.close)
 
@@ -68,13 +72,20 @@ class TradeSocket:
         if str(code) == "0":
             data = answer.get("data")
             return data if isinstance(data, Mapping) else {}
+        if str(code) == _RESTARTING and self._connection is connection:
+            self._retire()
         raise self._refusal(answer, operation)
 
     async def close(self) -> None:
         """Hang up. Idempotent."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        self._retire()
+        while self._retired:
+            await self._retired.pop().close()
+
+    def _retire(self) -> None:
+        if self._connection is not None:
+            self._retired.append(self._connection)
+            self._connection = None
 
     def _refusal(self, answer: Json, operation: Operation) -> BtxError:
         settings = self._context.settings
@@ -83,7 +94,7 @@ class TradeSocket:
         said = Answer(
             status=None,
             code=str(answer.get("retCode")),
-            message=str(answer.get("retMsg") or "refused"),
+            message=str(answer.get("retMsg") or answer.get("ret_msg") or "refused"),
             headers=headers,
             answered_ms=int(now) if now.isdigit() else None,
         )
@@ -99,7 +110,10 @@ class TradeSocket:
     async def _standing(self) -> "_Connection":
         async with self._opening:
             if self._connection is None or self._connection.is_over:
-                await self.close()
+                self._retire()
+                for each in [each for each in self._retired if each.is_over]:
+                    self._retired.remove(each)
+                    await each.close()
                 connection = _Connection(self._context)
                 try:
                     async with asyncio.timeout(_OPEN_S):
@@ -121,6 +135,7 @@ class _Connection:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._numbers = itertools.count(1)
+        self._name = secrets.token_hex(6)
         self._waiting: dict[str, asyncio.Future[Json]] = {}
         self._send: Send | None = None
         self.is_open: asyncio.Future[Json] = asyncio.get_running_loop().create_future()  # empty: it may be used
@@ -132,7 +147,7 @@ class _Connection:
 
     async def ask(self, what: str, params: Json, operation: Operation) -> Json:
         """Send a request and wait for its answer."""
-        number, settings = str(next(self._numbers)), self._context.settings
+        number, settings = f"{self._name}-{next(self._numbers)}", self._context.settings
         header = {
             "X-BAPI-TIMESTAMP": str(to_ms(self._context.clock.wire_ns())),
             "X-BAPI-RECV-WINDOW": str(settings.receive_window_ms),

@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from decimal import Decimal
 
-from btx.errors import NotSupportedError, OrderNotFoundError, OrderRejectedError
+from btx.bridges.undeclared import UndeclaredBroker
+from btx.errors import OrderNotFoundError, OrderRejectedError
 from btx.model.instrument import Instrument
-from btx.model.order import Fill, Leg, OrderList, OrderReport, OrderType, Receipt, Side, WireRef
+from btx.model.order import Fill, Leg, OrderReport, OrderType, Receipt, Side, WireRef
 from btx.ports import Context
 from btx_ctp import codec
 from btx_ctp.api import api
@@ -16,7 +17,7 @@ __all__ = ("CtpBroker",)
 _REF, _FRONT, _SESSION = "OrderRef", "FrontID", "SessionID"
 
 
-class CtpBroker:
+class CtpBroker(UndeclaredBroker):
     """The orders of one account."""
 
     def __init__(self, context: Context) -> None:
@@ -157,48 +158,6 @@ class CtpBroker:
     async def _trades(self, symbol: str) -> list[Row]:
         front = await self._api.front()
         return await front.query("Trade", what="the trades", InstrumentID=symbol)
-
-    # --- what CTP has not ---------------------------------------------------------------------------------------
-
-    async def place_list(self, *, order_list: OrderList) -> Receipt:
-        """Refuse.
-
-        Raises:
-            NotSupportedError: always.
-        """
-        raise NotSupportedError(f"CTP has no order lists: {order_list.kind.value}")
-
-    async def replace(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:  # noqa: ARG002
-        """Refuse.
-
-        Raises:
-            NotSupportedError: always.
-        """
-        raise NotSupportedError("CTP does not replace orders")
-
-    async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:  # noqa: ARG002
-        """Refuse.
-
-        Raises:
-            NotSupportedError: always.
-        """
-        raise NotSupportedError("CTP does not amend orders")
-
-    async def cancel_all(self, *, instrument: Instrument) -> None:
-        """Refuse.
-
-        Raises:
-            NotSupportedError: always.
-        """
-        raise NotSupportedError(f"CTP cancels orders one by one: {instrument.symbol}")
-
-    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:  # noqa: ARG002
-        """Refuse.
-
-        Raises:
-            NotSupportedError: always.
-        """
-        raise NotSupportedError("CTP cancels nothing by itself")
 
 
 def _triple(wire: WireRef) -> tuple[int, int, str]:

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 
+from btx.bridges.undeclared import UndeclaredFeed
 from btx.errors import NotSupportedError, UnknownSymbolError
 from btx.model.derivatives import FundingRate, MarkPrice
 from btx.model.instrument import Instrument
@@ -19,7 +20,7 @@ from btx_ctp.spi import Row
 __all__ = ("CtpFeed",)
 
 
-class CtpFeed:
+class CtpFeed(UndeclaredFeed):
     """The last prices of an account's front."""
 
     def __init__(self, context: Context) -> None:
@@ -29,12 +30,6 @@ class CtpFeed:
     async def bars(self, *, instrument: Instrument, interval: Interval, start_ns: int, end_ns: int) -> Sequence[Bar]:
         """Return nothing: bars are made of ticks as they come, and kept by whoever records them."""
         return ()
-
-    async def archive(
-        self, *, instrument: Instrument, interval: Interval, year: int, month: int
-    ) -> Sequence[Bar] | None:
-        """Return None: there are no files."""
-        return None
 
     async def last_price(self, *, symbol: str) -> Trade | None:
         """Return the last trade, of which only price and time are known; None before the first of a contract's life.

@@ -1,11 +1,12 @@
 """Orders of Futu: placed, cancelled, asked about by the remark they carry."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
+from btx.bridges.undeclared import UndeclaredBroker
 from btx.errors import NotSupportedError, OrderNotFoundError, OutcomeUnknownError
 from btx.model.instrument import Instrument
-from btx.model.order import Fill, Leg, OrderList, OrderReport, OrderType, Receipt, TimeInForce
+from btx.model.order import Fill, Leg, OrderReport, OrderType, Receipt, TimeInForce
 from btx.ports import Context
 from btx.rules.calendar import trading_day
 from btx_futu import codec
@@ -20,7 +21,7 @@ _TYPES = {OrderType.LIMIT: "NORMAL", OrderType.MARKET: "MARKET"}
 _TIMES = {TimeInForce.DAY: "DAY", TimeInForce.GTC: "GTC"}
 
 
-class FutuBroker:
+class FutuBroker(UndeclaredBroker):
     """Orders out, over OpenD; states come back through the stream.
 
     Our client order id is the order's remark, which every report and list repeats:
@@ -139,28 +140,6 @@ class FutuBroker:
         for method in methods:
             table = await self._opend.trades(method)
             for row in rows(table):
-                if row["remark"] == leg.client_order_id and place_of(row["code"]) == self._opend.place:
+                if codec.name_of(row) == leg.client_order_id and place_of(row["code"]) == self._opend.place:
                     return row
         raise OrderNotFoundError(f"OpenD lists no order with the remark {leg.client_order_id}")
-
-    # --- what the capabilities do not offer --------------------------------------------------------------------
-
-    async def place_list(self, *, order_list: OrderList) -> Receipt:
-        """Refuse: Futu has no order lists."""
-        _refuse(f"order list {order_list.list_id}")
-
-    async def replace(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:  # noqa: ARG002
-        """Refuse: Futu cannot cancel and place in one request."""
-        _refuse(f"replacing {leg.client_order_id}")
-
-    async def cancel_all(self, *, instrument: Instrument) -> None:
-        """Refuse: Futu cancels everything of an account, of real ones alone, and not of an instrument."""
-        _refuse(f"cancelling everything in {instrument.symbol}")
-
-    async def dead_man(self, *, instrument: Instrument, after_s: float | None) -> None:  # noqa: ARG002
-        """Refuse: Futu has no such switch."""
-        _refuse(f"a dead man's switch for {instrument.symbol}")
-
-
-def _refuse(what: str) -> NoReturn:
-    raise NotSupportedError(f"{what}: not done at Futu by this adapter, see its capabilities")

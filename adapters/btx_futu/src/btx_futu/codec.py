@@ -27,6 +27,7 @@ __all__ = (
     "fill",
     "instrument",
     "last_price",
+    "name_of",
     "number",
     "order_report",
     "pushed_bars",
@@ -179,6 +180,11 @@ def last_price(row: Mapping[str, Any]) -> Trade | None:
 # --- orders --------------------------------------------------------------------------------------------------
 
 
+def name_of(row: Mapping[str, Any]) -> str:
+    """Return how an order is called here: by its remark, or by OpenD's number where a hand gave none."""
+    return str(row["remark"]) or f"{FOREIGN}{row['order_id']}"
+
+
 def order_report(row: Mapping[str, Any], *, is_paper: bool) -> OrderReport | None:
     """Return the state of an order; None where OpenD does not know it itself.
 
@@ -192,7 +198,7 @@ def order_report(row: Mapping[str, Any], *, is_paper: bool) -> OrderReport | Non
     average = number(row["dealt_avg_price"]) if filled and is_paper else None
     order_type = _TYPES.get(str(row["order_type"]))
     return OrderReport(
-        client_order_id=str(row["remark"]) or f"{FOREIGN}{order_id}",
+        client_order_id=name_of(row),
         venue_order_id=order_id,
         symbol=symbol,
         status=status,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from btx.bridges.undeclared import UndeclaredFeed
 from btx.errors import NotSupportedError
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, BookSnapshot, Trade
@@ -20,7 +21,7 @@ _KINDS = {"1m": "K_1M"}
 _REHABS = {"none": None, "qfq": "qfq", "hfq": "hfq"}  # as futu-api spells them
 
 
-class FutuFeed:
+class FutuFeed(UndeclaredFeed):
     """History of Futu."""
 
     def __init__(self, context: Context) -> None:
@@ -52,21 +53,6 @@ class FutuFeed:
         now_ns = self._clock.market_ns()
         bars = (read(codec.bar, row, symbol=symbol, interval=interval, now_ns=now_ns) for row in rows(table))
         return tuple(bar for bar in bars if bar.is_closed and start_ns <= bar.open_ns < end_ns)
-
-    async def archive(
-        self,
-        *,
-        instrument: Instrument,
-        interval: Interval,  # noqa: ARG002
-        year: int,  # noqa: ARG002
-        month: int,  # noqa: ARG002
-    ) -> Sequence[Bar] | None:
-        """Return None: Futu publishes no files.
-
-        Raises:
-            NotSupportedError: never asked for, the capabilities say so.
-        """
-        raise NotSupportedError(f"{instrument.venue} publishes no files of bars")
 
     async def last_price(self, *, symbol: str) -> Trade | None:
         """Return the latest price as a trade of one lot, None when there never was one.

@@ -1,14 +1,15 @@
 """A venue's answers, read with care: what has another shape than the documentation's says so in one sentence."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
 
 from btx.errors import DataError, OutcomeUnknownError
+from btx.model.instrument import Instrument
 from btx.model.order import Receipt
 
-__all__ = ("Answers",)
+__all__ = ("Answers", "by_symbol")
 
 T = TypeVar("T")
 
@@ -51,6 +52,12 @@ class Answers:
         if found is None:
             raise OutcomeUnknownError(f"{self.venue}'s answer to an order cannot be read: {str(answer)[:200]}")
         return Receipt(venue_order_id=str(found))
+
+
+def by_symbol(instruments: Iterable[Instrument], symbols: Collection[str] | None) -> dict[str, Instrument]:
+    """Return instruments by symbol: those that are asked for, all where ``symbols`` is None."""
+    found = {each.symbol: each for each in instruments}
+    return found if symbols is None else {symbol: found[symbol] for symbol in symbols if symbol in found}
 
 
 def _symbol(row: Mapping[str, Any]) -> str:

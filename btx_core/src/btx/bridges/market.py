@@ -5,10 +5,11 @@ answered, and reads its frames in a :class:`Reader`; the rest is here: what is
 wanted now and what changes, batches, acknowledgements, pings, SUBSCRIBED.
 
     async def run(self, *, wanted, sink):
-        await run_market(context=..., wanted=wanted, sink=sink, dialect=MyDialect(), reader=MyReader,
-                         bases=(url,), base_of=lambda _: url)
+        await run_market(context=..., wanted=wanted, sink=sink, dialect=MyDialect(), reader=reading(my_events),
+                         bases=(url,))
 """
 
+import functools
 import itertools
 import json
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from btx.errors import NotSupportedError, SubscriptionRefusedError
 from btx.model.venue import StreamState, StreamStatus, Subscription
 from btx.ports import Context, Sink, StreamEvent, Wanted
 
-__all__ = ("PING", "Answer", "Dialect", "Reader", "run_market", "stream_names")
+__all__ = ("PING", "Answer", "Dialect", "Reader", "reading", "run_market", "stream_names")
 
 PING = "ping"
 """The key of an answer to ``Dialect.ping``."""
@@ -99,6 +100,30 @@ class Reader(Protocol):
         """
 
 
+class _PlainReader:
+    """Reads each frame by itself."""
+
+    def __init__(
+        self, events: Callable[[Any, Mapping[str, str]], Iterable[StreamEvent]], symbols: Mapping[str, str]
+    ) -> None:
+        self._events = events
+        self._symbols = dict(symbols)
+
+    def learn(self, symbols: Mapping[str, str]) -> None:
+        self._symbols.update(symbols)
+
+    async def events(self, message: Any) -> Iterable[StreamEvent]:
+        return self._events(message, self._symbols)
+
+
+def reading(events: Callable[[Any, Mapping[str, str]], Iterable[StreamEvent]]) -> Callable[..., Reader]:
+    """Return what makes a :class:`Reader` of a function that needs no memory of earlier frames.
+
+    ``events`` is given a message and our names of the venue's symbols.
+    """
+    return functools.partial(_PlainReader, events)
+
+
 async def run_market(
     *,
     context: Context,
@@ -107,12 +132,13 @@ async def run_market(
     dialect: Dialect,
     reader: Callable[..., Reader],
     bases: Collection[str],
-    base_of: BaseOf,
+    base_of: BaseOf | None = None,
     options: SocketOptions | None = None,
 ) -> None:
     """Be the sockets at ``bases`` that carry what is wanted, until cancelled or one is lost.
 
-    ``reader`` is called for each with ``symbols=``, the venue's names and ours.
+    ``reader`` is called for each with ``symbols=``, the venue's names and ours; where
+    there are several, ``base_of`` says which carries a subscription.
 
     Raises:
         TransportError: one is lost.
@@ -120,10 +146,11 @@ async def run_market(
         NotSupportedError: more streams than a connection may carry, or one that is no market stream.
     """
     stream_names(wanted.now, dialect)  # what cannot be is told before a socket is opened
-    together = Together(wanted, sink, base_of)
+    place = base_of or (lambda _subscription: next(iter(bases)))
+    together = Together(wanted, sink, place)
 
     async def run(base: str) -> None:
-        part = Part(wanted, base, base_of)
+        part = Part(wanted, base, place)
         first = part.now or await part.changed(frozenset())
         url, names = dialect.url(base, stream_names(first, dialect)[: dialect.batch])
         frames = _MarketFrames(dialect, reader, first, names, part, together.sink_of(base))

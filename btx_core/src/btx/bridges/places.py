@@ -20,11 +20,15 @@ _SWITCH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0
 
 @attrs.frozen(kw_only=True)
 class Places:
-    """A venue's addresses of streams by market and environment, and what its signed requests need."""
+    """A venue's addresses by market and environment, and what its signed requests need.
+
+    ``rest`` are those of HTTP requests, where :class:`btx.bridges.http.Http` sends them.
+    """
 
     title: str
     streams: Mapping[tuple[str, Environment], str]
     longest_receive_window_ms: int
+    rest: Mapping[tuple[str, Environment], str] = attrs.field(factory=dict)
 
     def endpoints(self, context: Context) -> Endpoints | None:
         """Return the simulator's addresses, None where the venue's own are meant.
@@ -43,6 +47,14 @@ class Places:
         """
         simulator = self.endpoints(context)
         return simulator.stream.rstrip("/") if simulator is not None else self.streams[_place(context)]
+
+    def rest_url(self, context: Context) -> str:
+        """Return the base address of HTTP requests, without a slash at its end.
+
+        Raises: as :meth:`endpoints`.
+        """
+        simulator = self.endpoints(context)
+        return (simulator.rest if simulator is not None else self.rest[_place(context)]).rstrip("/")
 
     def require_keys(self, context: Context) -> None:
         """Look at what signed requests need: key, secret and a receive window. Public data need none of them.

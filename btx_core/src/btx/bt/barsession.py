@@ -17,7 +17,7 @@ from btx.model.instrument import Instrument
 from btx.model.order import OrderRequest, OrderType, Side
 from btx.model.restrictions import Restrictions
 from btx.model.time import NS_PER_MINUTE, NS_PER_MS, Interval
-from btx.model.venue import VenueInfo
+from btx.model.venue import Environment, VenueInfo
 from btx.rules.account import MarginAccount, Terms
 from btx.rules.filters import MarketView
 from btx.runtime.mailbox import Recovered
@@ -79,6 +79,8 @@ class Open:
 
 class BarSession:
     """A session of one run: no venue, no thread; ``open_orders`` is asked for what rests."""
+
+    environment = Environment.BACKTEST
 
     def __init__(
         self,

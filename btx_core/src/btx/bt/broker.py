@@ -134,9 +134,13 @@ class LiveBroker(bt.BrokerBase):
         self._check_currencies()
         for account in self._accounts.values():
             for ticket in rebuild(account):
-                self._tickets[ticket.order.ref] = account.tickets[ticket.owner_id] = ticket
+                self.keep(account, ticket)
         self.startingcash = self.cash = self.getcash()
         self.startingvalue = self.value = self.getvalue()
+
+    def keep(self, account: Account, ticket: Ticket) -> None:
+        """Take over an order that no call of a strategy made: of an earlier run, or an exit of the venue's making."""
+        self._tickets[ticket.order.ref] = account.tickets[ticket.owner_id] = ticket
 
     def _register(self, data: Any, feed: LiveFeed) -> None:
         account = self._accounts[id(feed.store)]
@@ -186,6 +190,8 @@ class LiveBroker(bt.BrokerBase):
         if self._on_stop != "keep_protection":
             return self._on_stop == "cancel"
         if ticket.order.parent is not None:  # an exit, which has legs for what its parent has filled
+            return False
+        if any(leg.leg.parent_id is not None for leg in ticket.legs.values()):  # likewise, of the venue's making
             return False
         return not ticket.book.would_close(ticket.request.side, ticket.remaining)
 

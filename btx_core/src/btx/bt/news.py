@@ -12,7 +12,7 @@ from backtrader.order import BuyOrder, SellOrder
 from btx.bt.books import Account, Book, Executed, Ticket
 from btx.bt.margin import MarginedAccount
 from btx.bt.orders import STATUSES, show_request
-from btx.bt.restart import StateKeeper
+from btx.bt.restart import StateKeeper, attached
 from btx.model.account import AccountUpdate
 from btx.model.order import (
     AmendResult,
@@ -21,6 +21,7 @@ from btx.model.order import (
     Fill,
     Group,
     GroupKind,
+    Leg,
     Order,
     OrderType,
     Origin,
@@ -114,6 +115,8 @@ class News:
     def _hear(self, account: Account, item: OrderUpdate | MemberEnded) -> None:
         owner_id = item.order.leg.owner_id if isinstance(item, OrderUpdate) else item.member_id
         ticket = account.tickets.get(owner_id)
+        if ticket is None and isinstance(item, OrderUpdate):
+            ticket = self._attached(account, item.order.leg)
         if ticket is None:
             self._of_nobody(account, item)
         elif not len(ticket.order.data):
@@ -123,6 +126,13 @@ class News:
         else:
             ticket.ended = item.status, item.reason
             self._go_on(ticket)
+
+    def _attached(self, account: Account, leg: Leg) -> Ticket | None:
+        """Return the ticket of an exit that the venue made of an order of the strategy, None where it is none."""
+        ticket = attached(account, leg)
+        if ticket is not None:
+            self._broker.keep(account, ticket)
+        return ticket
 
     def _on_group(self, account: Account, group: Group) -> None:
         account.unwritten.pop(group.group_id, None)

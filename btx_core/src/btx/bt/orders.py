@@ -14,9 +14,10 @@ from btx.bt.feed import feed_of
 from btx.bt.legs import reduces
 from btx.errors import ConfigError
 from btx.model.calendar import ALWAYS, Calendar
+from btx.model.instrument import Instrument
 from btx.model.order import OrderRequest, OrderType, Side, Status, TimeInForce, TriggerBy
 from btx.model.time import NS_PER_DAY, NS_PER_MS, iso
-from btx.model.venue import Capabilities
+from btx.model.venue import Capabilities, Environment
 from btx.rules.calendar import day_bounds, trading_day
 from btx.rules.capabilities import Support, resting_time, support_of
 from btx.rules.filters import check, check_quantity, step_of, to_grid_price, to_grid_quantity
@@ -284,7 +285,7 @@ def make_request(order: Any, asked: Asked, book: Book) -> OrderRequest:
         trail_amount=_trail_amount(book, asked) if trails else None,
         trail_bps=_trail_bps(order, asked) if trails else None,
         signal_ns=bar_ns,
-        params=dict(info.get("params") or {}),
+        params=_params(info.get("params"), known, session.environment, instrument=instrument, side=side),
     )
 
 
@@ -302,6 +303,29 @@ def refusal_of(book: Book, request: OrderRequest, *, is_one_more: bool) -> str |
         )
     violation = check(request, reference_price=book.last_close(), view=view)
     return violation.text if violation is not None else session.check_order(request)
+
+
+def _params(
+    given: Any, known: Capabilities, environment: Environment, *, instrument: Instrument, side: Side
+) -> dict[str, Any]:
+    """Return what goes to the venue as it is; numbers at which exits trigger go onto the grid, as all prices do.
+
+    Raises:
+        ConfigError: the venue would make exits of it, and there is no venue that could.
+        ValueError: such a number is infinite or none.
+    """
+    params = dict(given or {})
+    attached = sorted(params.keys() & known.attaching)
+    if attached and environment in {Environment.BACKTEST, Environment.PAPER}:
+        raise ConfigError(
+            f"params {', '.join(attached)} have the venue make exits of an order, which nobody does in "
+            f"{environment.value}: write buy_bracket() or sell_bracket(), which work everywhere"
+        )
+    closing = Side.SELL if side is Side.BUY else Side.BUY
+    for name in attached:
+        if isinstance(params[name], int | float | Decimal):
+            params[name] = f"{to_grid_price(instrument, params[name], side=closing):f}"
+    return params
 
 
 def _prices(order: Any, asked: Asked, book: Book, *, order_type: OrderType) -> tuple[Decimal | None, Decimal | None]:

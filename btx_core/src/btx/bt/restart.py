@@ -10,13 +10,13 @@ from backtrader.order import BuyOrder, SellOrder
 
 from btx.bt.books import Account, Ticket
 from btx.bt.orders import EXECTYPES, STATUSES, number_of
-from btx.model.order import Fill, GroupKind, Order, OrderRequest, OrderType, PositionSide, Side, Status
+from btx.model.order import Fill, GroupKind, Leg, Order, OrderRequest, OrderType, Origin, PositionSide, Side, Status
 from btx.model.time import NS_PER_DAY, NS_PER_S
 from btx.rules.wallet import Key
 from btx.runtime.mailbox import Recovered
 from btx.runtime.session import Session
 
-__all__ = ("StateKeeper", "rebuild")
+__all__ = ("StateKeeper", "attached", "rebuild")
 
 _log = logging.getLogger("btx")
 _EPOCH_DAYS = 719_163.0  # 1970-01-01 as backtrader counts days
@@ -77,6 +77,7 @@ def _ticket(
     order.addinfo(recovered=True, client_order_id=owner_id)
     ticket = Ticket(order=order, book=book, request=request, owner_id=owner_id, is_rebuilt=True)
     for leg in legs:
+        order.addinfo(**_said_of(account, leg.leg))
         ticket.legs[leg.client_order_id] = leg
         untold = {fill.fill_id for fill in recovered.undelivered.get(leg.client_order_id, ())}
         for fill in leg.fills:
@@ -100,6 +101,35 @@ def _ticket(
         ticket.ended = Status.FILLED, ""
         _close(ticket)
     return ticket
+
+
+def attached(account: Account, leg: Leg) -> Ticket | None:
+    """Return a ticket for an exit that the venue made of an order; None where no data is in its position.
+
+    It is of the strategy that sent the order.
+    """
+    request = leg.request
+    book = account.books.get(Key(request.instrument.symbol, request.position_side))
+    if book is None or leg.parent_id is None:
+        return None
+    parent = account.tickets.get(leg.parent_id)
+    order = _order(request, book.data, {})
+    order.p.owner = parent.order.owner if parent is not None else None
+    order.addcomminfo(book.comminfo)
+    order.addinfo(client_order_id=leg.owner_id, **_said_of(account, leg))
+    return Ticket(order=order, book=book, request=request, owner_id=leg.owner_id)
+
+
+def _said_of(account: Account, leg: Leg) -> dict[str, Any]:
+    """Return what tells a strategy that an order is an exit the venue made, and of which order."""
+    if leg.parent_id is None:
+        return {}
+    parent = account.tickets.get(leg.parent_id)
+    return {
+        "origin": Origin.ATTACHED.value,
+        "attached_to": parent.order.ref if parent is not None else None,
+        "attached_to_id": leg.parent_id,
+    }
 
 
 def _close(ticket: Ticket) -> None:

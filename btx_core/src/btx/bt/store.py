@@ -44,7 +44,10 @@ __all__ = ("LiveStore",)
 
 _log = logging.getLogger("btx")
 _STOP_S = 3.0  # with what the broker waits for its cancels, a run ends within five seconds
-_ALARMS = ("FAULT", "FATAL", "GAP", "DISCONNECTED", "STALE", "DEGRADED", "SLOW")
+_ALARMS = (
+    *("FAULT", "FATAL", "GAP", "DISCONNECTED", "STALE", "DEGRADED", "SLOW"),
+    *("HALT", "NAKED", "DRIFT", "DEADMAN", "MARGIN", "LIQUIDATED", "DELEVERAGED", "UNWIND"),
+)
 _KEY_LENGTH = 24  # the shortest key that is shown in part
 
 ConnectionCallback = Callable[[str, Connection], object]

@@ -10,6 +10,7 @@ import attrs
 from btx.model.instrument import Instrument
 
 __all__ = (
+    "VENUE_ID",
     "VENUE_MADE",
     "AmendRequested",
     "AmendResult",
@@ -75,6 +76,9 @@ class Offset(enum.Enum):
 WireRef = Mapping[str, str]
 """What else than ids names an order on the wire, in the adapter's own words: CTP's OrderRef, FrontID, SessionID."""
 
+VENUE_ID: Final = "venue_order_id"
+"""The word for the venue's own id among those of a :data:`WireRef`."""
+
 VENUE_MADE: Final = "venue-"
 """How client order ids begin that btx gives orders of the exchange's own; its order id follows the last dash."""
 
@@ -86,6 +90,7 @@ class Origin(enum.Enum):
     LIQUIDATION = "LIQUIDATION"
     DELEVERAGING = "DELEVERAGING"  # ADL: it is closed against somebody's liquidation
     DELIVERY = "DELIVERY"  # the contract is over
+    ATTACHED = "ATTACHED"  # an exit of a position: a client asked for it, and the venue gave it a name
 
 
 class OrderType(enum.Enum):
@@ -193,6 +198,9 @@ class Leg:
 
     ``member_id`` is the strategy's order it works for, where that is not this leg
     alone: an amended order, an exit of a bracket, one of several a request was split into.
+    ``parent_id`` is, of an exit the venue itself made, the strategy's order that asked for it.
+    A question about a TRAILING_STOP the venue has heard of carries the venue's id in ``wire``,
+    as :data:`VENUE_ID`: one that is kept with a position has no other name there.
     """
 
     client_order_id: str
@@ -205,6 +213,7 @@ class Leg:
     pair_id: str | None = None  # of two of which one is to cancel the other, where the venue does not tie them
     parts: int = 1  # how many legs its request was split into
     wire: WireRef | None = None  # how it is named on the wire, where an adapter prepares that
+    parent_id: str | None = None  # of an exit the venue made: the owner of the order that asked for it
 
     @property
     def owner_id(self) -> str:
@@ -323,6 +332,8 @@ class OrderReport:
     The descriptive fields let an order nobody here placed be adopted.
     ``average_price`` is that of what is filled, and is stated only where the
     venue tells of no single executions: the fills are made of its changes then.
+    ``parent`` is the client order id of the order an exit is attached to, empty
+    where the venue does not say.
     """
 
     client_order_id: str
@@ -343,6 +354,7 @@ class OrderReport:
     reduce_only: bool | None = None
     origin: Origin = Origin.CLIENT
     average_price: Decimal | None = None
+    parent: str = ""
 
 
 @attrs.frozen(kw_only=True)

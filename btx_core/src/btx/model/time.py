@@ -19,6 +19,7 @@ __all__ = (
     "iso",
     "parse_duration",
     "to_ms",
+    "to_ms_up",
 )
 
 NS_PER_MS = 1_000_000
@@ -38,6 +39,11 @@ def from_ms(time_ms: int) -> int:
 def to_ms(time_ns: int) -> int:
     """Return whole milliseconds, rounded down."""
     return time_ns // NS_PER_MS
+
+
+def to_ms_up(time_ns: int) -> int:
+    """Return whole milliseconds, rounded up: where a question begins, so that what was before does not slip in."""
+    return -to_ms(-time_ns)
 
 
 def iso(time_ns: int) -> str:

@@ -130,45 +130,61 @@ class DeadMan(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Capabilities:
-    """What works natively at a venue in one market; the core emulates what it can and refuses the rest."""
+    """What works natively at a venue in one market; the core emulates what it can and refuses the rest.
 
+    A card says what differs from the defaults: they are those of an exchange that does little, and tells it well.
+    """
+
+    # --- what an order may be
     order_types: frozenset[OrderType]
     times_in_force: frozenset[TimeInForce]
-    intervals: tuple[Interval, ...]
-    channels: frozenset[Channel]
     post_only: bool = False
     iceberg: bool = False  # display_quantity
     good_till_min_s: float = 0.0  # the shortest life of an order that is good till a time; shorter ones: emulated
     trailing_bps: tuple[int, int] | None = None  # smallest and largest trail a TRAILING_STOP may have; None: emulated
+    order_lists: frozenset[ListKind] = frozenset()  # Broker.place_list
+    attaching: frozenset[str] = frozenset()  # params of an order: triggers of exits that the venue makes of it
+    position_trail: tuple[str, str] | None = None  # param and value that ask for a position's trailing stop
+    offsets: bool = False  # an order says what it opens or closes: btx_plan splits it, accounts have lots
+    prepares: bool = False  # Broker.prepare: an order has a name on the wire that is written down before it leaves
+
+    # --- what may be done with orders that rest
     replace: bool = False  # Broker.replace: cancel and place in one request
     amend: bool = False  # Broker.amend: a LIMIT order gets another price and quantity and keeps its ids
     cancel_all: bool = False  # Broker.cancel_all: every open order of an instrument in one request
     dead_man: DeadMan | None = None  # Broker.dead_man: the venue cancels what rests when it hears nothing of us
     dead_man_s: tuple[float, float] = (0.0, math.inf)  # the shortest and the longest time it may wait
-    order_lists: frozenset[ListKind] = frozenset()  # Broker.place_list
+
+    # --- what is told of orders and the account
+    error_codes: bool = True  # refusals carry a code of the venue's own; False: its words alone
+    executions: bool = True  # each one is told; False: fills are made of what reports say is filled, at what average
+    account_updates: bool = True  # totals and positions are pushed as they change; False: fills are, the rest is asked
+
+    # --- what is pushed of the market
+    channels: frozenset[Channel]
     streams_per_connection: int = 200  # how many subscriptions the runtime puts on one connection
     connection_life_s: float | None = None  # after which the venue ends a connection whatever happens; None: never
-    trade_ids_dense: bool = False  # each public trade's id is the one before it plus 1, so that a hole shows
-    error_codes: bool = True  # refusals carry a code of the venue's own; False: its words alone
-    trades_kept: int | None = None  # so many of the newest public trades are all Feed.trades tells; None: it has them
-    executions: bool = True  # each one is told; False: fills are made of what reports say is filled, at what average
     closes_bars: bool = True  # pushes say when a bar is closed; False: the next bar does, or the session's clock
     sparse_bars: bool = False  # where nobody traded there is no bar: a hole in what is pushed is none in the data
+    trade_ids_dense: bool = False  # each public trade's id is the one before it plus 1, so that a hole shows
+
+    # --- what is asked for
+    intervals: tuple[Interval, ...]
     history: bool = True  # Feed.bars: closed bars by request; False: only what is pushed
     archive: bool = False  # Feed.archive: whole months of bars from the venue's public files
-    charges_closing: bool = False  # margins keep a taker's fee to close what is held; orders reserve it twice
-    margined: bool = False  # positions on margin: the store is a MarginStore, the feed a MarginFeed
-    funding: bool = True  # of what is margined: perpetuals pay funding
-    bookings: bool = True  # MarginStore.bookings lists what moved money; False: only the balance tells
-    sets_leverage: bool = True  # MarginStore.set_leverage; False: the venue alone says what margin it wants
-    account_updates: bool = True  # totals and positions are pushed as they change; False: fills are, the rest is asked
+    trades_kept: int | None = None  # so many of the newest public trades are all Feed.trades tells; None: it has them
     clock: bool = True  # Store.server_time_ns is the venue's word; False: it has no clock that could be asked
+
+    # --- accounts; all but the currency of what is on margin
+    currency: str = "USDT"  # what cash is counted in unless the user says; where coins are the margin, one
+    margined: bool = False  # positions on margin: the store is a MarginStore, the feed a MarginFeed
     reduce_only: bool = False
-    offsets: bool = False  # an order says what it opens or closes: btx_plan splits it, accounts have lots
-    prepares: bool = False  # Broker.prepare: an order has a name on the wire that is written down before it leaves
     position_modes: frozenset[PositionMode] = frozenset()  # what an account may be switched to
     margin_modes: frozenset[MarginMode] = frozenset()
-    currency: str = "USDT"  # what cash is counted in unless the user says; where coins are the margin, one
+    sets_leverage: bool = True  # MarginStore.set_leverage; False: the venue alone says what margin it wants
+    funding: bool = True  # of what is margined: perpetuals pay funding
+    bookings: bool = True  # MarginStore.bookings lists what moved money; False: only the balance tells
+    charges_closing: bool = False  # margins keep a taker's fee to close what is held; orders reserve it twice
 
 
 @attrs.frozen(kw_only=True)

@@ -103,6 +103,7 @@ def capability_rows(capabilities: Capabilities) -> tuple[CapabilityRow, ...]:
         _row("OCO", native=ListKind.OCO in capabilities.order_lists, emulated=True),
         _bracket_row(capabilities),
         _row("bracket as one list (native_bracket)", native=ListKind.OTOCO in capabilities.order_lists),
+        *_attached_rows(capabilities),
         _amend_row(capabilities),
         _row("cancel", native=True),
         _row("cancel all", native=capabilities.cancel_all, emulated=True, remark="order by order"),
@@ -117,6 +118,13 @@ def _dead_man_row(kind: DeadMan | None) -> CapabilityRow:
     return CapabilityRow(
         _DEAD_MAN, Support.NATIVE, "when the account's stream is lost" if kind is DeadMan.STREAM else ""
     )
+
+
+def _attached_rows(capabilities: Capabilities) -> tuple[CapabilityRow, ...]:
+    if not capabilities.attaching:
+        return ()
+    words = ", ".join(sorted(capabilities.attaching))
+    return (CapabilityRow("exits attached to an order", Support.NATIVE, f"params {words}: orders of the strategy"),)
 
 
 def _amend_row(capabilities: Capabilities) -> CapabilityRow:
@@ -146,6 +154,9 @@ def _type_row(order_type: OrderType, capabilities: Capabilities) -> CapabilityRo
     if order_type is OrderType.TRAILING_STOP and support is Support.NATIVE and capabilities.trailing_bps is not None:
         low, high = capabilities.trailing_bps
         remark = f"{low} to {high} basis points; emulated beyond them, and for an amount"
+    elif order_type is OrderType.TRAILING_STOP and capabilities.position_trail is not None:
+        name, value = capabilities.position_trail
+        remark = f"with params {name}={value} the venue's, kept with the position"
     return CapabilityRow(_TYPE_NAMES[order_type], support, remark)
 
 

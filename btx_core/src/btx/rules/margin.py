@@ -18,9 +18,12 @@ Orders: https://www.binance.com/en/support/faq/87fa7ee33b574f7084d42bd2ce2e463b 
 2020-07-08, revised after 2024).
 
 Bybit's unified account keeps the fees besides: a position's margins, initial and maintenance, hold that of a taker who
-closes it at its bankruptcy price, and orders reserve it twice, to open and to close
-(its help centre, "Initial Margin (USDT Contract)" and "Maintenance Margin (USDT Contract)", by memory of 2024: not
-compared with the pages since). With ``closing_rate``, ``with_fee`` and ``fee_rate`` these are the same rules.
+closes it at its bankruptcy price, and orders reserve it twice, to open and to close. With ``closing_rate``,
+``with_fee`` and ``fee_rate`` these are the same rules. Source: its help centre, "The New Margin Calculation:
+Adjustments and Implications" (2025-09-18): since 2025-09-02 cross margins go by the mark price, and an isolated
+position's maintenance margin does, whose fee stays that of the entry price (here it is the mark's too, a hair's breadth
+apart). Positions of live accounts, of 2024-06 and 2025-11, have these figures. That orders reserve it twice: copies of
+"Order Cost (USDT Contract)", before 2024.
 """
 
 import itertools

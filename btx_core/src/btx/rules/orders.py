@@ -265,6 +265,7 @@ def _age(venue_order_id: str | None) -> tuple[bool, bool, int, str]:
 
 
 def _evidence_of(order: Order, report: OrderReport) -> Evidence:
+    """Return what a report says; what it says of the size of an exit the venue made is of that moment alone."""
     if report.status is Status.UNKNOWN:
         raise OrderTransitionError(
             f"order {report.client_order_id}: a report states a status; a lost answer is OutcomeUnknown"
@@ -276,7 +277,9 @@ def _evidence_of(order: Order, report: OrderReport) -> Evidence:
         filled=report.filled,
         reason=report.reason,
         inferred=report.inferred,
-        quantity=None if any(_states(report, past) for past in order.past) else report.quantity,
+        quantity=None
+        if order.leg.parent_id is not None or any(_states(report, past) for past in order.past)
+        else report.quantity,
     )
 
 

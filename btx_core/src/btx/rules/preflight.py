@@ -71,7 +71,7 @@ class Facts:
     marks: Mapping[str, MarkPrice]
     tiers: Mapping[str, int]  # the most leverage the venue allows
     open_orders: tuple[OrderReport, ...]
-    known_orders: frozenset[str]  # client order ids of our own journal
+    known_orders: frozenset[str]  # client order ids of those open orders that are in our journal
     disk_free: int  # bytes
     journal_trouble: str | None  # why the journal cannot be written
     trader: str | None  # the process that trades on the account now

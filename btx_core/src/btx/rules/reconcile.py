@@ -8,7 +8,7 @@ trading until the user has looked.
 
 import enum
 from collections.abc import Collection, Iterable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 import attrs
@@ -35,6 +35,7 @@ __all__ = (
     "Matched",
     "Sharing",
     "adopted",
+    "attached_to",
     "by_venue",
     "differences",
     "foreign_orders",
@@ -43,6 +44,7 @@ __all__ = (
     "named_by_place",
     "nearest",
     "place_of",
+    "trailing_with",
 )
 
 _ZERO = Decimal(0)
@@ -155,6 +157,64 @@ def named_by_place(event: OrderReport | Fill) -> OrderReport | Fill:
     if event.origin is Origin.CLIENT or event.venue_order_id is None:
         return event
     return attrs.evolve(event, client_order_id=f"{VENUE_MADE}{event.symbol}-{event.venue_order_id}")
+
+
+def attached_to(report: OrderReport, orders: Mapping[str, Order], *, attaching: Collection[str]) -> Order | None:
+    """Return the order of ours that had the venue make this exit, None when none of ours did.
+
+    ``attaching`` are the params of an order whose values are triggers of such exits.  Where the
+    venue does not name the order, it is the latest in the same position whose exit would
+    stand just there.
+    """
+    if report.parent:
+        return orders.get(report.parent)
+    asked = (each for each in reversed(tuple(orders.values())) if _closes(report, each.leg.request))
+    return next((each for each in asked if _asks_for(each.leg.request, attaching, report.trigger_price)), None)
+
+
+def trailing_with(event: OrderReport | Fill, orders: Iterable[Order]) -> Order | None:
+    """Return the trailing stop of ours that the venue keeps with a position, under a name of its own.
+
+    Until the venue has said which name, it is the latest that was sent and not heard of; that
+    it never arrived may have been a guess of ours.
+    """
+    here = [order for order in orders if _is_trail(order) and order.leg.request.instrument.symbol == event.symbol]
+    named = [order for order in here if order.venue_order_id is not None]
+    known = next((order for order in named if order.venue_order_id == event.venue_order_id), None)
+    if known is not None or isinstance(event, Fill) or event.order_type is not OrderType.TRAILING_STOP:
+        return known
+    waiting = [order for order in here if order.venue_order_id is None and _may_rest(order)]
+    return next((each for each in reversed(waiting) if _is_alike(event, each.leg.request)), None)
+
+
+def _is_trail(order: Order) -> bool:
+    return order.leg.request.order_type is OrderType.TRAILING_STOP and order.leg.parent_id is None
+
+
+def _may_rest(order: Order) -> bool:
+    return not order.status.is_final or (order.evidence is not None and order.evidence.inferred)
+
+
+def _is_alike(report: OrderReport, request: OrderRequest) -> bool:
+    return report.side is request.side and report.position_side in {None, request.position_side}
+
+
+def _closes(report: OrderReport, request: OrderRequest) -> bool:
+    is_there = report.symbol == request.instrument.symbol and report.side not in {None, request.side}
+    return is_there and report.position_side in {None, request.position_side}
+
+
+def _asks_for(request: OrderRequest, attaching: Collection[str], trigger_price: Decimal | None) -> bool:
+    return trigger_price is not None and any(
+        _number(request.params[name]) == trigger_price for name in attaching if name in request.params
+    )
+
+
+def _number(value: object) -> Decimal | None:
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:  # the venue refuses such an order
+        return None
 
 
 def lost_orders(orders: Mapping[str, Order], reports: Iterable[OrderReport]) -> tuple[str, ...]:

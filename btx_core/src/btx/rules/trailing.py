@@ -8,7 +8,7 @@ from btx.model.instrument import Instrument
 from btx.model.order import OrderRequest, OrderType, Side
 from btx.rules.filters import to_grid_price
 
-__all__ = ("first_trigger", "is_emulated", "moved", "next_trigger")
+__all__ = ("first_trigger", "is_emulated", "is_of_position", "moved", "next_trigger")
 
 _BPS = Decimal(10_000)
 
@@ -21,6 +21,17 @@ def is_emulated(request: OrderRequest, *, trailing_bps: tuple[int, int] | None) 
         return True
     low, high = trailing_bps
     return not low <= request.trail_bps <= high
+
+
+def is_of_position(request: OrderRequest, *, position_trail: tuple[str, str] | None) -> bool:
+    """Say whether the trailing stop is meant that a venue keeps with a position, and that closes all of it.
+
+    ``position_trail`` is the param that asks for it, and its value; None: there is no such thing.
+    """
+    if request.order_type is not OrderType.TRAILING_STOP or position_trail is None:
+        return False
+    name, value = position_trail
+    return bool(request.params.get(name) == value)
 
 
 def first_trigger(request: OrderRequest, *, price: Decimal) -> Decimal:

@@ -30,7 +30,7 @@ from btx.rules import margin
 from btx.rules.account import NO_SUMS, Key, MarginAccount, MarginPosition, Sums, Terms
 from btx.rules.contracts import notional
 from btx.rules.funding import funding_payment
-from btx.rules.money import EXACT, ZERO, booked
+from btx.rules.money import EXACT, MONEY_GRID, ZERO, booked
 from btx.rules.positions import Booked, Position
 from btx.rules.positions import apply_fill as turn
 
@@ -91,9 +91,9 @@ def with_terms(account: MarginAccount, terms: Terms) -> MarginAccount:
 def apply_fill(account: MarginAccount, fill: Fill) -> Applied:
     """Return the account after ``fill`` of an instrument whose terms it has.
 
-    What the venue says was realised is booked as it says. Where it does not, it is counted here and cut to
-    eight decimals; the rest waits for the next part that is closed, so that a closed position has realised
-    what was received less what was paid.
+    What the venue says was realised is booked as it says. Where it does not (it may tell it of one fill and not
+    of the next), it is counted here and cut to eight decimals; either way the rest waits for the next part that is
+    closed, so that a closed position has realised what was received less what was paid.
 
     Raises:
         KeyError: the account has no terms of the symbol.
@@ -108,11 +108,11 @@ def apply_fill(account: MarginAccount, fill: Fill) -> Applied:
     )
     change = EXACT.multiply(fill.side.sign, fill.quantity)
     done = turn(before.book, signed_quantity=change, price=fill.price)
-    realised, residue = fill.realised, ZERO
-    if realised is None:
-        exact = EXACT.add(done.realised, before.residue)
-        realised = booked(exact)
-        residue = EXACT.subtract(exact, realised)
+    exact = EXACT.add(done.realised, before.residue)
+    realised = booked(exact) if fill.realised is None else fill.realised
+    residue = EXACT.subtract(exact, realised)
+    if residue.copy_abs() >= MONEY_GRID:  # the venue counts otherwise: what waits there is not known
+        residue = ZERO
     after = attrs.evolve(before, book=done.position, residue=residue, isolated_wallet=_aside(before, done, fill.price))
     account = _put(account, after)
     if done.closed:

@@ -202,7 +202,7 @@ class BarDesk:
     def end(self, error: Exception | None = None) -> None:
         """Tell every feed that nothing follows."""
         for channel in self._channels:
-            self._end_channel(channel, error)
+            self.end_channel(channel, error)
 
     async def stop(self) -> None:
         """Stop fetching."""
@@ -309,7 +309,7 @@ class BarDesk:
             self._break(channel, f"history of {channel}", error)
             return False
         if not channel.live or channel.is_complete:
-            self._end_channel(channel, None)
+            self.end_channel(channel, None)
         return not channel.is_ended
 
     def _start_poll(self, channel: BarChannel) -> None:
@@ -381,7 +381,7 @@ class BarDesk:
             if channel.is_told_live:
                 self._look_after(channel)
         if channel.live and channel.is_complete:
-            self._end_channel(channel, None)
+            self.end_channel(channel, None)
 
     def _look_after(self, channel: BarChannel) -> None:
         """Tell a slow strategy how far behind it is, from time to time; one that waits for history is not slow."""
@@ -421,9 +421,10 @@ class BarDesk:
 
     def _break(self, channel: BarChannel, what: str, error: Exception) -> None:
         self._note("FATAL", f"{what}: {error}")
-        self._end_channel(channel, error)
+        self.end_channel(channel, error)
 
-    def _end_channel(self, channel: BarChannel, error: Exception | None) -> None:
+    def end_channel(self, channel: BarChannel, error: Exception | None) -> None:
+        """Tell a feed that nothing follows."""
         if not channel.is_ended:
             channel.is_ended = True
             self._silence(channel)

@@ -20,8 +20,8 @@ class DeadMan:
 
     A venue that watches the account's stream itself is told once how long to wait.
     ``after_s`` is in seconds of the venue's market, of which ``speed`` pass in one
-    of ours; None: nothing is asked for.  A renewal that fails is told once, and tried again with the next; so
-    long as none succeeds the countdown goes on, which is what it is for.
+    of ours; None: nothing is asked for.  A renewal that fails is told once, and tried again with the next, which is
+    told when it succeeds; so long as none does the countdown goes on, which is what it is for.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class DeadMan:
         except BtxError as error:
             self._tell(str(error))
         else:
+            if self._trouble is not None:
+                self._note("DEADMAN", "it is set now: after a crash the venue cancels what rests")
             self._trouble = None
 
     async def release(self) -> None:

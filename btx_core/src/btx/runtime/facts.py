@@ -12,12 +12,13 @@ from btx.model.account import AccountSnapshot
 from btx.model.derivatives import LeverageTier, MarkPrice
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
+from btx.model.order import OrderRequest
 from btx.model.venue import Endpoints
 from btx.ports import Clock, Journal, Recording
 from btx.rules.backoff import Backoff
 from btx.rules.breaker import Breaker
 from btx.rules.staleness import Patience
-from btx.rules.wallet import MarginAccount
+from btx.rules.wallet import Key, MarginAccount
 from btx.runtime.bars import BarTimes
 from btx.runtime.clock import MarketClock
 from btx.runtime.mailbox import Recovered
@@ -114,3 +115,33 @@ class Facts:
     def api_key(self) -> str:
         """The account's key: the user's, or the simulator's first."""
         return self.settings.api_key.reveal()
+
+    def rate(self, asset: str, currency: str) -> Decimal | None:
+        """Return the last known price of ``asset`` in ``currency``, None when none is known."""
+        if asset == currency:
+            return Decimal(1)
+        price, inverse = self.rates.get((asset, currency)), self.rates.get((currency, asset))
+        return 1 / inverse if price is None and inverse else price
+
+    def last_price(self, instrument: Instrument) -> Decimal | None:
+        """Return the last price that is known of an instrument; before any trade its mark price."""
+        if not instrument.kind.is_margined:
+            return self.rates.get((instrument.base, instrument.quote))
+        mark = self.marks.get(instrument.symbol)
+        return self.prices.get(instrument.symbol) or (mark.mark_price if mark is not None else None)
+
+    def reference_price(self, instrument: Instrument) -> Decimal | None:
+        """Return what the venue's rules measure prices by: of positions on margin the mark price."""
+        mark = self.marks.get(instrument.symbol)
+        return mark.mark_price if mark is not None else self.last_price(instrument)
+
+    def position(self, request: OrderRequest) -> Decimal:
+        """Return the position that an order of a margined market is about."""
+        key = Key(request.instrument.symbol, request.position_side)
+        held = self.margin.positions.get(key) if self.margin is not None else None
+        return held.quantity if held is not None else Decimal(0)
+
+    def equity(self) -> Mapping[str, Decimal]:
+        """Return what there is on margin, by asset, with what open positions would bring."""
+        account = self.margin
+        return {asset: account.equity(asset) for asset in account.wallets} if account is not None else {}

@@ -43,8 +43,8 @@ from btx.runtime.margining import AS_IT_IS, Margining
 from btx.runtime.orders import OrderDesk
 from btx.runtime.pace import rank
 from btx.runtime.planning import Planner
-from btx.runtime.reconciler import words_of_made
 from btx.runtime.routes import Routes
+from btx.runtime.venue_made import words_of_made
 from btx.runtime.views import RecentBars, market_view
 
 __all__ = ("InlineSession",)

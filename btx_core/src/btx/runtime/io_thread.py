@@ -18,8 +18,9 @@ _GRACE_S = 1.0
 class IoThread:
     """A running loop. It lives while somebody holds it, see :func:`acquire_io`.
 
-    At its end tasks that are left are cancelled; ``grace_s`` is how long those
-    that do not obey, and calls that block in worker threads, are waited for.
+    At its end tasks that are left are cancelled, those that are letting go of
+    what they hold after half of ``grace_s``. So long are those that do not obey,
+    and calls that block in worker threads, waited for.
     """
 
     def __init__(self, *, grace_s: float = _GRACE_S) -> None:
@@ -44,10 +45,12 @@ class IoThread:
 
     async def _wind_up(self) -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        if left:
-            _, left = await asyncio.wait(left, timeout=self._grace_s)
+        for again in (False, True):
+            for task in left:
+                if again or not task.cancelling():  # else it cleans up, after a child process perhaps
+                    task.cancel()
+            if left:
+                _, left = await asyncio.wait(left, timeout=self._grace_s / 2)
         for task in left:
             _log.warning("the task %s does not end when cancelled: it is left behind", task.get_name())
         await self.loop.shutdown_asyncgens()

@@ -49,6 +49,7 @@ from btx.rules.groups import (
 from btx.rules.orders import new_fills
 from btx.rules.wallet import Key
 from btx.runtime.mailbox import MemberEnded
+from btx.runtime.naked import NakedWatch
 from btx.runtime.tasks import Tasks
 
 __all__ = ("Desk", "Keeper", "alone", "needs_keeper")
@@ -104,7 +105,8 @@ class Desk(Protocol):
 def needs_keeper(request: OrderRequest, capabilities: Capabilities) -> bool:
     """Say whether a single order trails or expires where the venue cannot do that itself."""
     expires = request.expires_ns is not None and not expires_natively(request, capabilities)
-    return expires or trailing.is_emulated(request, trailing_bps=capabilities.trailing_bps)
+    trails = trailing.is_emulated(request, trailing_bps=capabilities.trailing_bps)
+    return expires or (trails and not trailing.is_of_position(request, position_trail=capabilities.position_trail))
 
 
 def alone(member_id: str, request: OrderRequest) -> Group:
@@ -135,9 +137,6 @@ class _Kept:
     turn: asyncio.Handle | None = None
     again: asyncio.TimerHandle | None = None
     again_ns: int | None = None
-    naked: Decimal = _ZERO
-    naked_since: float = 0.0
-    alarm: asyncio.TimerHandle | None = None
     excess: Decimal = _ZERO
 
     @property
@@ -187,22 +186,17 @@ class Keeper:
         self._post = post
         self._note = note
         self._written = written
-        self._on_naked = on_naked
         self._progressed = progressed
-        self._alarm_s = alarm_s
         self._patience_s = patience_s
-        self._monotonic = monotonic
         self._kept: dict[str, _Kept] = {}
         self._living: dict[str, _Kept] = {}  # those that are not over
-        self._naked: dict[str, _Kept] = {}
+        self._naked = NakedWatch(on_naked=on_naked, alarm_s=alarm_s, monotonic=monotonic)
         self._due: set[str] = set()  # groups that are about to be decided upon
         self._waits = False  # for a step to be complete
         self._group_of: dict[str, str] = {}  # by member
         self._prices: dict[str, tuple[int, Decimal]] = {}  # by symbol: market time and price, the newest
         self._crowded: dict[str, _Kept] = {}  # groups without room for a stop
         self._conditional: dict[str, Order] = {}  # open orders that wait for a trigger
-        self._naked_s = 0.0
-        self._longest_s = 0.0
         self._writing = 0
         self._tasks = Tasks(lambda what, error: note("FATAL", f"{what}: {type(error).__name__}: {error}"))
         for order in desk.open_orders.values():
@@ -214,17 +208,17 @@ class Keeper:
     @property
     def naked(self) -> Mapping[str, Decimal]:
         """What is filled and not protected now, by group id."""
-        return {group_id: kept.naked for group_id, kept in tuple(self._naked.items())}
+        return self._naked.quantities
 
     @property
     def naked_seconds_total(self) -> float:
         """For how long groups were naked, summed over all of them, in this process."""
-        return self._naked_s + sum(self._running())
+        return self._naked.seconds_total
 
     @property
     def longest_naked_s(self) -> float:
         """The longest single stretch in which a group was naked, in this process."""
-        return max([self._longest_s, *self._running()])
+        return self._naked.longest_s
 
     @property
     def is_busy(self) -> bool:
@@ -250,9 +244,6 @@ class Keeper:
         """Decide at once again."""
         self._waits = False
         self.decide_due()
-
-    def _running(self) -> list[float]:
-        return [self._monotonic() - kept.naked_since for kept in tuple(self._naked.values())]
 
     # --- what the strategy does --------------------------------------------------------------------------
 
@@ -366,12 +357,13 @@ class Keeper:
     async def stop(self) -> None:
         """Decide nothing any more; what is being written is written."""
         for kept in self._kept.values():
-            for handle in (kept.turn, kept.again, kept.alarm):
+            for handle in (kept.turn, kept.again):
                 if handle is not None:
                     handle.cancel()
             kept.is_ready = False
             kept.turn = None
         self._due.clear()
+        self._naked.stop()
         await self._tasks.drain(1.0)
         await self._tasks.stop()
 
@@ -669,29 +661,13 @@ class Keeper:
         group_id = kept.group.group_id
         return Leg(client_order_id=self._desk.next_id(), request=request, quantity=command.quantity, group_id=group_id)
 
-    # --- what is naked -----------------------------------------------------------------------------------
-
     def _measure(self, kept: _Kept, decision: Decision) -> None:
-        group_id, was_naked = kept.group.group_id, kept.naked > 0
-        kept.naked = decision.naked
-        if kept.naked > 0 and not was_naked:
-            kept.naked_since = self._monotonic()
-            self._naked[group_id] = kept
-            kept.alarm = asyncio.get_running_loop().call_later(self._alarm_s, self._alert, kept)
-        elif was_naked and not kept.naked > 0:
-            del self._naked[group_id]
-            stretch = self._monotonic() - kept.naked_since
-            self._naked_s += stretch
-            self._longest_s = max(self._longest_s, stretch)
-            assert kept.alarm is not None  # it was set when the stretch began
-            kept.alarm.cancel()
+        group_id = kept.group.group_id
+        self._naked.measure(group_id, decision.naked)
         if decision.excess and decision.excess != kept.excess:
             text = f"{decision.excess} too much is below the venue's minimum and stays in the position"
             self._note("EXCESS", f"group {group_id}: {text}")
         kept.excess = decision.excess
-
-    def _alert(self, kept: _Kept) -> None:
-        self._on_naked(kept.group.group_id, kept.naked, self._monotonic() - kept.naked_since)
 
 
 def _stale(group: Group, legs: Collection[Order]) -> tuple[str, ...]:

@@ -52,8 +52,9 @@ from btx.runtime.mailbox import (
 from btx.runtime.margin import MarginSide
 from btx.runtime.margining import AS_IT_IS, Margining
 from btx.runtime.market import MarketSide
-from btx.runtime.orders import NEVER, OrderDesk, Resubmit
+from btx.runtime.orders import OrderDesk
 from btx.runtime.pace import Lockstep
+from btx.runtime.placing import NEVER, Resubmit
 from btx.runtime.planning import Planner
 from btx.runtime.reconciler import Reconciler
 from btx.runtime.routes import Routes
@@ -370,6 +371,7 @@ class Link:
             fetch_bookings=bookings.fetch if bookings is not None else None,
             grace_s=self._timing.grace_drift_s,
             booked_s=self._timing.booked_s,
+            attaching=self._capabilities.attaching,
         )
 
     def _recorded(self, broker: Broker) -> Broker:

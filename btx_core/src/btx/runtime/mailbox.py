@@ -36,6 +36,8 @@ __all__ = (
 
 T = TypeVar("T")
 
+_NAP_S = 0.5
+
 
 @attrs.frozen(kw_only=True)
 class FeedLive:
@@ -114,7 +116,7 @@ class Note:
 
     The kinds: CONNECTED, DISCONNECTED, STALE of a connection, which is named; DEGRADED, GAP, LATE, SLOW of data;
     FAULT, FATAL; FOREIGN, DRIFT, HALT, NAKED, RECOVERED, RESUBMIT, RESUME of orders; FEES, MARGIN of the account;
-    LIQUIDATED, DELEVERAGED, DELIVERED of orders the exchange made on it.
+    LIQUIDATED, DELEVERAGED, DELIVERED of orders the exchange made on it, ATTACHED of exits it made of orders of ours.
     """
 
     kind: str
@@ -238,9 +240,20 @@ class Wakeup:
             for listener in tuple(self._idle_listeners):
                 listener(idle_at)
         with contextlib.suppress(queue.Empty):
-            self._tokens.get(timeout=None if self.patient else max(timeout_s, 0.0))
+            self._sleep(timeout_s)
             while True:  # two may have been put at the same moment
                 self._tokens.get_nowait()
+
+    def _sleep(self, timeout_s: float) -> None:
+        if not self.patient:
+            self._tokens.get(timeout=max(timeout_s, 0.0))
+            return
+        while True:
+            # A signal that came just before the sleep, or to another thread, ends no sleep: Python calls its handler
+            # afterwards. So Ctrl-C is looked for between naps.
+            with contextlib.suppress(queue.Empty):
+                self._tokens.get(timeout=_NAP_S)
+                return
 
 
 class Mailbox(Generic[T]):

@@ -14,12 +14,13 @@ from btx.ports import Feed, Stream
 from btx.rules.calendar import is_open
 from btx.runtime.bars import BarDesk
 from btx.runtime.books import BookDesk
+from btx.runtime.channel import BarChannel
 from btx.runtime.facts import Facts, Timing
 from btx.runtime.guard import Guard
 from btx.runtime.latest import Latest, Prints
 from btx.runtime.lines import MarketLines
-from btx.runtime.mailbox import Mailbox, Note
-from btx.runtime.prints import TradeDesk
+from btx.runtime.mailbox import FeedEnd, Mailbox, Note
+from btx.runtime.prints import TradeChannel, TradeDesk
 
 __all__ = ("MarketSide",)
 
@@ -51,6 +52,7 @@ class MarketSide:
         calendar: Callable[[Instrument], Calendar] = lambda _instrument: ALWAYS,
     ) -> None:
         clock = facts.clock
+        self._end: FeedEnd | None = None
         self.lines = MarketLines(
             stream=stream,
             tell=tell,
@@ -118,8 +120,21 @@ class MarketSide:
         """What ends it, the last first."""
         return self.lines.stop, self.bars.stop, self.books.stop, self.prints.stop
 
+    def open_bars(self, channel: BarChannel) -> None:
+        """Open a feed of bars; it ends at once when it is to be live and the market is over already."""
+        self.bars.open(channel)
+        if channel.live and self._end is not None:
+            self.bars.end_channel(channel, self._end.error)
+
+    def open_prints(self, channel: TradeChannel) -> None:
+        """Open a feed of bars made of trades, likewise."""
+        self.prints.open(channel)
+        if channel.live and self._end is not None:
+            self.prints.end_channel(channel, self._end.error)
+
     def end_feeds(self, error: Exception | None = None) -> None:
-        """Tell every feed that no bar will follow; with an error, because of it."""
+        """Tell every feed, those that are opened later too, that no bar will follow; with an error, because of it."""
+        self._end = FeedEnd(error=error)
         for desk in (self.bars, self.prints):
             desk.end(error)
 

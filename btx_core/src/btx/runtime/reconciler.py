@@ -5,45 +5,35 @@ import functools
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from decimal import Decimal
 
-import attrs
-
-from btx.errors import OrderNotFoundError
 from btx.model.account import AccountSnapshot, AccountUpdate
 from btx.model.instrument import Instrument
 from btx.model.journal import Snapshot
-from btx.model.order import Fill, Leg, Order, OrderReport, Origin, PositionSide
+from btx.model.order import Fill, Order, OrderReport, PositionSide
 from btx.ports import Broker, Clock, Journal
 from btx.rules.holdings import Holding, stated
 from btx.rules.reconcile import (
     Difference,
     Sharing,
     adopted,
-    by_venue,
     differences,
     foreign_orders,
     lost_orders,
     match_fills,
-    named_by_place,
 )
 from btx.rules.recovery import History
 from btx.rules.wallet import Key
 from btx.runtime.guard import Guard
 from btx.runtime.ledger import Ledger
 from btx.runtime.orders import OrderDesk
+from btx.runtime.settling import FORGOTTEN
+from btx.runtime.venue_made import VenueMade
 
-__all__ = ("Reconciler", "words_of_made")
+__all__ = ("Reconciler",)
 
 _ONE_BY_ONE = 10  # up to so many instruments are asked for each by itself, which costs less where all are listed dear
-_MADE = {Origin.LIQUIDATION: "LIQUIDATED", Origin.DELEVERAGING: "DELEVERAGED", Origin.DELIVERY: "DELIVERED"}
 _TRIES = 3  # until a difference is believed
 _BOOKED_S = 30.0  # a wallet may differ so long for want of a booking that is not listed yet
 _MARGIN_NS = 60_000_000_000  # fills are asked for from a little before the last snapshot on
-
-
-def words_of_made(event: OrderReport | Fill, leg: Leg) -> tuple[str, str]:
-    """Return the note about an order that the exchange made: its kind, and its text."""
-    what = f"{leg.request.side.value} {leg.quantity}" + (f" at {event.price}" if event.price else "")
-    return _MADE[event.origin], f"{event.symbol}: the exchange made an order: {what}"
 
 
 class Reconciler:
@@ -54,6 +44,7 @@ class Reconciler:
     Of a margin account ``fetch_bookings`` asks for what moved money beside the
     fills, and says whether there was anything new; a wallet that differs is
     waited for a booking for ``booked_s``, a position that differs is not.
+    ``attaching`` are the params of orders of which the venue makes exits.
     """
 
     def __init__(
@@ -73,6 +64,7 @@ class Reconciler:
         fetch_bookings: Callable[[], Awaitable[bool]] | None = None,
         grace_s: float = 1.0,
         booked_s: float = _BOOKED_S,
+        attaching: Collection[str] = (),
     ) -> None:
         self._desk = desk
         self._broker = broker
@@ -88,6 +80,17 @@ class Reconciler:
         self._fetch_bookings = fetch_bookings
         self._grace_s = grace_s
         self._booked_s = booked_s
+        self._made = VenueMade(
+            desk=desk,
+            broker=broker,
+            guard=guard,
+            instruments=instruments,
+            orders=self._all_orders,
+            order=self._order,
+            is_told=lambda client_order_id: f"order {client_order_id}" in self._told,
+            note=note,
+            attaching=attaching,
+        )
         self._turn = asyncio.Lock()
         self._doubted: dict[Holding, float] = {}  # loop time since which a wallet differs, and may be explained yet
         self._known: Mapping[str, Order] = {}  # orders of earlier runs; the desk holds those that are not settled
@@ -95,7 +98,6 @@ class Reconciler:
         self._since_ns: int | None = None  # market time from which fills may be missing
         self._watched: set[str] = set()  # symbols that were ever traded here
         self._told: set[str] = set()  # fills and orders of others that were told
-        self._origins: dict[tuple[str, str], Origin] = {}  # by place: of orders nobody here placed, who did
         self.recovered_fills = 0  # found by asking for them
         desk.listen(self._count)
 
@@ -215,6 +217,13 @@ class Reconciler:
     def _watched_holdings(self) -> set[Holding]:
         return {holding for each in self._watched_instruments() for holding in _holdings_of(each)}
 
+    def take_by_venue(self, event: OrderReport | Fill) -> OrderReport | Fill:
+        """Take an order that the exchange made as one of ours; see :meth:`btx.runtime.venue_made.VenueMade.take`."""
+        return self._made.take(event)
+
+    def _order(self, client_order_id: str) -> Order | None:
+        return self._desk.orders.get(client_order_id) or self._known.get(client_order_id)
+
     def _all_orders(self) -> Mapping[str, Order]:
         return {**self._known, **self._desk.orders}
 
@@ -222,17 +231,28 @@ class Reconciler:
         """Ask about what is in doubt, and about whatever the venue's list of open orders says otherwise of."""
         self._desk.ask_about([each.client_order_id for each in self._desk.open_orders.values() if _is_doubtful(each)])
         if watched := self._watched_instruments():
-            reports = await self._ask_open(watched)
+            reports = tuple(self._made.named(each) for each in await self._ask_open(watched))
             ours = self._all_orders()
             for report in reports:
                 if report.client_order_id in ours:
                     self._reopen(report.client_order_id)  # taken for ended, perhaps wrongly, by an earlier run
                     self._desk.on_event(report)
+                    self._tell_of_returned(report.client_order_id)
             lost = {*lost_orders(self._desk.open_orders, reports)}
             lost |= {each.client_order_id for each in self._desk.open_orders.values() if each.missing}
             self._desk.ask_about(lost)
             self._take_foreign(foreign_orders(self._all_orders(), reports), self._instruments())
         await self._desk.settled()
+
+    def _tell_of_returned(self, client_order_id: str) -> None:
+        """Tell once of an order that is open at the venue after the venue had lost it, and it is over here."""
+        order = self._order(client_order_id)
+        key = f"returned {client_order_id}"
+        is_over = order is not None and order.evidence is not None and order.evidence.reason == FORGOTTEN
+        if is_over and key not in self._told:
+            self._told.add(key)
+            what = "it was over here when the venue neither knew nor listed it: nobody looks after it, cancel it there"
+            self._note("FAULT", f"order {client_order_id} is open at the venue again; {what}")
 
     async def _ask_open(self, watched: Collection[Instrument]) -> tuple[OrderReport, ...]:
         if len(watched) > _ONE_BY_ONE:
@@ -246,6 +266,9 @@ class Reconciler:
 
     def _take_foreign(self, reports: Collection[OrderReport], instruments: Mapping[str, Instrument]) -> None:
         for report in reports:
+            if (ours := self._made.take_exit(report)) is not None:
+                self._desk.on_event(ours)
+                continue
             leg = adopted(report, instruments[report.symbol]) if self._sharing is Sharing.ADOPT else None
             if leg is not None:
                 self._desk.adopt(leg, report)
@@ -264,7 +287,7 @@ class Reconciler:
             ask = functools.partial(self._broker.fills, instrument=instrument, start_ns=max(self._since_ns, 0))
             fills = await self._guard.read("fills", ask)
             for fill in fills:
-                self.take_by_venue(fill)
+                self._made.take(fill)
             matched = match_fills(self._all_orders(), fills)
             for fill in matched.completed:
                 self._reopen(fill.client_order_id)
@@ -275,45 +298,10 @@ class Reconciler:
                 self._note("RECOVERED", f"{fill.symbol}: fill {fill.fill_id} of order {fill.client_order_id}")
                 self._desk.on_event(fill)
             for fill in matched.foreign:
-                if (made := await self._by_venue(fill)) is not None:
-                    self._desk.on_event(self.take_by_venue(made))
+                if (made := await self._made.look_up(fill)) is not None:
+                    self._desk.on_event(self._made.take(made))
                 else:
                     self._tell_foreign(fill)
-
-    async def _by_venue(self, fill: Fill) -> Fill | None:
-        """Return a fill of nobody here as one of an order the exchange made, None when a client made it.
-
-        A list of fills does not say that, and the push that did may be lost: the order is asked for, once.
-        """
-        instrument, number = self._instruments()[fill.symbol], fill.venue_order_id
-        if not instrument.kind.is_margined or number is None:
-            return None
-        origin = self._origins.get((fill.symbol, number))
-        if origin is None:
-            leg = by_venue(named_by_place(attrs.evolve(fill, origin=Origin.LIQUIDATION)), instrument)
-            assert leg is not None  # a fill tells enough
-            try:
-                told = await self._guard.read("query", functools.partial(self._broker.query, leg=leg))
-            except OrderNotFoundError:
-                told = ()
-            origin = next((each.origin for each in told if each.origin is not Origin.CLIENT), Origin.CLIENT)
-            self._origins[fill.symbol, number] = origin
-        return attrs.evolve(fill, origin=origin) if origin is not Origin.CLIENT else None
-
-    def take_by_venue(self, event: OrderReport | Fill) -> OrderReport | Fill:
-        """Take an order that the exchange made on the account as one of ours: it moved what we hold, with reason.
-
-        Returns the event with the name such an order has here.
-        """
-        event = named_by_place(event)
-        instrument = self._instruments().get(event.symbol)
-        if event.origin is Origin.CLIENT or instrument is None or event.client_order_id in self._all_orders():
-            return event
-        leg = by_venue(event, instrument)
-        if leg is not None:
-            self._desk.take_over(leg)
-            self._note(*words_of_made(event, leg))
-        return event
 
     def _reopen(self, client_order_id: str) -> None:
         if client_order_id not in self._desk.orders:

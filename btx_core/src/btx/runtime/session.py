@@ -13,10 +13,8 @@ from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Any
 
-import attrs
-
 from btx.config import Settings
-from btx.errors import BtxError, RiskVetoError, TransportError, UnknownSymbolError
+from btx.errors import BtxError, TransportError, UnknownSymbolError
 from btx.model.account import AccountSnapshot, Booking, BookingKind
 from btx.model.calendar import Calendar
 from btx.model.derivatives import LeverageTier, MarkPrice
@@ -24,14 +22,13 @@ from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.journal import BookingDelivered, Delivered, StrategyState
 from btx.model.market import OnGap
-from btx.model.order import Group, GroupKind, Leg, Member, Order, OrderRequest, PositionSide, Side
+from btx.model.order import Group, GroupKind, Leg, Member, Order, OrderRequest, PositionSide
 from btx.model.time import Interval
 from btx.model.venue import Channel, Connection, Endpoints, Environment, VenueInfo
 from btx.plugins import Venue
 from btx.rules.calendar import bars_back, open_ns_between
 from btx.rules.filters import MarketView
 from btx.rules.reconcile import Sharing
-from btx.rules.risk import NO_LIMITS, lacking_margin
 from btx.rules.symbols import perpetual_of
 from btx.rules.wallet import Key, MarginAccount
 from btx.runtime.channel import BarChannel
@@ -45,10 +42,10 @@ from btx.runtime.latest import Latest, Prints
 from btx.runtime.link import Link
 from btx.runtime.mailbox import BarItem, Mailbox, Recovered, SessionItem, Wakeup
 from btx.runtime.margining import AS_IT_IS, Margining
-from btx.runtime.orders import NEVER, Resubmit
+from btx.runtime.placing import NEVER, Resubmit
 from btx.runtime.prints import Making, TradeChannel
-from btx.runtime.risk import RiskDesk
 from btx.runtime.routes import Routes
+from btx.runtime.vetting import Vetting
 from btx.runtime.views import market_view
 
 __all__ = ("Session",)
@@ -59,7 +56,6 @@ _CLEAN_UP_TIMEOUT_S = 10.0
 _CLOSE_SHARE = 0.6  # of the time to stop; the rest is for the loop to cancel what did not end
 _DEFAULT_HISTORY_BARS = 100
 _ZERO = Decimal(0)
-_RISK = "btx.risk"  # the name under which the day's start is kept
 
 
 class Session:
@@ -110,11 +106,12 @@ class Session:
         self._opening: asyncio.Task[Any] | None = None
         self._wakeup = Wakeup()
         self._ids = ClientIds(venue.info.client_id)
-        self._risk: RiskDesk | None = None
         self._naked = {"total_s": 0.0, "longest_s": 0.0}  # of the last run
-        self._facts = Facts(settings=settings)
         self._legs: set[Key] = set()  # what the strategy's datas are of
         self._settings = settings
+        self._facts: Facts
+        self._vetting: Vetting
+        self._forget()
         self.events: Mailbox[SessionItem] = Mailbox(self._wakeup)
 
     # --- life ---------------------------------------------------------------------------------------------
@@ -148,14 +145,13 @@ class Session:
                 return
             io = acquire_io()
             try:
-                self._facts = Facts(settings=self._settings)
-                self._risk = None
+                self._forget()
                 io.run(self._open(), timeout_s=self._start_timeout_s)
-                self._risk = self._new_risk_desk()
+                self._vetting.begin()
             except BaseException as error:
                 trouble = self._link.trouble if self._link is not None else ""
                 self._hang_up(io, timeout_s=_CLEAN_UP_TIMEOUT_S)
-                self._facts = Facts(settings=self._settings)
+                self._forget()
                 if isinstance(error, TimeoutError):
                     because = f": {trouble}" if trouble else ""
                     raise TransportError(
@@ -205,53 +201,26 @@ class Session:
             sharing=self._sharing,
             resubmit=self._resubmit,
             outside=self._outside,
-            on_resume=self._on_resume,
+            on_resume=self._vetting.resumed,
             open_recording=self._recording,
             margining=self.margining,
             wanted=lambda: tuple(self._legs),
         )
         await self._link.open()
 
-    def _new_risk_desk(self) -> RiskDesk:
-        facts = self._facts
-        return RiskDesk(
-            facts.settings.limits,
-            currency=facts.settings.currency,
-            now_ns=facts.clock.market_ns,
-            rate=self.rate,
+    def _forget(self) -> None:
+        """Begin with nothing known."""
+        self._facts = facts = Facts(settings=self._settings)
+        self._vetting = Vetting(
+            facts,
+            is_margined=self.info.capabilities[self.market].margined,
             orders=self.open_orders,
             is_known=self._is_known,
             account=lambda: facts.account_now or self.account(),
-            state=facts.states.get(_RISK),
-            price=self._last_price,
-            **self._on_margin(),
+            fees=self.fee_schedule,
+            halt=self.halt,
+            save=self.save_state,
         )
-
-    def _on_margin(self) -> dict[str, Any]:
-        """Return where the limits look in a margined market."""
-        facts = self._facts
-        if not self.info.capabilities[self.market].margined:
-            return {}
-
-        def equity() -> Mapping[str, Decimal]:
-            account = facts.margin
-            return {asset: account.equity(asset) for asset in account.wallets} if account is not None else {}
-
-        return {"equity": equity, "position": self._position}
-
-    def _position(self, request: OrderRequest) -> Decimal:
-        """Return the position that an order of a margined market is about."""
-        account = self._facts.margin
-        held = account.positions.get(Key(request.instrument.symbol, request.position_side)) if account else None
-        return held.quantity if held is not None else _ZERO
-
-    def _last_price(self, instrument: Instrument) -> Decimal | None:
-        """Return the last price that is known of an instrument; before any trade its mark price."""
-        facts, symbol = self._facts, instrument.symbol
-        if not instrument.kind.is_margined:
-            return facts.rates.get((instrument.base, instrument.quote))
-        mark = facts.marks.get(symbol)
-        return facts.prices.get(symbol) or (mark.mark_price if mark is not None else None)
 
     async def _close(self) -> None:
         opening, self._opening = self._opening, None
@@ -343,11 +312,7 @@ class Session:
 
     def rate(self, asset: str, currency: str) -> Decimal | None:
         """Return the last known price of ``asset`` in ``currency``, None when none is known. Never asks the network."""
-        if asset == currency:
-            return Decimal(1)
-        rates = self._facts.rates
-        price, inverse = rates.get((asset, currency)), rates.get((currency, asset))
-        return 1 / inverse if price is None and inverse else price
+        return self._facts.rate(asset, currency)
 
     def market_view(self, instrument: Instrument) -> MarketView:
         """Return what the venue's rules look at beside an order, as far as it is known. Never asks the network.
@@ -360,14 +325,9 @@ class Session:
             instrument,
             orders=self.open_orders(),
             account=self._facts.account_now,
-            last_price=self._reference_price(instrument),
+            last_price=self._facts.reference_price(instrument),
             average_price=self._facts.recent.average_price(instrument.symbol, band.minutes) if band else None,
         )
-
-    def _reference_price(self, instrument: Instrument) -> Decimal | None:
-        """Return what the venue's rules measure prices by: of positions on margin the mark price."""
-        mark = self._facts.marks.get(instrument.symbol)
-        return mark.mark_price if mark is not None else self._last_price(instrument)
 
     def is_account_connected(self) -> bool:
         """Say whether the account stream stands."""
@@ -402,7 +362,7 @@ class Session:
             BtxError: the session is not running, or orders are refused in this environment.
             RiskVetoError: trading is halted, and this is no reduction; or it breaks one of the limits.
         """
-        self._check_allowed(request)
+        self._check(request)
         client_order_id = self._ids.next()
         leg = Leg(client_order_id=client_order_id, request=request, quantity=request.quantity)
         if oco_with is not None or parent is not None:
@@ -411,7 +371,7 @@ class Session:
             self._route(lambda routes: routes.join(member, group_id=group_id, oco_with=oco_with, parent=parent))
         else:
             self._route(lambda routes: routes.submit(leg))
-        self._count(client_order_id, request)
+        self._vetting.sent(client_order_id, request)
         return client_order_id
 
     def submit_group(
@@ -428,7 +388,7 @@ class Session:
             BtxError: as for ``submit``.
         """
         for request in (entry,) if entry is not None else members:
-            self._check_allowed(request)
+            self._check(request)
         group = Group(
             group_id=self._ids.next(),
             kind=kind,
@@ -438,7 +398,7 @@ class Session:
         )
         self._route(lambda routes: routes.take_group(group))
         for member in (group.entry,) if group.entry is not None else group.members:
-            self._count(member.member_id, member.request)
+            self._vetting.sent(member.member_id, member.request)
         return group
 
     def know(self, leg: Leg) -> None:
@@ -459,8 +419,10 @@ class Session:
             BtxError: the session is not running.
             RiskVetoError: trading is halted, and this is no reduction; or it would grow beyond a limit.
         """
-        self._check_halt(request)
-        self._vet_amendment(owner_id, request)
+        self._vetting.check_halt(request)
+        link = self._link
+        if link is not None and link.desk is not None and link.keeper is not None and not link.keeper.is_exit(owner_id):
+            self._vetting.check_amendment(owner_id, request, link.desk.legs(owner_id))
         self._route(lambda routes: routes.amend(owner_id, request))
 
     def cancel(self, owner_id: str) -> None:
@@ -471,101 +433,10 @@ class Session:
         """Ask the venue to cancel several orders of the strategy, by one request where it can; each has its outcome."""
         self._route(lambda routes: routes.cancel_many(tuple(owner_ids)))
 
-    def _check_allowed(self, request: OrderRequest) -> None:
+    def _check(self, request: OrderRequest) -> None:
         if (refused := self.orders_refused()) is not None:
             raise BtxError(refused)
-        self._check_halt(request)
-        if self._risk is None:
-            return
-        if (loss := self._risk.daily_loss()) is not None and not self._reduces(request):
-            self.halt(loss)
-            raise RiskVetoError(loss)
-        if (breach := self._risk.vet(request)) is not None:
-            lacking = self._lacking(request)
-            raise RiskVetoError(f"{breach}{lacking}", lacks_funds=bool(lacking))
-        if (unaffordable := self._lacking_margin(request)) is not None:
-            raise RiskVetoError(unaffordable, lacks_funds=True)
-
-    def _lacking_margin(self, request: OrderRequest) -> str | None:
-        """Return why the account has not the margin for an order, None where it has or where that is not known."""
-        facts, instrument = self._facts, request.instrument
-        account, mark = facts.margin, facts.marks.get(instrument.symbol)
-        leverage = facts.leverages.get(instrument.symbol)
-        if account is None or mark is None or leverage is None or request.reduce_only:
-            return None
-        if facts.settings.limits == NO_LIMITS:
-            return None  # whoever switched the limits off leaves it to the venue
-        opening = [
-            attrs.evolve(each.leg.request, quantity=each.remaining)
-            for each in self.open_orders()
-            if each.leg.request.instrument.symbol == instrument.symbol
-            and _opens(each.leg.request)
-            and not each.status.is_final
-            and each.remaining > 0
-        ]
-        return lacking_margin(
-            account,
-            request,
-            leverage=leverage,
-            price=request.price or request.trigger_price or self._last_price(instrument) or mark.mark_price,
-            mark_price=mark.mark_price,
-            open_orders=opening,
-            fee_rate=self.fee_schedule(instrument).taker,
-        )
-
-    def _lacking(self, request: OrderRequest) -> str:
-        """Return what to say of an order that the account has not the balance for, as far as prices are known."""
-        instrument, account = request.instrument, self._facts.account_now or self.account()
-        price = request.price or request.trigger_price or self.rate(instrument.base, instrument.quote)
-        if request.reduce_only or instrument.kind.is_margined or price is None:
-            return ""
-        is_buy = request.side is Side.BUY
-        asset, needed = (instrument.quote, request.quantity * price) if is_buy else (instrument.base, request.quantity)
-        balance = account.balances.get(asset)
-        free = balance.free if balance is not None else _ZERO
-        return f"; insufficient balance: {free.normalize():f} {asset} are free" if needed > free else ""
-
-    def _vet_amendment(self, owner_id: str, request: OrderRequest) -> None:
-        """Hold what an order will be to the limits: in place of what it is, and without what it has filled.
-
-        What becomes smaller and nothing else passes, as do the exits of a bracket.
-        """
-        link, risk = self._link, self._risk
-        if link is None or link.desk is None or link.keeper is None or risk is None or link.keeper.is_exit(owner_id):
-            return
-        legs = link.desk.legs(owner_id)
-        rest = request.quantity - sum((order.filled for order in legs), _ZERO)
-        if rest <= 0 or (legs and _only_shrinks(legs[-1], request, rest)):
-            return
-        replaces = {owner_id} | {order.leg.group_id for order in legs if order.leg.group_id is not None}
-        if (breach := risk.vet(attrs.evolve(request, quantity=rest), replaces=replaces)) is not None:
-            raise RiskVetoError(breach)
-
-    def _check_halt(self, request: OrderRequest) -> None:
-        halted = self._facts.halted
-        if halted is not None and not self._reduces(request):
-            raise RiskVetoError(f"trading is halted: {halted}; reductions pass, `btx resume` ends it")
-
-    def _on_resume(self) -> None:
-        if self._risk is not None:
-            self._risk.resumed()
-
-    def _count(self, client_order_id: str, request: OrderRequest) -> None:
-        if self._risk is not None:
-            self._risk.sent(client_order_id, request)
-            day = self._risk.state()
-            if day != self._facts.states.get(_RISK):
-                self.save_state(_RISK, day)
-
-    def _reduces(self, request: OrderRequest) -> bool:
-        """Say whether an order can only make a holding smaller: on spot, a sale of what is there."""
-        if request.reduce_only:
-            return True
-        if request.instrument.kind.is_margined:
-            return request.quantity <= -request.side.sign * self._position(request)
-        account = self._facts.account_now
-        balance = account.balances.get(request.instrument.base) if account is not None else None
-        return request.side is Side.SELL and balance is not None and request.quantity <= balance.total
+        self._vetting.check(request)
 
     # --- halts, restarts -----------------------------------------------------------------------------------------
 
@@ -703,10 +574,10 @@ class Session:
                 most=most,
                 **settings,
             )
-            self._call_link(lambda link: link.market_side.prints.open(made) if link.market_side is not None else None)
+            self._call_link(lambda link: link.market_side.open_prints(made) if link.market_side is not None else None)
         else:
             channel = BarChannel(on_gap=on_gap, most=most, **settings)
-            self._call_link(lambda link: link.market_side.bars.open(channel) if link.market_side is not None else None)
+            self._call_link(lambda link: link.market_side.open_bars(channel) if link.market_side is not None else None)
         self._call_link(lambda link: link.watch(instrument.symbol))
         return mailbox
 
@@ -810,21 +681,3 @@ class Session:
     def _idle(self, posted: int) -> None:
         if self._link is not None:
             self._link.on_idle(posted)
-
-
-def _opens(request: OrderRequest) -> bool:
-    """Say whether an order may open a position."""
-    if request.reduce_only or request.position_side is PositionSide.NET:
-        return not request.reduce_only
-    return (request.side is Side.BUY) is (request.position_side is PositionSide.LONG)
-
-
-def _only_shrinks(newest: Order, request: OrderRequest, rest: Decimal) -> bool:
-    """Say whether an amendment asks for less than what is open, at the same prices."""
-    now = newest.leg.request
-    same = (now.price, now.trigger_price, now.trail_amount) == (
-        request.price,
-        request.trigger_price,
-        request.trail_amount,
-    )
-    return same and not newest.status.is_final and rest <= newest.remaining

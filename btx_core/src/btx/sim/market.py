@@ -272,12 +272,14 @@ class Market:
         """
         track = self._tracks[venue_symbol]
         end_ns = self.now_ns if end_ns is None else min(end_ns, self.now_ns)
-        if start_ns is not None:
-            spans = list(itertools.islice(track.bar_spans(interval, start_ns, end_ns), limit))
+        if start_ns is None:
+            spans = track.bar_spans_back(interval, end_ns)
         else:
-            spans = list(itertools.islice(track.bar_spans_back(interval, end_ns), limit))[::-1]
-        bars = (track.bar(interval, open_ns, close_ns, self.now_ns) for open_ns, close_ns in spans)
-        return tuple(bar for bar in bars if bar is not None)
+            spans = track.bar_spans(interval, start_ns, end_ns)
+        told = (track.bar(interval, open_ns, close_ns, self.now_ns) for open_ns, close_ns in spans)
+        # A minute that has opened without a trade takes no place on the page.
+        bars = tuple(itertools.islice((bar for bar in told if bar is not None), limit))
+        return bars[::-1] if start_ns is None else bars
 
     def bar(self, venue_symbol: str, interval: Interval, open_ns: int) -> Bar | None:
         """Return one bar as it is now; None when nothing has happened in it."""

@@ -42,7 +42,7 @@ class PaperVenue(Venue):
     """
 
     def __init__(self, venue: Venue, *, balances: Mapping[str, Decimal], ledger: Callable[[], Ledger]) -> None:
-        super().__init__(venue.manager, _with_costs(venue.info))
+        super().__init__(venue.manager, _on_paper(venue.info))
         self._inner = venue
         self._balances = balances
         self._ledger = ledger
@@ -84,9 +84,16 @@ class PaperVenue(Venue):
         return known
 
 
-def _with_costs(info: VenueInfo) -> VenueInfo:
-    """Return a visiting card whose orders cost the book they are placed against, too."""
-    return attrs.evolve(info, costs={market: _placing_costs(costs) for market, costs in info.costs.items()})
+def _on_paper(info: VenueInfo) -> VenueInfo:
+    """Return a visiting card whose orders cost the book they are placed against, too.
+
+    No trailing stop is kept with a position: nobody does that on paper.
+    """
+    return attrs.evolve(
+        info,
+        costs={market: _placing_costs(costs) for market, costs in info.costs.items()},
+        capabilities={market: attrs.evolve(can, position_trail=None) for market, can in info.capabilities.items()},
+    )
 
 
 def _placing_costs(costs: Mapping[str, Mapping[str, int]]) -> Mapping[str, Mapping[str, int]]:

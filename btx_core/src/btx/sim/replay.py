@@ -42,9 +42,13 @@ _ASK_S = 1.0  # for a request, or a frame, the recording has
 _HOLD_ASK_S = 2.0  # for a request the recording has not got to
 _MISSED_S = 0.02  # for what was waited for in vain before
 _MISSES = 2
+_GOOD = 200
 _STALE = 30  # moments after which what was said of the account is of another time
 _VOLATILE = frozenset({"timestamp", "signature", "recvwindow", "apikey", "nonce", "recv_window"})
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_IDS = ("id", "req_id")  # what venues call the number of a message
+_LISTS = ("params", "args")  # and what they name in one
+_HIDDEN = "***"  # what a recording says in place of a secret
 _HOP_HEADERS = frozenset({"content-length", "content-encoding", "transfer-encoding", "connection", "date"})
 
 Key = tuple[str, str, frozenset[tuple[str, str]]]
@@ -76,7 +80,13 @@ class _Exchange:
     answer: Frame | None = None
     is_private: bool  # signed: its answer is true at its moment only
     is_asked: bool = False
+    asker: web.Request | None = None  # who waits for the answer
     held: list["asyncio.Future[None]"] = attrs.field(factory=list)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Nobody has asked for it, or who did hung up before it was answered."""
+        return not self.is_asked or (self.asker is not None and self.asker.transport is None)
 
 
 @attrs.define(eq=False)
@@ -127,7 +137,7 @@ class Replay:
         self._groups: dict[Key, list[_Exchange]] = defaultdict(list)
         self._origin_ns = 0
         self._index()
-        self._at = -1
+        self._at = self._pushed_at = -1
         self._now_ns = self._origin_ns
         self._awaited: _Exchange | None = None
         self._moved = asyncio.Event()
@@ -249,13 +259,16 @@ class Replay:
             return self._stranger(request, key)
         exchange = self._choose(group, numbers)
         if exchange is None:
-            return web.json_response([]) if _is_paged(group, numbers) else self._stranger(request, key)
-        exchange.is_asked = True
+            empty = _empty_page(group) if _telling(group, numbers) else None
+            return web.json_response(empty) if empty is not None else self._stranger(request, key)
+        exchange.is_asked, exchange.asker = True, request
         self._moved.set()
         if exchange.answered_at is None or exchange.answered_at > self._at:
             released = asyncio.get_running_loop().create_future()
             exchange.held.append(released)
             await asyncio.wait({released}, timeout=_HOLD_ASK_S)
+        if request.transport is not None and exchange.asker is request:
+            exchange.asker = None
         answer = exchange.answer
         if answer is None or answer.code is None:  # nothing came then either
             if request.transport is not None:
@@ -278,16 +291,19 @@ class Replay:
 
     def _choose(self, group: list[_Exchange], numbers: Mapping[str, str]) -> _Exchange | None:
         """Return the recording's request that is meant; None for what nobody asked then, or about then."""
-        if self._awaited is not None and self._awaited in group and not self._awaited.is_asked:
-            return self._awaited
-        fresh = [each for each in group if not each.is_asked]
+        fresh = [each for each in group if each.is_fresh]
         telling = _telling(group, numbers)
         likeness = {each.at: sum(each.numbers.get(name) == numbers[name] for name in telling) for each in fresh}
         best = max(likeness.values(), default=0)
+        awaited = self._awaited if self._awaited in fresh else None
         if best:
-            return next(each for each in fresh if likeness[each.at] == best)
-        if _is_paged(group, numbers):
-            return None
+            alike = [each for each in fresh if likeness[each.at] == best]
+            return awaited if awaited in alike else alike[0]
+        if telling and _empty_page(group) is not None:
+            return self._just_said(group, numbers, telling) or awaited
+        return awaited or self._nearest(group, fresh)
+
+    def _nearest(self, group: list[_Exchange], fresh: list[_Exchange]) -> _Exchange | None:
         passed = [each for each in fresh if each.at <= self._at and not self._is_stale(each)]
         coming = [each for each in fresh if each.at > self._at]
         if passed and coming:
@@ -297,6 +313,12 @@ class Replay:
             return coming[0] if coming else passed[-1]
         rest = [each for each in group if not self._is_stale(each)]
         return max((each for each in rest if each.at <= self._at), key=lambda each: each.at, default=None)
+
+    def _just_said(self, group: list[_Exchange], numbers: Mapping[str, str], telling: list[str]) -> _Exchange | None:
+        """Return the page that was answered last, if it begins there and nothing was pushed since: it is still true."""
+        recent = [each for each in group if each.answered_at is not None and self._pushed_at < each.answered_at]
+        alike = [each for each in recent if any(each.numbers.get(name) == numbers[name] for name in telling)]
+        return next((each for each in reversed(alike) if each.is_asked), None)
 
     def _is_stale(self, exchange: _Exchange) -> bool:
         """An account's answer of long ago would undo what was pushed since."""
@@ -409,7 +431,7 @@ class Replay:
             for each in (connection, *self._connections.values()):
                 if each.socket.path[0] == connection.socket.path[0] and not each.socket.is_over:
                     for number, said in enumerate(each.socket.received):
-                        if number not in each.socket.taken and _message(said)[0] == wanted[0]:
+                        if number not in each.socket.taken and _is_same(wanted[0], _message(said)[0]):
                             return each, number
             return None
 
@@ -426,11 +448,12 @@ class Replay:
             connection.ids[json.dumps(wanted[1])] = sent_id
 
     async def _push(self, connection: _Connection, frame: Frame) -> None:
+        self._pushed_at = self._at
         socket = connection.socket
         if socket.response is None or socket.is_over or socket.response.closed:
             return
         text = frame.text
-        if connection.ids and isinstance(text, str) and '"id"' in text:
+        if connection.ids and isinstance(text, str):
             text = _with_id(text, connection.ids)
         number = socket.number
         expected = self._heard[number] + 1 if number is not None else 0
@@ -487,10 +510,28 @@ def _telling(group: list[_Exchange], numbers: Mapping[str, str]) -> list[str]:
     return [name for name in numbers if len({each.numbers.get(name) for each in group}) > 1]
 
 
-def _is_paged(group: list[_Exchange], numbers: Mapping[str, str]) -> bool:
-    """Say whether they are pages of lists, of which one that is not known is best empty."""
-    lists = all(each.answer is not None and _text(each.answer).startswith("[") for each in group)
-    return lists and bool(_telling(group, numbers))
+def _empty_page(group: list[_Exchange]) -> Any:
+    """Return what a page of theirs says that has nothing on it; None: they are no pages of a list.
+
+    A page that is not known is best empty: another one would say bars anew that were not over then.
+    """
+    texts = [_text(each.answer) for each in group if each.answer is not None and each.answer.code == _GOOD]
+    pages = [_emptied(text) for text in texts]
+    return pages[-1] if pages and None not in pages else None
+
+
+def _emptied(text: str) -> Any:
+    """Return an answer without what is in its one list, alone or in its envelope; None when it is no such answer."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(said, list):
+        return []
+    inner = said.get("result") if isinstance(said, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("list"), list):
+        return None
+    return {**said, "result": {**inner, "list": []}}
 
 
 def _text(frame: Frame) -> str:
@@ -532,23 +573,35 @@ def _message(text: str) -> tuple[Any, Any]:
         return text, None
     if not isinstance(message, dict):
         return message, None
-    number = message.pop("id", None)
-    params = message.get("params")
-    if isinstance(params, dict):
-        message["params"] = {name: value for name, value in params.items() if name.lower() not in _VOLATILE}
-    elif isinstance(params, list):
-        message["params"] = sorted(map(str, params))
+    number = next((message.pop(name) for name in _IDS if name in message), None)
+    for name in _LISTS:
+        words = message.get(name)
+        if isinstance(words, dict):
+            message[name] = {each: value for each, value in words.items() if each.lower() not in _VOLATILE}
+        elif isinstance(words, list):
+            message[name] = sorted(map(str, words))
     return message, number
 
 
+def _is_same(recorded: Any, said: Any) -> bool:
+    """Say whether a message is the recorded one, of which a list with secrets is not known."""
+    if not isinstance(recorded, dict) or not isinstance(said, dict):
+        return bool(recorded == said)
+    hidden = {name for name in _LISTS if recorded.get(name) == [_HIDDEN]}
+    return recorded.keys() == said.keys() and all(recorded[name] == said[name] for name in recorded.keys() - hidden)
+
+
 def _with_id(text: str, ids: Mapping[str, Any]) -> str:
+    name = next((name for name in _IDS if f'"{name}"' in text), None)
+    if name is None:
+        return text
     try:
         message = json.loads(text)
     except ValueError:
         return text
-    if not isinstance(message, dict) or json.dumps(message.get("id")) not in ids:
+    if not isinstance(message, dict) or json.dumps(message.get(name)) not in ids:
         return text
-    return json.dumps({**message, "id": ids[json.dumps(message["id"])]}, separators=(",", ":"))
+    return json.dumps({**message, name: ids[json.dumps(message[name])]}, separators=(",", ":"))
 
 
 def _may_be_sent(code: int) -> bool:

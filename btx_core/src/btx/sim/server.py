@@ -355,8 +355,10 @@ async def spawn(
         readers.append(asyncio.create_task(_keep_tail(process.stdout, deque(maxlen=1)), name="btx-sim-stdout"))
         yield endpoints
     finally:
-        await _stop(process)
-        await asyncio.gather(*readers)
+        try:
+            await _stop(process)
+        finally:
+            await asyncio.gather(*readers)
 
 
 async def _first_line(
@@ -388,7 +390,7 @@ async def _keep_tail(stream: asyncio.StreamReader, tail: deque[str]) -> None:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Close the child's stdin, which asks it to end; kill it when it does not."""
+    """Close the child's stdin, which asks it to end; kill it when it does not, or when that is cut short."""
     assert process.stdin is not None
     process.stdin.close()
     try:
@@ -399,7 +401,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-    await process.wait()
+        await process.wait()
 
 
 # --- the child process, from inside --------------------------------------------------------------------------

@@ -12,8 +12,8 @@ nobody wants and no order needs is not computed: trades inside a minute only
 for open orders and wanted streams, books and quotes only for those who want
 them.  It makes no difference to what happens.  Likewise mark prices: they are looked at every second of
 market time only while a margin or a conditional order hangs on them and could be reached.  Who wants them is
-told every second by a market that runs, and in lockstep at each minute's end, at each funding and where
-an advance ends.
+told every second by a market that runs, of a fast one some times in a second of wall time; and in lockstep at each
+minute's end, at each funding and where an advance ends.
 """
 
 import asyncio
@@ -55,6 +55,8 @@ Listener = Callable[[WorldEvent], None]
 _MINUTE = Interval.parse("1m")
 _FORMING_NS = 2 * NS_PER_S  # market time between two looks at a bar that is not closed
 _FORMING_WALL_S = 0.5  # and wall time, so that a fast market does not flood its clients
+_MARKS_WALL_S = 0.1  # likewise between two mark prices of a symbol
+_OF_A_MINUTE_S = tuple(seconds for seconds in range(1, 61) if 60 % seconds == 0)
 _INSURANCE = Decimal(1_000_000)  # units of each settle asset that the insurance fund begins with
 _BATCH_S = 0.01  # what is due within it is played together
 
@@ -377,6 +379,12 @@ class World:
         assert self.speed is not None
         return max(_FORMING_NS, int(_FORMING_WALL_S * NS_PER_S * self.speed))
 
+    def _marks_period_ns(self) -> int:
+        """Return the market time between two mark prices that are told: whole seconds, of which a minute has many."""
+        assert self.speed is not None
+        least_s = _MARKS_WALL_S * self.speed
+        return next((each for each in _OF_A_MINUTE_S if each >= least_s), _OF_A_MINUTE_S[-1]) * NS_PER_S
+
     def _busy_symbols(self) -> list[str]:
         """Return the symbols whose single trades matter to somebody."""
         wanted = {symbol for symbol, kind, _ in self._wants if kind in _NEED_TRADES}
@@ -414,11 +422,12 @@ class World:
         alarm_ns = max(self._alarms[0][0], now_ns + 1) if self._alarms else None
         if self._margin is None:
             return alarm_ns
-        is_marked = self.speed is not None and any(kind is Want.MARK for _, kind, _ in self._wants)
-        if not is_marked:
-            is_marked = not self._margin.is_calm(lambda symbol: self._marks.bounds(symbol, now_ns, close_ns))
+        tell_ns = None
+        if self.speed is not None and any(kind is Want.MARK for _, kind, _ in self._wants):
+            tell_ns = now_ns - now_ns % self._marks_period_ns() + self._marks_period_ns()
+        is_marked = not self._margin.is_calm(lambda symbol: self._marks.bounds(symbol, now_ns, close_ns))
         due_ns = self._margin.next_due_ns(now_ns, with_marks=is_marked)
-        return min((each for each in (alarm_ns, due_ns) if each is not None), default=None)
+        return min((each for each in (alarm_ns, tell_ns, due_ns) if each is not None), default=None)
 
     def _on_time(self, now_ns: int, *, is_end: bool) -> None:
         """Let happen what is due, and tell the marks; the end of a minute or an advance is told anyhow."""
@@ -429,7 +438,7 @@ class World:
         self._margin.on_time(now_ns)
         for symbol in sorted(symbol for symbol, kind, _ in self._wants if kind is Want.MARK):
             is_stamp = bool(self._marks.rates(symbol, now_ns - 1, now_ns))
-            if (is_end or is_stamp) if self.speed is None else now_ns % NS_PER_S == 0:
+            if (is_end or is_stamp) if self.speed is None else now_ns % self._marks_period_ns() == 0:
                 self._told[symbol, Want.MARK] = now_ns // NS_PER_MS
                 self._publish(self._margin.mark(symbol))
 

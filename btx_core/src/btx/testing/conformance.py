@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.errors import ConfigError
 from btx.model.venue import VenueInfo
 from btx.plugins import offer

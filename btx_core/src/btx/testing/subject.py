@@ -5,7 +5,7 @@ from types import ModuleType
 
 import attrs
 
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.model.venue import Capabilities, VenueInfo
 from btx.plugins import VENUES_GROUP, Venue, offered
 

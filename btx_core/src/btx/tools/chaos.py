@@ -26,7 +26,8 @@ from typing import Any
 import attrs
 from rich.console import Console
 
-from btx.compose import load, open_venue, scenario
+from btx.compose import load, scenario
+from btx.defaults import open_venue
 from btx.errors import AuthenticationError, TransportError
 from btx.model.time import NS_PER_DAY
 from btx.model.venue import Endpoints
@@ -220,7 +221,7 @@ async def _start_child(job: Job, endpoints: Endpoints, folder: Path, kill: Kill 
     await asyncio.to_thread(process.join, _CHILD_S)
     if process.exitcode is None and process.pid is not None:
         os.kill(process.pid, signal.SIGUSR1)  # it writes down where it stands
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.0)
         process.kill()
         await asyncio.to_thread(process.join)
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 from rich.console import Console
 
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.errors import ConfigError
 from btx.plugins import installed_venues
 from btx.testing.card import GROUPS, Outcome, Result, registered

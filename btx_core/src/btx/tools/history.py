@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 
 from btx import venues
-from btx.compose import open_venue
 from btx.config import home
+from btx.defaults import open_venue
 from btx.errors import ConfigError, UnknownSymbolError
 from btx.model.history import Finding, Policy, Stock
 from btx.model.instrument import Instrument

@@ -103,12 +103,10 @@ def _show(console: Console, path: Path, orders: dict[str, Order], intended: dict
     for client_order_id, order in orders.items():
         request = order.leg.request
         intent = intended.get(client_order_id)
-        price = f" at {plain(request.price)}" if request.price is not None else ""
         table.add_row(
             client_order_id,
             iso(intent.signal_ns)[5:16].replace("T", " ") if intent is not None else "",
-            f"{request.side.value} {plain(order.quantity)} {request.instrument.symbol} "
-            f"{request.order_type.value}{price}",
+            f"{request.side.value} {plain(order.quantity)} {request.instrument.symbol} {_ask(request)}",
             order.status.value,
             plain(order.filled),
             _average(order.fills),

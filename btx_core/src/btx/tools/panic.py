@@ -38,7 +38,7 @@ from btx.storage.requests import Request, RequestKind, take_requests, waiting_re
 from btx.tools.accounts import Ports, Target, connected, journal_if_free, target
 from btx.tools.words import plain
 
-__all__ = ("ID_PREFIX", "halted", "panic", "resume", "run_panic", "run_resume")
+__all__ = ("ID_PREFIX", "halted", "panic", "resume", "run_resume")
 
 _log = logging.getLogger("btx.panic")
 
@@ -67,32 +67,6 @@ class _Line:
 # --- btx panic ------------------------------------------------------------------------------------------------
 
 
-def run_panic(
-    name: str,
-    *,
-    env: str,
-    market: str | None = None,
-    world: str | None = None,
-    flatten: bool = False,
-    everything: bool = False,
-    symbols: Collection[str] = (),
-    reason: str = "btx panic",
-) -> int:
-    """Halt an account, cancel its open orders and print what became of each; return the exit code.
-
-    A paper account is only halted: nobody else can reach its orders.
-    Orders that only reduce what is held stay, unless ``everything`` or
-    ``flatten`` says otherwise; ``flatten`` then sells what is held, and closes positions on margin. The code is 0
-    only if every cancel was confirmed and every sale filled.
-
-    Raises:
-        ConfigError: a setting is wrong or missing.
-        BtxError: the venue was not reached; the account is halted all the same.
-    """
-    aim = target(name, env=env, market=market, world=world)
-    return panic(aim, flatten=flatten, everything=everything, symbols=symbols, reason=reason)
-
-
 def panic(
     aim: Target,
     *,
@@ -102,7 +76,16 @@ def panic(
     reason: str = "btx panic",
     pause_s: float = _PAUSE_S,
 ) -> int:
-    """Do what :func:`run_panic` does to an account that was found; ``pause_s`` is the first between two tries."""
+    """Halt an account, cancel its open orders and print what became of each; return the exit code.
+
+    A paper account is only halted: nobody else can reach its orders.
+    Orders that only reduce what is held stay, unless ``everything`` or
+    ``flatten`` says otherwise; ``flatten`` then sells what is held, and closes positions on margin. The code is 0
+    only if every cancel was confirmed and every sale filled. ``pause_s`` is the first pause between two tries.
+
+    Raises:
+        BtxError: the venue was not reached; the account is halted all the same.
+    """
     with journal_if_free(aim) as journal:
         return asyncio.run(
             _panic(

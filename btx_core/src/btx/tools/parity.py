@@ -16,7 +16,7 @@ from rich.table import Table
 import btx
 from btx.bt.trace import trace_run
 from btx.bt.witness import load_strategy
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.errors import BtxError, ConfigError
 from btx.model.time import NS_PER_MS, iso
 from btx.model.trace import Trace

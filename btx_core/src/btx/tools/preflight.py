@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -18,10 +18,12 @@ from btx.compose import Account, open_account
 from btx.config import Secret, home
 from btx.errors import BtxError, ConfigError, NotSupportedError
 from btx.model.instrument import Instrument
+from btx.model.order import OrderReport
 from btx.model.time import NS_PER_HOUR
 from btx.model.venue import Environment, Scenario
 from btx.ports import Broker, Context, Feed, Store
 from btx.rules.preflight import Facts, Level, Verdict, Wishes, judge
+from btx.rules.reconcile import foreign_orders
 from btx.rules.symbols import perpetual_of
 from btx.runtime.clock import MarketClock
 from btx.runtime.guard import Guard
@@ -107,6 +109,7 @@ async def _facts(account: Account, symbols: Sequence[str]) -> Facts:
         own_fees = await _if_told(read("fees", lambda: store.fees(instruments=instruments)))
         folder = _folder(account)
         prices = {each.symbol: await _price(side, each) for each in instruments}
+        resting = tuple(await read("open_orders", lambda: side.broker.open_orders(instruments=tuple(known.values()))))
         return Facts(
             market_ns=side.clock.market_ns(),
             clock_offset_ns=side.clock.offset_ns,
@@ -122,10 +125,8 @@ async def _facts(account: Account, symbols: Sequence[str]) -> Facts:
             table={each.symbol: account.venue.commission(each, None) for each in instruments},
             marks=await _marks(side, instruments) if capabilities.margined else {},
             tiers=await _tiers(side, instruments) if capabilities.margined else {},
-            open_orders=tuple(
-                await read("open_orders", lambda: side.broker.open_orders(instruments=tuple(known.values())))
-            ),
-            known_orders=_known_orders(folder),
+            open_orders=resting,
+            known_orders=_known_orders(folder, resting),
             disk_free=shutil.disk_usage(_existing(folder or home())).free,
             journal_trouble=_journal_trouble(folder),
             trader=_trader(folder),
@@ -233,12 +234,14 @@ def _existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if each.is_dir())
 
 
-def _known_orders(folder: Path | None) -> frozenset[str]:
+def _known_orders(folder: Path | None, resting: Collection[OrderReport]) -> frozenset[str]:
+    """Return which of the open orders are in the journal, some of them under another name."""
     if folder is None or not (folder / JOURNAL).is_file():
         return frozenset()
     reader = read_journal(folder / JOURNAL)
     try:
-        return frozenset(reader.orders())
+        strange = foreign_orders(reader.orders(), resting)
+        return frozenset(each.client_order_id for each in resting if each not in strange)
     finally:
         reader.close()
 

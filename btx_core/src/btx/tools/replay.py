@@ -22,7 +22,7 @@ from btx.model.account import AccountSnapshot
 from btx.model.frames import FrameKind
 from btx.model.instrument import Instrument
 from btx.model.market import Bar
-from btx.model.order import Fill, Leg, Order, OrderList, OrderReport, Receipt
+from btx.model.order import VENUE_MADE, Fill, Leg, Order, OrderList, OrderReport, Receipt
 from btx.model.time import iso
 from btx.model.venue import Channel, Endpoints, Environment
 from btx.ports import Broker, Tap
@@ -196,6 +196,8 @@ class _Again:
         return _MuteBroker(inner, self._outcome)
 
     def order(self, before: Order | None, after: Order) -> None:  # noqa: ARG002 -- the port's
+        if after.leg.parent_id is not None or after.client_order_id.startswith(VENUE_MADE):
+            return  # the venue made it: a recording has what it pushed of it
         if (line := self._tally.own(after)) is not None:
             self.seen.take_event(line)
 
@@ -372,12 +374,25 @@ def _differences(then: Seen, now: Seen) -> Iterator[str]:
     for name in sorted(then.bars.keys() | now.bars.keys()):
         yield from _first_bar(name, then.bars.get(name, []), now.bars.get(name, []))
     for subject in sorted(then.events.keys() | now.events.keys()):
-        was, came = then.events.get(subject, "nothing"), now.events.get(subject, "nothing")
-        if was != came:
+        was, came = (_heard(seen.events.get(subject)) for seen in (then, now))
+        if was != came and not _goes_on(was, came):
             yield f"{subject}: {was} was recorded, {came} came"
     for asset, was, came in _balances(then, now):
         if was != came:
             yield f"balance of {asset}: {was} was recorded, {came} came"
+
+
+def _heard(said: str | None) -> str:
+    """Return what was heard of a subject; of an order that was written down, and no more, nothing was."""
+    return "nothing" if said is None or said.startswith("PENDING_NEW 0 of ") else said
+
+
+def _goes_on(was: str, came: str) -> bool:
+    """Say whether an outcome was open when the recording ended, and a replay, which takes longer, settled it."""
+    open_end, never_came = "UNKNOWN 0 of ", "REJECTED 0 of "
+    if was == "nothing":
+        return came.startswith((open_end, never_came))
+    return was.startswith(open_end) and came == never_came + was.removeprefix(open_end)
 
 
 def _balances(then: Seen, now: Seen) -> Iterator[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from btx.compose import open_venue
+from btx.defaults import open_venue
 from btx.model.venue import VenueInfo
 from btx.rules.capabilities import Support, capability_rows
 from btx.tools.conformance import shipped_cards, totals

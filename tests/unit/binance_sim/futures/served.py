@@ -114,7 +114,7 @@ def play(scene: Callable[[Futures], Awaitable[Any]], market: str = "usdm", **sce
     """Run a scene against a served market, and return what it returns."""
 
     async def main() -> Any:
-        async with served(market, **scenario) as client, asyncio.timeout(30):
+        async with served(market, **scenario) as client, asyncio.timeout(60):
             return await scene(client)
 
     return asyncio.run(main())

@@ -12,7 +12,7 @@ from btx.bridges.ccxt import Operation
 from btx.errors import NotSupportedError, OrderNotFoundError, OrderRejectedError
 from btx.model.instrument import Instrument
 from btx.model.order import VENUE_MADE, Fill, Leg, OrderList, OrderReport, Receipt
-from btx.model.time import to_ms
+from btx.model.time import to_ms, to_ms_up
 from btx.ports import Context
 from btx_binance.api import api, of_symbols, read, receipt
 from btx_binance.config import require_keys
@@ -141,7 +141,7 @@ class FuturesBroker:
     async def fills(self, *, instrument: Instrument, start_ns: int) -> tuple[Fill, ...]:
         """Return every fill from ``start_ns`` on, oldest first; the rows do not name the client order id."""
         require_keys(self._context)
-        rows = await self._trades.within(instrument.venue_symbol, max(-to_ms(-start_ns), 0), self._now_ms())
+        rows = await self._trades.within(instrument.venue_symbol, max(to_ms_up(start_ns), 0), self._now_ms())
         return tuple(read(codec.fill, each, symbol=instrument.symbol, client_order_id="") for each in rows)
 
     def _now_ms(self) -> int:

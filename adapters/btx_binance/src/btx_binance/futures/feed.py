@@ -7,7 +7,7 @@ from btx.errors import NotSupportedError
 from btx.model.derivatives import FundingRate, MarkPrice
 from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.market import Bar, BookSnapshot, Trade
-from btx.model.time import NS_PER_MS, Interval, to_ms
+from btx.model.time import NS_PER_MS, Interval, to_ms, to_ms_up
 from btx.ports import Context
 from btx_binance import codec as common
 from btx_binance.api import api, read
@@ -76,7 +76,7 @@ class FuturesFeed:
         params = {
             "symbol": instrument.venue_symbol,
             "interval": str(interval),
-            "startTime": -to_ms(-start_ns),  # up: the bar before must not slip in
+            "startTime": to_ms_up(start_ns),  # up: the bar before must not slip in
             "endTime": to_ms(end_ns - 1),
             "limit": limit,
         }
@@ -122,7 +122,7 @@ class FuturesFeed:
         if start_id is not None:
             params["fromId"] = start_id
         elif start_ns is not None:
-            params["startTime"] = -to_ms(-start_ns)
+            params["startTime"] = to_ms_up(start_ns)
         rows = await self._agg_trades(instrument.venue_symbol, **params)
         return tuple(read(common.agg_trade, row, symbol=instrument.symbol) for row in rows)
 
@@ -139,7 +139,7 @@ class FuturesFeed:
             return ()
         params = {
             "symbol": instrument.venue_symbol,
-            "startTime": -to_ms(-start_ns),
+            "startTime": to_ms_up(start_ns),
             "endTime": to_ms(end_ns - 1),
             "limit": PAGE,
         }

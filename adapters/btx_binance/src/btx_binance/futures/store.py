@@ -9,7 +9,7 @@ from btx.model.account import AccountSnapshot, Booking, KeyRights
 from btx.model.derivatives import LeverageTier, MarginMode, PositionMode
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.time import to_ms
+from btx.model.time import to_ms_up
 from btx.model.venue import Environment
 from btx.ports import Context
 from btx.rules.symbols import perpetual_of
@@ -142,7 +142,7 @@ class FuturesStore:
         """
         require_keys(self._context)
         found: dict[str, Booking] = {}
-        start_ms = max(-to_ms(-start_ns), 0)
+        start_ms = max(to_ms_up(start_ns), 0)
         while True:
             rows = await self._ask("GetIncome", startTime=start_ms, limit=PAGE)
             for each in self._bookings(rows):

@@ -109,9 +109,13 @@ class Meters:
         self._addresses: dict[str, _Address] = {}
 
     def used(self, who: str, limit: Limit, now_ns: int) -> int:
-        """Return the units ``who`` used in the window that ``now_ns`` lies in."""
+        """Return the units ``who`` used in the window that ``now_ns`` lies in.
+
+        Where the clock was set back the window that was begun goes on: it would come a second time otherwise,
+        and with it a count that had been forgotten.
+        """
         window, count = self._used.get((who, limit), (0, 0))
-        return count if window == now_ns // limit.window_ns else 0
+        return count if window >= now_ns // limit.window_ns else 0
 
     def take(self, who: str, limit: Limit, units: int, now_ns: int) -> int:
         """Add ``units`` and return the sum of the window."""

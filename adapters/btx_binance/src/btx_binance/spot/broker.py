@@ -6,7 +6,7 @@ from btx.bridges.ccxt import Operation
 from btx.errors import NotSupportedError
 from btx.model.instrument import Instrument
 from btx.model.order import Fill, Leg, OrderList, OrderReport, Receipt
-from btx.model.time import to_ms
+from btx.model.time import to_ms_up
 from btx.ports import Context
 from btx_binance.api import api, of_symbols, read, receipt
 from btx_binance.config import require_keys
@@ -81,7 +81,7 @@ class SpotBroker:
             DataError: there are more, and the venue does not say which.
         """
         require_keys(self._context)
-        rows = await self._trades.since(instrument.venue_symbol, max(-to_ms(-start_ns), 0))
+        rows = await self._trades.since(instrument.venue_symbol, max(to_ms_up(start_ns), 0))
         return tuple(read(codec.my_trade, each, symbol=instrument.symbol, client_order_id="") for each in rows)
 
     async def amend(self, *, leg: Leg, venue_order_id: str | None, new: Leg) -> Receipt:  # noqa: ARG002 -- the port's

@@ -6,7 +6,7 @@ from typing import Any
 from btx.errors import NotSupportedError
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, BookSnapshot, Trade
-from btx.model.time import Interval, to_ms
+from btx.model.time import Interval, to_ms, to_ms_up
 from btx.ports import Context
 from btx_binance import codec
 from btx_binance.api import api, read
@@ -37,7 +37,7 @@ class SpotFeed:
             {
                 "symbol": instrument.venue_symbol,
                 "interval": str(interval),
-                "startTime": -to_ms(-start_ns),  # up: the bar before must not slip in
+                "startTime": to_ms_up(start_ns),  # up: the bar before must not slip in
                 "endTime": to_ms(end_ns - 1),
                 "limit": PAGE,
             },
@@ -81,6 +81,6 @@ class SpotFeed:
         if start_id is not None:
             params["fromId"] = start_id
         elif start_ns is not None:
-            params["startTime"] = -to_ms(-start_ns)
+            params["startTime"] = to_ms_up(start_ns)
         rows = await self._api.client.ask("publicGetAggTrades", params)
         return tuple(read(codec.agg_trade, row, symbol=instrument.symbol) for row in rows)

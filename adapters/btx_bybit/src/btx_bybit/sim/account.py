@@ -197,6 +197,7 @@ CALLS: tuple[Call, ...] = (
         rest=("POST", "/v5/account/set-margin-mode"),
         params=(choice("setMarginMode", (*_MODES, "PORTFOLIO_MARGIN"), mandatory=True),),
         is_signed=True,
+        limit=5,
     ),
     Call(
         run=_wallet,
@@ -215,8 +216,7 @@ CALLS: tuple[Call, ...] = (
         rest=("GET", "/v5/account/fee-rate"),
         params=(text("category"), text("symbol"), text("baseCoin")),
         is_signed=True,
-        limit=10,
-        spot_limit=5,
+        limit=5,
     ),
     Call(
         run=_collateral,

@@ -239,7 +239,7 @@ def operation_of(verb: str, path: str) -> Where:
     name = rest[0] if rest else ""
     if group == "market":
         return Where.MARKET
-    if group == "order" and name in _PLACES:
+    if (group == "order" and name in _PLACES) or (group, name) == ("position", "trading-stop"):
         return Where.PLACE
     if group == "order" and name in _CANCELS:
         return Where.CANCEL

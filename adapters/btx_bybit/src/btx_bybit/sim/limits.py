@@ -1,7 +1,8 @@
 """The venue's rate meters: requests per second of an account and endpoint, and per address.
 
 docs/v5/rate-limit.mdx: "rolling time window per second and UID", per endpoint; 600 requests in 5 seconds per
-address, beyond which everything is answered with 403 for ten minutes (2025).  Pure bookkeeping: time is an argument.
+address, beyond which everything is answered with a bare 403 for ten minutes (2025).  Pure bookkeeping: time is an
+argument.
 """
 
 from collections import deque
@@ -11,10 +12,12 @@ import attrs
 from btx.model.time import NS_PER_S, to_ms
 from btx_bybit.sim.wire import WireError
 
-__all__ = ("ADDRESS_REQUESTS", "TOO_MANY", "Meters")
+__all__ = ("ADDRESS_REQUESTS", "TOO_FREQUENT", "TOO_MANY", "Meters")
 
 TOO_MANY = (10006, "Too many visits. Exceeded the API Rate Limit.")
 ADDRESS_REQUESTS = 600
+TOO_FREQUENT = 403
+"""The status an address that is kept out is answered with; there is no code in it, and no word of until when."""
 _ADDRESS_NS = 5 * NS_PER_S
 _BAN_NS = 600 * NS_PER_S
 
@@ -36,20 +39,19 @@ class Meters:
         """Count one request of an address.
 
         Raises:
-            WireError: status 403, it asks too often.
+            WireError: status 403 without a code, it asks too often.
         """
         state = self._addresses.setdefault(address, _Address())
-        while state.times_ns and state.times_ns[0] <= now_ns - _ADDRESS_NS:
-            state.times_ns.popleft()
+        _forget(state.times_ns, _ADDRESS_NS, now_ns)
         state.times_ns.append(now_ns)
         if now_ns >= state.banned_until_ns and len(state.times_ns) > ADDRESS_REQUESTS:
             state.banned_until_ns = now_ns + _BAN_NS
         if now_ns < state.banned_until_ns:
-            raise self.banned()
+            raise WireError(TOO_FREQUENT, "access too frequent", status=TOO_FREQUENT)
 
     def banned(self) -> WireError:
-        """Return the error for an address that is kept out; the venue does not tell it until when."""
-        return WireError(10018, "access too frequent.", status=403)
+        """Return the error for an address that shall wait a moment, by the code the manual has struck out since."""
+        return WireError(10018, "Exceeded the IP Rate Limit.")
 
     def take(self, account: str, path: str, limit: int, units: int, now_ns: int) -> None:
         """Count ``units`` requests of an account to an endpoint.
@@ -75,9 +77,16 @@ class Meters:
 
     def _recent(self, account: str, path: str, now_ns: int) -> deque[int]:
         used = self._used.setdefault((account, path), deque())
-        while used and used[0] <= now_ns - NS_PER_S:
-            used.popleft()
+        _forget(used, NS_PER_S, now_ns)
         return used
+
+
+def _forget(times_ns: deque[int], window_ns: int, now_ns: int) -> None:
+    """Drop what left the window; where the clock was set back, what was counted by the old one goes too."""
+    if times_ns and times_ns[-1] > now_ns:
+        times_ns.clear()
+    while times_ns and times_ns[0] <= now_ns - window_ns:
+        times_ns.popleft()
 
 
 def _headers(limit: int, left: int, reset_ns: int) -> dict[str, str]:

@@ -190,7 +190,7 @@ CALLS: tuple[Call, ...] = (
             text("cursor"),
         ),
         is_signed=True,
-        limit=30,
+        limit=25,
     ),
 )
 """Movements of money."""

@@ -14,11 +14,12 @@ from btx_bybit.sim.trading import is_asked_for
 from btx_bybit.sim.venue import Ask, Call, Venue
 from btx_bybit.sim.wire import WireError
 
-__all__ = ("CALLS",)
+__all__ = ("CALLS", "is_kept")
 
 Order = SimOrder | SimConditional
 
 _RECENT = 500
+_KEPT_NS = NS_PER_DAY  # how long order/history tells of what ended without a fill (docs/v5/order/order-list, 2026)
 _WEEK_NS = 7 * NS_PER_DAY
 _FILTERS = ("Order", "StopOrder", "tpslOrder", "OcoOrder", "BidirectionalTpslOrder")
 _EXECUTIONS = ("Trade", "AdlTrade", "Funding", "BustTrade", "Delivery", "Settle", "BlockTrade", "MovePosition")
@@ -63,9 +64,16 @@ def _history(venue: Venue, ask: Ask) -> JSON:
         for each in _asked(venue, ask)
         if not is_open(each)
         and start_ns <= each.created_ns <= end_ns
+        and is_kept(each, ask.market_ns)
         and ask.get("orderStatus") in {None, order_status(each, is_spot=venue.is_spot)}
     ]
     return _answer(venue, ask, orders)
+
+
+def is_kept(order: Order, now_ns: int) -> bool:
+    """Say whether the history has an order that is over: with a fill always, else for a day."""
+    is_filled = isinstance(order, SimOrder) and bool(order.executed_quantity)
+    return is_filled or order.updated_ns > now_ns - _KEPT_NS
 
 
 def _executions(venue: Venue, ask: Ask) -> JSON:

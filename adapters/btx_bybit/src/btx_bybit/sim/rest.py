@@ -13,6 +13,7 @@ from aiohttp import web
 from btx.sim.skin.mishaps import handled
 from btx.sim.skin.text import JSON, dumps
 from btx_bybit.sim.errors import Mishaps, operation_of
+from btx_bybit.sim.limits import TOO_FREQUENT
 from btx_bybit.sim.params import Raw
 from btx_bybit.sim.venue import Call, Venue, perform
 from btx_bybit.sim.wire import WireError, envelope, signature_fits, signed_text
@@ -115,6 +116,8 @@ def check_time(stamp: str, window: str, now_ms: int) -> None:
 def _respond(
     venue: Venue, value: JSON, *, call: Call | None = None, api_key: str = "", error: WireError | None = None
 ) -> web.Response:
+    if error is not None and error.status == TOO_FREQUENT:
+        return web.Response(text=error.message, status=error.status)
     headers = dict(error.headers) if error is not None else {}
     if call is not None and not headers:
         limit = call.limit_of(venue.category)

@@ -91,6 +91,8 @@ def order_status(order: Order, *, is_spot: bool) -> str:
     if order.status in {Status.CANCELED, Status.EXPIRED}:
         if order.working_ns is None:
             return "Deactivated"
+        if is_spot and order.post_only and order.status is Status.EXPIRED and not order.executed_quantity:
+            return "Rejected"  # as clients saw on live accounts in 2026; of contracts it is cancelled
         return "PartiallyFilledCanceled" if is_spot and order.executed_quantity else "Cancelled"
     return {Status.PARTIALLY_FILLED: "PartiallyFilled", Status.FILLED: "Filled"}.get(order.status, "Rejected")
 

@@ -240,10 +240,11 @@ _CATEGORY = choice("category", (*CATEGORIES, "option"), error=WireError(10001, "
 _BATCH = (_CATEGORY, Param(name="request", convert=_requests, mandatory=True))
 
 
-def _call(run: Callable[[Venue, Ask], Any], path: str, params: tuple[Param, ...], **others: Any) -> Call:
-    return Call(
-        run=run, rest=("POST", f"/v5/order/{path}"), params=params, is_signed=True, limit=10, spot_limit=20, **others
-    )
+def _call(
+    run: Callable[[Venue, Ask], Any], path: str, params: tuple[Param, ...], *, spot_limit: int = 20, **others: Any
+) -> Call:
+    rest = ("POST", f"/v5/order/{path}")
+    return Call(run=run, rest=rest, params=params, is_signed=True, limit=10, spot_limit=spot_limit, **others)
 
 
 def _batch_call(one: _One, path: str, params: tuple[Param, ...], **nothing: str) -> Call:
@@ -261,7 +262,7 @@ def _dcp(venue: Venue, ask: Ask) -> Answer:
 
 CALLS: tuple[Call, ...] = (
     _call(_create, "create", ORDER),
-    _call(_amend, "amend", AMENDMENT),
+    _call(_amend, "amend", AMENDMENT, spot_limit=10),
     _call(_cancel, "cancel", (*WHICH, choice("orderFilter", _FILTERS))),
     _call(
         _cancel_all,

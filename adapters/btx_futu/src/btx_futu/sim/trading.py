@@ -24,6 +24,7 @@ _NORMAL, _MARKET = 1, 2  # Trd_Common.OrderType
 _DAY = 0  # Trd_Common.TimeInForce
 _NORMAL_CHANGE, _CANCEL = 1, 2  # Trd_Common.ModifyOrderOp
 _REMARK_BYTES = 64
+_UNNAMED = "btxsim"  # how the exchange calls an order that has no name; its number follows
 _PREFIX = "FS"
 _ZERO = Decimal(0)
 
@@ -219,7 +220,7 @@ class Trading:
         line.createTime, line.updateTime = self._text(order.created_ns), self._text(order.updated_ns)
         line.createTimestamp, line.updateTimestamp = order.created_ns / NS_PER_S, order.updated_ns / NS_PER_S
         line.fillQty, line.fillAvgPrice = float(order.executed_quantity), float(order.average_price or _ZERO)
-        line.remark, line.timeInForce = order.client_order_id, _DAY
+        line.remark, line.timeInForce = order.client_order_id.removeprefix(_UNNAMED + str(order.order_id)), _DAY
         line.lastErrMsg = "the trading day is over" if order.status is Status.EXPIRED else ""
 
     def _key(self, header: Any) -> str:

@@ -20,8 +20,9 @@ from btx.ports import Context, Sink, StreamEvent, Wanted
 from btx.testing.broken.variant import AlteredStream, Broken, Variant
 from btx.testing.toy import plugin as honest
 from btx.testing.toy.config import LINEAR
-from btx.testing.toy.feed import ToyFeed, ToyMarginFeed
-from btx.testing.toy.store import ToyMarginStore, ToyStore
+from btx.testing.toy.feed import ToyFeed
+from btx.testing.toy.margin import ToyMarginFeed, ToyMarginStore
+from btx.testing.toy.store import ToyStore
 from btx.testing.toy.stream import ToyStream
 
 __all__ = ("BROKEN",)

@@ -16,7 +16,8 @@ from btx.testing.broken import eager
 from btx.testing.broken.variant import AlteredStream, Broken, Variant
 from btx.testing.toy.broker import ToyBroker
 from btx.testing.toy.config import LINEAR
-from btx.testing.toy.store import ToyMarginStore, ToyStore
+from btx.testing.toy.margin import ToyMarginStore
+from btx.testing.toy.store import ToyStore
 from btx.testing.toy.stream import ToyStream
 
 __all__ = ("BROKEN",)

@@ -7,11 +7,14 @@ core emulates or refuses it; put in what it has, and the kit proves that it work
 import string
 
 from btx.hookspecs import API
-from btx.model.derivatives import MarginMode, PositionMode
+from btx.model.derivatives import MarginMode, PositionMode  # margin
 from btx.model.order import ListKind, OrderType, TimeInForce
 from btx.model.time import Interval
 from btx.model.venue import Capabilities, Channel, ClientIdSpec, Environment, VenueInfo
-from btx.testing.toy.config import LINEAR, SPOT
+from btx.testing.toy.config import (
+    LINEAR,  # margin
+    SPOT,
+)
 from btx.testing.toy.limits import COSTS, LIMITS
 
 __all__ = ("VENUE",)
@@ -31,7 +34,7 @@ _SPOT = Capabilities(
     trade_ids_dense=True,
 )
 
-_LINEAR = Capabilities(
+_LINEAR = Capabilities(  # margin
     order_types=_ORDER_TYPES,
     times_in_force=_TIMES_IN_FORCE,
     intervals=_INTERVALS,
@@ -46,14 +49,19 @@ _LINEAR = Capabilities(
     margin_modes=frozenset(MarginMode),
 )
 
+_MARKETS = {
+    SPOT: _SPOT,
+    LINEAR: _LINEAR,  # margin
+}
+
 VENUE = VenueInfo(
     name="toy",
     title="Toy",
     api=API,
-    markets=(SPOT, LINEAR),
+    markets=tuple(_MARKETS),
     # Add TESTNET and LIVE once config.py has their addresses, and PAPER with LIVE.
     environments=frozenset({Environment.SIM}),
-    capabilities={SPOT: _SPOT, LINEAR: _LINEAR},
+    capabilities=_MARKETS,
     client_id=ClientIdSpec(
         max_len=32, alphabet=f"{string.ascii_letters}{string.digits}-_", scope="open orders", queryable=True
     ),

@@ -8,42 +8,38 @@ from decimal import Decimal
 from typing import Any
 
 from btx.bridges.decimals import levels, limit
-from btx.model.account import (
-    AccountSnapshot,
-    AccountUpdate,
-    Balance,
-    Booking,
-    BookingKind,
-    KeyRights,
-    MarginCall,
-    PositionReport,
-    SymbolTerms,
-)
-from btx.model.derivatives import FundingRate, LeverageTier, MarginMode, MarkPrice, PositionMode
+from btx.model.account import AccountSnapshot, AccountUpdate, Balance, KeyRights
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument, InstrumentKind
 from btx.model.market import Bar, BookDelta, BookSnapshot, Quote, Trade
-from btx.model.order import Fill, Liquidity, OrderReport, OrderType, Origin, PositionSide, Side, Status
+from btx.model.order import (
+    Fill,
+    Liquidity,
+    OrderReport,
+    OrderType,
+    Origin,  # margin
+    PositionSide,  # margin
+    Side,
+    Status,
+)
 from btx.model.time import Interval, from_ms
 
 __all__ = (
+    "Json",
     "account",
     "account_update",
     "bar",
     "book_delta",
     "book_snapshot",
-    "booking",
     "fees",
     "fill",
-    "funding_rate",
     "instrument",
     "key_rights",
-    "leverage_tiers",
-    "margin_call",
-    "mark_price",
     "order_report",
+    "order_with_fills",
     "quote",
     "symbol_of",
+    "time_ns",
     "trade",
     "venue_symbol_of",
 )
@@ -52,15 +48,23 @@ Json = Mapping[str, Any]
 
 
 def symbol_of(venue_symbol: str) -> str:
-    """Return our name of an instrument: ``BTC/USDT`` of ``BTC-USDT``, ``BTC/USDT:USDT`` of ``BTC-USDT-PERP``."""
-    base, quote, *perpetual = venue_symbol.split("-")
-    return f"{base}/{quote}:{quote}" if perpetual else f"{base}/{quote}"
+    """Return our name of an instrument: ``BTC/USDT`` of ``BTC-USDT``."""
+    if venue_symbol.endswith("-PERP"):  # margin
+        base, quote, _ = venue_symbol.split("-")
+        return f"{base}/{quote}:{quote}"
+    return venue_symbol.replace("-", "/")
 
 
 def venue_symbol_of(symbol: str) -> str:
     """Return the venue's name of an instrument."""
-    pair, _, settle = symbol.partition(":")
-    return f"{pair.replace('/', '-')}-PERP" if settle else pair.replace("/", "-")
+    if ":" in symbol:  # margin
+        return f"{symbol.partition(':')[0].replace('/', '-')}-PERP"
+    return symbol.replace("/", "-")
+
+
+def time_ns(row: Json) -> int:
+    """Return when it was."""
+    return from_ms(int(row["time"]))
 
 
 def instrument(row: Json) -> Instrument:
@@ -78,7 +82,7 @@ def instrument(row: Json) -> Instrument:
         min_quantity=Decimal(row["min_quantity"]),
         max_quantity=limit(row, "max_quantity"),
         min_notional=limit(row, "min_notional"),
-        liquidation_fee=limit(row, "liquidation_fee"),
+        liquidation_fee=limit(row, "liquidation_fee"),  # margin
         is_trading=bool(row["is_trading"]),
     )
 
@@ -107,7 +111,7 @@ def trade(row: Json, *, symbol: str) -> Trade:
         price=Decimal(row["price"]),
         quantity=Decimal(row["quantity"]),
         side=Side(row["side"]),
-        time_ns=from_ms(int(row["time"])),
+        time_ns=time_ns(row),
     )
 
 
@@ -120,7 +124,7 @@ def quote(row: Json, *, symbol: str) -> Quote:
         ask_price=Decimal(row["ask"]),
         ask_quantity=Decimal(row["ask_quantity"]),
         sequence=int(row["sequence"]),
-        time_ns=from_ms(int(row["time"])),
+        time_ns=time_ns(row),
     )
 
 
@@ -139,86 +143,19 @@ def book_delta(row: Json, *, symbol: str) -> BookDelta:
         asks=levels(row["asks"]),
         first_sequence=int(row["first"]),
         last_sequence=int(row["last"]),
-        time_ns=from_ms(int(row["time"])),
+        time_ns=time_ns(row),
     )
 
 
 def account(row: Json) -> AccountSnapshot:
-    """Return ``account``; assets of which nothing is owned are left out, as are positions that are over."""
+    """Return ``account``; assets of which nothing is owned are left out."""
     owned = {asset: balance for asset, balance in _balances(row["balances"]).items() if balance.total}
-    terms = {symbol_of(venue_symbol): _terms(each) for venue_symbol, each in row.get("terms", {}).items()}
-    return AccountSnapshot(
-        balances=owned,
-        time_ns=from_ms(int(row["time"])),
-        can_trade=bool(row["can_trade"]),
-        positions=tuple(_position(each) for each in row.get("positions", ())),
-        terms=terms,
-        position_mode=PositionMode(row["position_mode"]) if "position_mode" in row else None,
-    )
+    return AccountSnapshot(balances=owned, time_ns=time_ns(row), can_trade=bool(row["can_trade"]))
 
 
 def account_update(row: Json) -> AccountUpdate:
-    """Return a push of the assets and positions that changed."""
-    return AccountUpdate(
-        balances=_balances(row["balances"]),
-        time_ns=from_ms(int(row["time"])),
-        positions=tuple(_position(each) for each in row.get("positions", ())),
-        reason=row["reason"],
-    )
-
-
-def margin_call(row: Json) -> MarginCall:
-    """Return a push of positions that come close to their liquidation."""
-    return MarginCall(positions=tuple(map(_position, row["positions"])), time_ns=from_ms(int(row["time"])))
-
-
-def leverage_tiers(rows: Sequence[Json]) -> tuple[LeverageTier, ...]:
-    """Return ``tiers``, lowest first."""
-    return tuple(
-        LeverageTier(
-            floor=Decimal(row["floor"]),
-            cap=limit(row, "cap"),
-            max_leverage=int(row["max_leverage"]),
-            maintenance_rate=Decimal(row["maintenance"]),
-            maintenance_amount=Decimal(row["deduction"]),
-        )
-        for row in rows
-    )
-
-
-def booking(row: Json) -> Booking:
-    """Return one movement of money."""
-    return Booking(
-        booking_id=str(row["id"]),
-        kind=BookingKind(row["kind"]),
-        asset=row["asset"],
-        amount=Decimal(row["amount"]),
-        symbol=symbol_of(row["symbol"]) if row["symbol"] else None,
-        fill_id=str(row["fill_id"]) if row["fill_id"] else None,
-        time_ns=from_ms(int(row["time"])),
-    )
-
-
-def mark_price(row: Json, *, symbol: str) -> MarkPrice:
-    """Return ``mark``, or a push of one."""
-    return MarkPrice(
-        symbol=symbol,
-        mark_price=Decimal(row["mark"]),
-        index_price=Decimal(row["index"]),
-        funding_rate=Decimal(row["funding_rate"]),
-        next_funding_ns=from_ms(int(row["next_funding"])),
-        time_ns=from_ms(int(row["time"])),
-    )
-
-
-def funding_rate(row: Json, *, symbol: str) -> FundingRate:
-    """Return one rate that was settled; positive: longs pay."""
-    return FundingRate(
-        symbol=symbol,
-        time_ns=from_ms(int(row["time"])),
-        rate=Decimal(row["rate"]),
-        mark_price=limit(row, "mark"),
-    )
+    """Return a push of the assets that changed."""
+    return AccountUpdate(balances=_balances(row["balances"]), time_ns=time_ns(row), reason=row["reason"])
 
 
 def fees(row: Json) -> FeeSchedule:
@@ -242,17 +179,22 @@ def order_report(row: Json) -> OrderReport:
         status=Status(row["status"]),
         filled=Decimal(row["filled"]),
         sequence=row.get("sequence"),
-        time_ns=from_ms(int(row["time"])),
+        time_ns=time_ns(row),
         reason=row["reason"],
         side=Side(row["side"]),
         order_type=OrderType(row["type"]),
         quantity=Decimal(row["quantity"]),
         price=limit(row, "price"),
         trigger_price=limit(row, "trigger_price"),
-        position_side=PositionSide(row["position_side"]),
-        reduce_only=bool(row["reduce_only"]),
-        origin=Origin(row["origin"]),
+        position_side=PositionSide(row["position_side"]),  # margin
+        reduce_only=bool(row["reduce_only"]),  # margin
+        origin=Origin(row["origin"]),  # margin
     )
+
+
+def order_with_fills(row: Json) -> tuple[OrderReport | Fill, ...]:
+    """Return the answer to a question about one order: its fills, oldest first, and then its state."""
+    return (*map(fill, row["fills"]), order_report(row))
 
 
 def fill(row: Json) -> Fill:
@@ -268,32 +210,12 @@ def fill(row: Json) -> Fill:
         fee=Decimal(row["fee"]),
         fee_asset=row["fee_asset"],
         liquidity=Liquidity.MAKER if row["is_maker"] else Liquidity.TAKER,
-        time_ns=from_ms(int(row["time"])),
+        time_ns=time_ns(row),
         sequence=row.get("sequence"),
-        position_side=PositionSide(row["position_side"]),
-        realised=None if row["realised"] is None else Decimal(row["realised"]),
-        origin=Origin(row["origin"]),
+        position_side=PositionSide(row["position_side"]),  # margin
+        realised=None if row["realised"] is None else Decimal(row["realised"]),  # margin
+        origin=Origin(row["origin"]),  # margin
     )
-
-
-def _position(row: Json) -> PositionReport:
-    return PositionReport(
-        symbol=symbol_of(row["symbol"]),
-        position_side=PositionSide(row["side"]),
-        quantity=Decimal(row["quantity"]),
-        entry_price=limit(row, "entry_price"),
-        mark_price=limit(row, "mark"),
-        unrealised=Decimal(row["unrealised"]),
-        liquidation_price=limit(row, "liquidation_price"),
-        leverage=int(row["leverage"]),
-        margin_mode=MarginMode(row["margin_mode"]),
-        isolated_margin=limit(row, "isolated_margin"),
-        time_ns=from_ms(int(row["time"])),
-    )
-
-
-def _terms(row: Json) -> SymbolTerms:
-    return SymbolTerms(leverage=int(row["leverage"]), margin_mode=MarginMode(row["margin_mode"]))
 
 
 def _balances(rows: Mapping[str, Sequence[str]]) -> dict[str, Balance]:

@@ -15,9 +15,11 @@ __all__ = ("schedule",)
 
 _SOURCE = "made up, 2026-11-21"
 _SPOT = FeeSchedule(maker=Decimal("0.0010"), taker=Decimal("0.0015"), source=_SOURCE)
-_LINEAR = FeeSchedule(maker=Decimal("0.0002"), taker=Decimal("0.0005"), source=_SOURCE)
+_LINEAR = FeeSchedule(maker=Decimal("0.0002"), taker=Decimal("0.0005"), source=_SOURCE)  # margin
 
 
 def schedule(instrument: Instrument, account: AccountSnapshot | None) -> FeeSchedule:  # noqa: ARG001 -- it has one tier
     """Return the rates of an instrument's market."""
-    return _LINEAR if instrument.kind.is_margined else _SPOT
+    if instrument.kind.is_margined:  # margin
+        return _LINEAR
+    return _SPOT

@@ -11,7 +11,7 @@ from btx.model.venue import Endpoints, Scenario, VenueInfo
 from btx.ports import Broker, Context, Feed, Matcher, Store, Stream
 from btx.rules.account import Terms
 from btx.testing.toy.card import VENUE
-from btx.testing.toy.config import SPOT
+from btx.testing.toy.config import LINEAR  # margin
 from btx.testing.toy.fees import schedule
 
 __all__ = (
@@ -36,14 +36,22 @@ def btx_venue() -> VenueInfo:
 @hookimpl
 def btx_store(context: Context) -> Store:
     """Return the port for instruments, account and server time."""
-    from btx.testing.toy.store import ToyMarginStore, ToyStore
+    if context.market == LINEAR:  # margin
+        from btx.testing.toy.margin import ToyMarginStore
 
-    return ToyStore(context) if context.market == SPOT else ToyMarginStore(context)
+        return ToyMarginStore(context)
+    from btx.testing.toy.store import ToyStore
+
+    return ToyStore(context)
 
 
 @hookimpl
 def btx_broker(context: Context) -> Broker:
     """Return the port for orders."""
+    if context.market == LINEAR:  # margin
+        from btx.testing.toy.margin import ToyMarginBroker
+
+        return ToyMarginBroker(context)
     from btx.testing.toy.broker import ToyBroker
 
     return ToyBroker(context)
@@ -52,14 +60,22 @@ def btx_broker(context: Context) -> Broker:
 @hookimpl
 def btx_feed(context: Context) -> Feed:
     """Return the port for history."""
-    from btx.testing.toy.feed import ToyFeed, ToyMarginFeed
+    if context.market == LINEAR:  # margin
+        from btx.testing.toy.margin import ToyMarginFeed
 
-    return ToyFeed(context) if context.market == SPOT else ToyMarginFeed(context)
+        return ToyMarginFeed(context)
+    from btx.testing.toy.feed import ToyFeed
+
+    return ToyFeed(context)
 
 
 @hookimpl
 def btx_websocket(context: Context) -> Stream:
     """Return the port for pushes."""
+    if context.market == LINEAR:  # margin
+        from btx.testing.toy.margin import margin_stream
+
+        return margin_stream(context)
     from btx.testing.toy.stream import ToyStream
 
     return ToyStream(context)

@@ -12,8 +12,9 @@ from btx.sim.skin.connections import Connections, Habits
 from btx.sim.skin.mishaps import Mishaps
 from btx.sim.skin.serving import serving
 from btx.sim.world import World, WorldEvent
-from btx.testing.toy.sim.listings import listings, named
-from btx.testing.toy.sim.margin import MARGIN_CALLS
+from btx.testing.toy.sim.listings import listings
+from btx.testing.toy.sim.margin import MARGIN_CALLS  # margin
+from btx.testing.toy.sim.perpetuals import named  # margin
 from btx.testing.toy.sim.rest import SPOT_CALLS, Desk
 from btx.testing.toy.sim.sockets import AccountEvents, MarketStreams, add_routes
 from btx.testing.toy.sim.wire import Trouble, WireError
@@ -35,7 +36,7 @@ async def simulator(scenario: Scenario) -> AsyncIterator[Endpoints]:
         ConfigError: the scenario names what cannot be played.
         OSError: ``scenario.port`` is taken.
     """
-    scenario = named(scenario)
+    scenario = named(scenario)  # margin
     async with (
         World(scenario, listings(scenario)) as world,
         serving(world, ToySkin(world), port=scenario.port) as endpoints,
@@ -45,7 +46,7 @@ async def simulator(scenario: Scenario) -> AsyncIterator[Endpoints]:
 
 def matcher(scenario: Scenario) -> Box:
     """Return the world that :func:`simulator` serves, to be asked directly, in lockstep."""
-    scenario = named(scenario)
+    scenario = named(scenario)  # margin
     return box_of(scenario, listings(scenario))
 
 
@@ -68,7 +69,10 @@ class ToySkin:
 
     def add_routes(self, app: web.Application, mishaps: Mishaps[WireError], connections: Connections) -> None:
         """Serve everything the venue has."""
-        desk = Desk(self._world, mishaps, MARGIN_CALLS if self._world.is_margined else SPOT_CALLS)
+        calls = SPOT_CALLS
+        if self._world.is_margined:  # margin
+            calls = MARGIN_CALLS
+        desk = Desk(self._world, mishaps, calls)
         self._streams = MarketStreams(self._world, mishaps)
         self._events = AccountEvents(desk, mishaps)
         desk.add_routes(app)

@@ -178,7 +178,7 @@ def _order(desk: Desk, ask: Ask) -> JSON:
     if (waiting := _waiting(desk, ask)) is not None:
         return {**_waiting_row(waiting), "fills": []}
     order = desk.world.margin.order(**which(ask))
-    return {**wire.order_row(order), "fills": [wire.fill_row(fill, is_margined=True) for fill in order.fills]}
+    return {**wire.order_row(order), "fills": [wire.fill_row(fill) for fill in order.fills]}
 
 
 def _open_orders(desk: Desk, ask: Ask) -> list[JSON]:

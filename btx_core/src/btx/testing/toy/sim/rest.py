@@ -10,7 +10,13 @@ import attrs
 from aiohttp import web
 
 from btx.errors import BtxError
-from btx.model.order import ListKind, OrderType, PositionSide, Side, TimeInForce
+from btx.model.order import (
+    ListKind,
+    OrderType,
+    PositionSide,  # margin
+    Side,
+    TimeInForce,
+)
 from btx.model.time import NS_PER_MINUTE, Interval, from_ms, to_ms
 from btx.sim.exchange import Exchange, Listing, NewOrder
 from btx.sim.faults import Where
@@ -221,8 +227,8 @@ def new_order(words: Mapping[str, Any]) -> NewOrder:
         price=number("price"),
         trigger_price=number("trigger_price"),
         client_order_id=words["client_id"],
-        reduce_only=bool(words["reduce_only"]),
-        position_side=PositionSide(words["position_side"]),
+        reduce_only=bool(words["reduce_only"]),  # margin
+        position_side=PositionSide(words["position_side"]),  # margin
     )
 
 
@@ -274,8 +280,7 @@ def _fills(desk: Desk, ask: Ask) -> list[JSON]:
     after, start_ns = ask.whole("after") or 0, from_ms(int(ask["start"]))
     fills = desk.world.engine.fills(api_key=ask.api_key, venue_symbol=desk.listing(ask["symbol"]).venue_symbol)
     found = [fill for fill in fills if fill.time_ns >= start_ns and fill.trade_id > after]
-    is_margined = desk.world.is_margined
-    return [wire.fill_row(fill, is_margined=is_margined) for fill in found[: ask.rows]]
+    return [wire.fill_row(fill) for fill in found[: ask.rows]]
 
 
 SPOT_CALLS: Calls = {

@@ -9,22 +9,32 @@ from aiohttp import web
 from btx.model.time import NS_PER_MS, Interval, to_ms
 from btx.sim.exchange import ExecutionEvent
 from btx.sim.faults import Action, Kind, Where
-from btx.sim.margin_events import MarkChange
+from btx.sim.margin_events import MarkChange  # margin
 from btx.sim.market import BarChange, PublicTrade, QuoteChange
 from btx.sim.skin.connections import Connections
 from btx.sim.skin.mishaps import Mishaps
 from btx.sim.skin.sockets import Connection
-from btx.sim.skin.streams import Key, Stream, Streams
+from btx.sim.skin.streams import (
+    Key,  # margin
+    Stream,
+    Streams,
+)
 from btx.sim.skin.text import JSON, dumps
 from btx.sim.world import Want
 from btx.testing.toy.sim import wire
-from btx.testing.toy.sim.margin import frames_of, mark_row
+from btx.testing.toy.sim.margin import frames_of, mark_row  # margin
 from btx.testing.toy.sim.rest import Desk
 from btx.testing.toy.sim.wire import WireError
 
 __all__ = ("AccountEvents", "MarketStreams", "add_routes")
 
-_WANTS = {"bar": Want.BARS, "trade": Want.TRADES, "quote": Want.QUOTES, "book": Want.BOOK, "mark": Want.MARK}
+_WANTS = {
+    "bar": Want.BARS,
+    "trade": Want.TRADES,
+    "quote": Want.QUOTES,
+    "book": Want.BOOK,
+    "mark": Want.MARK,  # margin
+}
 _BOOK_PAUSE_NS = 100 * NS_PER_MS
 
 
@@ -41,7 +51,7 @@ class MarketStreams(Streams["_MarketSocket"]):
         pace: JSON = {"holds": True, "pause_ns": _BOOK_PAUSE_NS} if kind == "book" else {}
         return Stream(name=name, symbols=(rest[0],), kind=kind, want=_WANTS[kind], interval=interval, **pace)
 
-    def key(self, event: Any) -> Key | None:
+    def key(self, event: Any) -> Key | None:  # margin
         """Return what an event wakes: marks, too."""
         return (Want.MARK, event.venue_symbol, None) if isinstance(event, MarkChange) else super().key(event)
 
@@ -53,7 +63,7 @@ class MarketStreams(Streams["_MarketSocket"]):
                 return wire.trade_row(event)
             case QuoteChange():
                 return wire.quote_row(event)
-            case MarkChange():
+            case MarkChange():  # margin
                 return mark_row(event)
 
     def held_frame(self, stream: Stream, events: list[Any]) -> Any:  # noqa: ARG002 -- likewise
@@ -119,16 +129,12 @@ class AccountEvents:
         """Push what happened to an account."""
         if isinstance(event, ExecutionEvent):
             sequence = {"sequence": event.sequence}
-            fill = (
-                None
-                if event.fill is None
-                else wire.fill_row(event.fill, is_margined=self.desk.world.is_margined) | sequence
-            )
+            fill = None if event.fill is None else wire.fill_row(event.fill) | sequence
             self._push(event.api_key, {"event": "order", "order": wire.order_row(event.order) | sequence, "fill": fill})
             if event.balances:
                 changed = {"reason": "ORDER", "balances": wire.balances(event.balances), "time": to_ms(event.time_ns)}
                 self._push(event.api_key, {"event": "account", **changed})
-        elif self.desk.world.is_margined:
+        elif self.desk.world.is_margined:  # margin
             for api_key, frame in frames_of(self.desk.world.margin, event):
                 self._push(api_key, frame)
 

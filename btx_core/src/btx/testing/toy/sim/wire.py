@@ -36,7 +36,7 @@ _CODES: Mapping[Refusal, tuple[int, str]] = {
     Refusal.UNKNOWN_ORDER: (404, "unknown_order"),
     Refusal.DUPLICATE_CLIENT_ID: (409, "duplicate"),
     Refusal.INSUFFICIENT_BALANCE: (400, "funds"),
-    Refusal.INSUFFICIENT_MARGIN: (400, "funds"),
+    Refusal.INSUFFICIENT_MARGIN: (400, "funds"),  # margin
     Refusal.FILTER: (400, "filter"),
 }
 
@@ -99,7 +99,7 @@ def instrument_row(listing: Listing) -> JSON:
         "min_quantity": plain(instrument.min_quantity),
         "max_quantity": plain(instrument.max_quantity),
         "min_notional": plain(instrument.min_notional),
-        "liquidation_fee": plain(instrument.liquidation_fee),
+        "liquidation_fee": plain(instrument.liquidation_fee),  # margin
         "is_trading": instrument.is_trading,
     }
 
@@ -176,15 +176,15 @@ def order_row(order: SimOrder) -> JSON:
         "price": plain(order.price),
         "trigger_price": plain(order.trigger_price),
         "reason": "" if order.reject_reason is None else order.reject_reason.value,
-        "position_side": order.position_side.value,
-        "reduce_only": order.reduce_only,
-        "origin": order.origin.value,
+        "position_side": order.position_side.value,  # margin
+        "reduce_only": order.reduce_only,  # margin
+        "origin": order.origin.value,  # margin
         "time": to_ms(order.updated_ns),
     }
 
 
-def fill_row(fill: SimFill, *, is_margined: bool = False) -> JSON:
-    """Return one execution; on margin with what it realised."""
+def fill_row(fill: SimFill) -> JSON:
+    """Return one execution."""
     return {
         "id": fill.trade_id,
         "order_id": fill.order_id,
@@ -196,9 +196,9 @@ def fill_row(fill: SimFill, *, is_margined: bool = False) -> JSON:
         "fee": plain(fill.fee),
         "fee_asset": fill.fee_asset,
         "is_maker": fill.is_maker,
-        "position_side": fill.position_side.value,
-        "realised": plain(fill.realised) if is_margined else None,
-        "origin": fill.origin.value,
+        "position_side": fill.position_side.value,  # margin
+        "realised": plain(fill.realised) if fill.venue_symbol.endswith("-PERP") else None,  # margin
+        "origin": fill.origin.value,  # margin
         "time": to_ms(fill.time_ns),
     }
 

@@ -1,0 +1,30 @@
+"""What a recording says was made of it, and what a replay makes of it, side by side."""
+
+import pytest
+
+from btx.tools.replay import Seen, _differences
+
+
+def seen(what: str | None) -> Seen:
+    return Seen(events={"our order a": what} if what is not None else {}, balances={})
+
+
+@pytest.mark.parametrize(
+    ("was", "came", "differences"),
+    [
+        ("UNKNOWN 0 of 2 in 0 fills", "REJECTED 0 of 2 in 0 fills", 0),  # the replay took longer
+        ("UNKNOWN 0 of 2 in 0 fills", "REJECTED 0 of 3 in 0 fills", 1),
+        ("UNKNOWN 0 of 2 in 0 fills", "FILLED 2 of 2 in 1 fills", 1),
+        ("UNKNOWN 1 of 2 in 1 fills", "REJECTED 1 of 2 in 1 fills", 1),
+        ("REJECTED 0 of 2 in 0 fills", "UNKNOWN 0 of 2 in 0 fills", 1),
+        (None, "PENDING_NEW 0 of 2 in 0 fills", 0),  # it was written down when the recording ended
+        ("PENDING_NEW 0 of 2 in 0 fills", "REJECTED 0 of 2 in 0 fills", 0),
+        (None, "NEW 0 of 2 in 0 fills", 1),
+        (None, "FILLED 2 of 2 in 1 fills", 1),
+        ("NEW 0 of 2 in 0 fills", None, 1),
+    ],
+)
+def test_an_outcome_that_was_open_at_the_end_may_be_settled_by_who_goes_on(
+    was: str | None, came: str | None, differences: int
+) -> None:
+    assert len(list(_differences(seen(was), seen(came)))) == differences
