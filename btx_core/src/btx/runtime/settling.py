@@ -155,16 +155,7 @@ class Settling:
 
     def conclude(self, leg: Leg, reason: str) -> None:
         """Take it that an order never arrived."""
-        self._register.record(
-            OrderReport(
-                client_order_id=leg.client_order_id,
-                symbol=leg.request.instrument.symbol,
-                status=Status.REJECTED,
-                time_ns=self._clock.market_ns(),
-                reason=reason,
-                inferred=True,
-            )
-        )
+        self._end(leg, Status.REJECTED, reason, inferred=True)
 
     def amend_result(self, client_order_id: str, outcome: CancelOutcome, reason: str) -> AmendResult:
         """Return what became of an amendment, as of now."""
@@ -295,13 +286,18 @@ class Settling:
 
     def _conclude_forgotten(self, leg: Leg) -> None:
         self._note("FAULT", f"order {leg.client_order_id} is over: {FORGOTTEN}")
+        # The venue says so in two answers; what is inferred would not outweigh that it was open once.
+        self._end(leg, Status.CANCELED, FORGOTTEN, inferred=False)
+
+    def _end(self, leg: Leg, status: Status, reason: str, *, inferred: bool) -> None:
         self._register.record(
             OrderReport(
                 client_order_id=leg.client_order_id,
                 symbol=leg.request.instrument.symbol,
-                status=Status.CANCELED,
+                status=status,
                 time_ns=self._clock.market_ns(),
-                reason=FORGOTTEN,
+                reason=reason,
+                inferred=inferred,
             )
         )
 
