@@ -6,7 +6,7 @@ from typing import Any
 
 from btx.errors import TransportError
 from btx.model.market import Bar, BookDelta, Quote, Trade
-from btx.model.time import NS_PER_HOUR, Interval
+from btx.model.time import NS_PER_HOUR, NS_PER_MINUTE, Interval
 from btx.model.venue import Channel, StreamState, StreamStatus, Subscription
 from btx.rules import book as book_rules
 from btx.runtime.wishes import Wishes
@@ -29,9 +29,11 @@ async def _closed(bench: Bench, heard: Heard, subscription: Subscription, count:
     """Let the market step until so many bars of a subscription were told as closed."""
     assert subscription.instrument is not None
     symbol = subscription.instrument.symbol
+    # Without history bars are made of ticks, so those that formed before the ticks came are not whole.
+    since_ns = 0 if bench.can.history else bench.time.market + NS_PER_MINUTE
 
     def found() -> list[Bar]:
-        return [bar for bar in heard.of(Bar) if bar.is_closed and bar.symbol == symbol]
+        return [bar for bar in heard.of(Bar) if bar.is_closed and bar.symbol == symbol and bar.open_ns > since_ns]
 
     for _ in range(12 * count):
         if len(found()) >= count:
