@@ -2,12 +2,13 @@
 
 from decimal import Decimal
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from btx.model.market import Bar
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
-from btx_ctp.ticks import Tick, Ticker, close_due, fold
+from btx_ctp.ticks import Tick, Ticker, close_due, fold, misses
 
 
 def tick(at_s: float, price: int, volume: int, *, minute: int | None = None) -> Tick:
@@ -69,6 +70,41 @@ def test_the_last_minute_of_a_session_closes_with_a_tick_that_brings_nothing_or_
 
     assert by_tick == by_clock
     assert by_tick[0].volume == 5
+
+
+def cut_after(*ticks: Tick) -> Ticker:
+    state, _ = played(*ticks)
+    return attrs.evolve(state, is_cut=True)
+
+
+def test_a_minute_of_which_a_cut_hid_the_end_makes_no_bar_and_what_was_missed_is_in_no_other() -> None:
+    state = cut_after(tick(0, 100, 10), tick(5, 101, 12))
+    assert close_due(state, 9 * NS_PER_MINUTE) == (state, ())  # nor by the clock
+
+    back = tick(190, 105, 90)
+    assert misses(state, back)
+    state, closed = fold(state, back)
+    assert closed == ()
+    for at_s, volume in ((191, 95), (241, 99), (300, 99)):
+        state, told = fold(state, tick(at_s, 106, volume))
+        closed += told
+
+    assert [(bar.open_ns // NS_PER_MINUTE, bar.volume) for bar in closed] == [(4, 4)]
+
+
+def test_a_cut_in_which_nothing_traded_or_within_a_minute_breaks_no_bar() -> None:
+    state = cut_after(tick(0, 100, 10), tick(5, 101, 12))
+
+    quiet, by_quiet = fold(state, tick(190, 101, 12))
+    within, by_within = fold(state, tick(30, 99, 15))
+
+    assert [(bar.volume, bar.is_closed) for bar in by_quiet] == [(2, True)]
+    assert by_within == ()
+    assert within.bar is not None
+    assert (within.bar.low, within.bar.volume) == (99, 5)
+    assert (quiet.is_cut, within.is_cut) == (False, False)
+    assert not misses(state, tick(50_000, 101, 0))  # the next day, before its first trade
+    assert misses(state, tick(50_000, 101, 3))
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(90, 110), st.integers(0, 9)), min_size=1, max_size=40))

@@ -6,11 +6,13 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import Any, NoReturn
 
+import attrs
+
 from btx.errors import TransportError
 from btx.model.derivatives import MarkPrice
 from btx.model.instrument import Instrument
 from btx.model.market import Bar, Quote
-from btx.model.time import NS_PER_S
+from btx.model.time import NS_PER_S, iso
 from btx.model.venue import Channel, StreamState, StreamStatus, Subscription
 from btx.ports import Context, Sink, Wanted
 from btx_ctp import codec
@@ -20,7 +22,7 @@ from btx_ctp.front import MarketFront
 from btx_ctp.hours import calendar_of
 from btx_ctp.moments import bar_open, moment_of
 from btx_ctp.spi import Row
-from btx_ctp.ticks import Tick, Ticker, close_due, fold
+from btx_ctp.ticks import Tick, Ticker, close_due, fold, misses
 
 __all__ = ("CtpStream",)
 
@@ -76,6 +78,8 @@ class _Prices:
         Raises:
             TransportError: it is.
         """
+        for name, ticker in self._tickers.items():
+            self._tickers[name] = attrs.evolve(ticker, is_cut=True)
         front = MarketFront(binding_for(self._context), self._api.login, hear=self._on_push, on_fault=self._on_fault)
         looking = asyncio.create_task(self._look(), name="btx-ctp-minutes")
         try:
@@ -142,6 +146,10 @@ class _Prices:
             time_ns=time_ns,
             minute_ns=bar_open(calendar, time_ns),
         )
+        if misses(ticker, tick):
+            assert ticker.last is not None  # what was missed is counted from it
+            span = f"{iso(ticker.last.minute_ns)} to {iso(tick.minute_ns)}"
+            self._on_fault(f"{tick.symbol}: traded while the connection was lost: no whole bars from {span}")
         self._tickers[name], closed = fold(ticker, tick)
         self._tell_bars(closed)
         self._tell_prices(instrument, tick, row)

@@ -1,8 +1,9 @@
 """Ticks to bars: volume is that of the trading day so far, so that a bar has the differences. Pure.
 
 The first tick after a subscription is the last one there was: what the differences are counted from, and no bar's.
-After a cut the old one stays, so that what traded meanwhile is in the first new bar.  A minute of which the beginning
-was not seen makes no bar.
+A minute of which the beginning was not seen makes no bar, nor does one of which the end was not: of a cut that goes on
+into another minute in which something traded, what formed is dropped and counting begins anew.  Within a minute the old
+tick stays, so that what traded meanwhile is in its volume.
 """
 
 from decimal import Decimal
@@ -12,7 +13,7 @@ import attrs
 from btx.model.market import Bar
 from btx.model.time import NS_PER_MINUTE, Interval
 
-__all__ = ("Tick", "Ticker", "close_due", "fold")
+__all__ = ("Tick", "Ticker", "close_due", "fold", "misses")
 
 _MINUTE = Interval.parse("1m")
 _ZERO = Decimal(0)
@@ -37,6 +38,7 @@ class Ticker:
     last: Tick | None = None
     seen_ns: int = 0  # from when on nothing was missed
     bar: Bar | None = None
+    is_cut: bool = False  # the connection was lost since the last tick
 
 
 def fold(state: Ticker, tick: Tick) -> tuple[Ticker, tuple[Bar, ...]]:
@@ -45,6 +47,9 @@ def fold(state: Ticker, tick: Tick) -> tuple[Ticker, tuple[Bar, ...]]:
         return Ticker(last=tick, seen_ns=tick.time_ns), ()
     if tick.time_ns < state.last.time_ns:
         return state, ()
+    if misses(state, tick):
+        return Ticker(last=tick, seen_ns=tick.time_ns), ()
+    state = attrs.evolve(state, is_cut=False)
     state, closed = close_due(state, tick.minute_ns)
     assert state.last is not None
     traded, worth = tick.volume - state.last.volume, tick.turnover - state.last.turnover
@@ -60,10 +65,19 @@ def fold(state: Ticker, tick: Tick) -> tuple[Ticker, tuple[Bar, ...]]:
     return state, closed
 
 
+def misses(state: Ticker, tick: Tick) -> bool:
+    """Say whether something traded in a cut before this tick that no bar can have in its right minute."""
+    last = state.last
+    if not state.is_cut or last is None or tick.minute_ns == last.minute_ns:
+        return False
+    is_another_day = tick.volume < last.volume
+    return tick.volume != (_ZERO if is_another_day else last.volume)
+
+
 def close_due(state: Ticker, now_ns: int) -> tuple[Ticker, tuple[Bar, ...]]:
     """Return the state when it is ``now_ns`` for sure, and the bar that has closed by then, if there is one."""
     bar = state.bar
-    if bar is None or bar.close_ns > now_ns:
+    if bar is None or bar.close_ns > now_ns or state.is_cut:  # the next tick says whether it is whole
         return state, ()
     return attrs.evolve(state, bar=None), (attrs.evolve(bar, is_closed=True),)
 
