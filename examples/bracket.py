@@ -9,6 +9,7 @@ import sys
 import backtrader as bt
 
 import btx
+from btx.errors import TransportError
 
 
 class OneBracket(bt.Strategy):
@@ -43,5 +44,8 @@ if __name__ == "__main__":
     cerebro.setbroker(store.getbroker())
     cerebro.adddata(store.getdata(dataname="BTC/USDT", timeframe=bt.TimeFrame.Minutes, backfill="10m"))
     cerebro.addstrategy(OneBracket)
-    cerebro.run()
+    try:
+        cerebro.run()
+    except TransportError as error:  # no simulator runs at that address
+        sys.exit(str(error))
     print(f"value at the end: {cerebro.broker.getvalue():,.2f}")

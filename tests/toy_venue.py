@@ -107,6 +107,7 @@ class Fault(enum.Enum):
     BROKEN = "the adapter has a bug"
     BROKEN_AFTER = "done, then the adapter has a bug"
     SILENT = "no answer, for ever"
+    DROPPED = "of an amendment: answered as done, and not done"
     HALF_DONE = "of a replacement: the old order is cancelled, the new one refused"
 
 
@@ -407,6 +408,8 @@ class ToyVenue:
         if new.quantity <= order.filled:
             self._end([order], Status.CANCELED)
             raise OrderRejectedError("so much has filled: cancelled", code=-5027)
+        if fault is Fault.DROPPED:
+            return Receipt(venue_order_id=order.order_id)
         order.leg = attrs.evolve(order.leg, request=new.request, quantity=new.quantity)
         self._tell(self.report(order))
         self._answer(fault)

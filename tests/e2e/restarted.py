@@ -1,11 +1,11 @@
-"""A trading process that is killed half-way, and goes on in the next: ``restarted.py CONTROL RESULT``.
+"""A trading process that is killed half-way, and goes on in the next.
 
-It trades at $BTX_TEST_VENUE, and writes what it found and what it was told to RESULT, one JSON object per line.
+It writes what it found and what it was told to a file, one JSON object per line.
 """
 
 import json
 import os
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import backtrader as bt
 
 import btx
 from btx.rules.breaker import Breaker
+from btx.runtime import faultpoints
 from btx.runtime.facts import Timing
 
 QUICK = Timing(patience_s=0.8, settle_pause_s=0.05, nudge_s=0.3, breaker=Breaker(open_ns=500_000_000))
@@ -21,6 +22,8 @@ QUICK = Timing(patience_s=0.8, settle_pause_s=0.05, nudge_s=0.3, breaker=Breaker
 class Restarted(bt.Strategy):
     """Enters with a bracket, rests an order and a pair; the next process finds them and says what it finds."""
 
+    params = (("result", None), ("killer", None))
+
     def __init__(self) -> None:
         self.bars = 0
         self.loaded: Any = None
@@ -28,7 +31,7 @@ class Restarted(bt.Strategy):
         self.entered = False
 
     def write(self, what: str, **fields: Any) -> None:
-        with Path(sys.argv[2]).open("a", encoding="utf-8") as file:
+        with self.p.result.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"what": what, **fields}) + "\n")
 
     def save_state(self) -> dict[str, Any]:
@@ -75,10 +78,9 @@ class Restarted(bt.Strategy):
         if self.bars == 6:
             self.write("ready", size=self.position.size, price=self.position.price, cash=self.broker.getcash())
             self.write("open", orders=[self.shown(order) for order in self.broker.open_orders()])
-            if "wait" in sys.argv:
-                sys.stdout.write("ready\n")
-                sys.stdout.flush()
-                sys.stdin.read()
+            if self.p.killer is not None:
+                self.p.killer.send("ready")
+                self.p.killer.recv()  # nothing ever comes
             self.env.runstop()
 
     def shown(self, order: Any) -> dict[str, Any]:
@@ -94,11 +96,17 @@ class Restarted(bt.Strategy):
         }
 
 
-if __name__ == "__main__":
+def trade(
+    *, venue: str, control: str, result: Path, home: Path, point: tuple[str, int] | None, killer: Connection | None
+) -> None:
+    """Be the process; it dies at a fault point, or waits for its ``killer``, or ends by itself."""
+    os.environ["BTX_HOME"] = str(home)
+    if point is not None:
+        faultpoints.arm(*point)
     store = btx.load(
-        os.environ["BTX_TEST_VENUE"],
+        venue,
         env="sim",
-        scenario=btx.scenario(attach=sys.argv[1]),
+        scenario=btx.scenario(attach=control),
         keep="restarted",
         receive_window_ms=500,
         timing=QUICK,
@@ -106,5 +114,5 @@ if __name__ == "__main__":
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker(on_stop="keep"))
     cerebro.adddata(store.getdata(dataname="BTC/USDT"))
-    cerebro.addstrategy(Restarted)
+    cerebro.addstrategy(Restarted, result=result, killer=killer)
     cerebro.run()

@@ -72,6 +72,8 @@ def test_exits_the_venue_makes_of_an_order_are_orders_of_the_strategy(market: st
         order for order in strategy.orders if order.info.get("attached_to") and order.status == order.Completed
     ]
     assert filled.info.attached_to == strategy.entry.ref
+    kinds = {order.info.order_type for order in strategy.orders if order.info.get("origin") == "ATTACHED"}
+    assert kinds == {"TAKE_PROFIT_MARKET", "STOP_MARKET"}
     assert filled.owner is strategy
     assert strategy.position.size == 0
     assert strategy.trades[-1].isclosed

@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from btx.model.market import Trade
 from btx.model.order import OrderReport, OrderType, Status
 from btx.model.time import NS_PER_HOUR, NS_PER_S
@@ -46,40 +44,39 @@ async def pass_time(bench: Bench, seconds: int) -> None:
     await bench.market.until(lambda: bench.market.of(Trade)[-1].time_ns > first_ns + seconds * NS_PER_S)
 
 
-@pytest.mark.parametrize(
-    ("adapter", "market", "left_over"),
-    [
-        (binance, "usdm", [OrderType.STOP_MARKET]),  # its conditional orders wait elsewhere, without a countdown
-        (bybit, "linear", []),
-    ],
-    ids=["binance", "bybit"],
-)
-def test_a_killed_process_leaves_no_entry_in_the_book(
-    adapter: Any, market: str, left_over: list[OrderType], tmp_path: Path
-) -> None:
-    async def scene() -> None:
-        scenario = Scenario(seed=7, market=market, speed=12, warmup_ns=NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
-        async with (
-            adapter.btx_simulator(scenario) as endpoints,
-            bench_of(endpoints, market=market, symbol=SYMBOL, adapter=adapter) as bench,
-        ):
-            instrument = await bench.instrument()
-            await bench.listen_to_account()
-            await bench.listen(bench.market, Subscription(channel=Channel.TRADE, instrument=instrument))
-            await bench.market.until(lambda: bool(bench.market.of(Trade)))
-            words = endpoints.control, adapter.btx_venue().name, market
-            async with trader(tmp_path, *words) as process, asyncio.timeout(DEADLINE_S):
-                assert process.stdout is not None
-                assert await process.stdout.readline() == b"ready\n"
-                await pass_time(bench, 80)  # longer than the countdown: it is renewed while the process lives
-                resting = await bench.broker.open_orders(instruments=[instrument])
-                process.kill()
-                await bench.account.until(
-                    lambda: any(each.status is Status.CANCELED for each in bench.account.of(OrderReport))
-                )
-                left = await bench.broker.open_orders(instruments=[instrument])
+async def killed(adapter: Any, market: str, home: Path) -> tuple[set[OrderType], list[OrderType]]:
+    """Trade with a switch of 60 s and be killed; return what rested in the book before, and what is left."""
+    scenario = Scenario(seed=7, market=market, speed=12, warmup_ns=NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
+    async with (
+        adapter.btx_simulator(scenario) as endpoints,
+        bench_of(endpoints, market=market, symbol=SYMBOL, adapter=adapter) as bench,
+    ):
+        instrument = await bench.instrument()
+        await bench.listen_to_account()
+        await bench.listen(bench.market, Subscription(channel=Channel.TRADE, instrument=instrument))
+        await bench.market.until(lambda: bool(bench.market.of(Trade)))
+        words = endpoints.control, adapter.btx_venue().name, market
+        async with trader(home, *words) as process, asyncio.timeout(DEADLINE_S):
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+            await pass_time(bench, 80)  # longer than the countdown: it is renewed while the process lives
+            resting = await bench.broker.open_orders(instruments=[instrument])
+            process.kill()
+            await bench.account.until(
+                lambda: any(each.status is Status.CANCELED for each in bench.account.of(OrderReport))
+            )
+            left = await bench.broker.open_orders(instruments=[instrument])
+        return {each.order_type for each in resting}, [each.order_type for each in left]
 
-            assert {each.order_type for each in resting} == {OrderType.LIMIT, OrderType.STOP_MARKET}
-            assert [each.order_type for each in left] == left_over
 
-    asyncio.run(scene())
+def test_a_killed_process_leaves_no_entry_in_the_book(tmp_path: Path) -> None:
+    async def at_both() -> Any:  # at once: the time that has to pass is the same
+        return await asyncio.gather(
+            killed(binance, "usdm", tmp_path / "binance"), killed(bybit, "linear", tmp_path / "bybit")
+        )
+
+    (on_binance, left_on_binance), (on_bybit, left_on_bybit) = asyncio.run(at_both())
+
+    assert on_binance == on_bybit == {OrderType.LIMIT, OrderType.STOP_MARKET}
+    assert left_on_binance == [OrderType.STOP_MARKET]  # its conditional orders wait elsewhere, without a countdown
+    assert left_on_bybit == []

@@ -27,10 +27,11 @@ MARKETS = {
 MONEY = {"USDT": Decimal(1_000_000), "BTC": Decimal(10)}
 
 
-# pybit notes whom to call back after it has asked, which is early enough wherever there is a network between.
+# pybit notes whom to call back after it has asked, which is early enough wherever there is a network between. A slow
+# one: a thread may be held up between the two.
 NETWORK = FaultScript(
     faults=tuple(
-        Fault(kind=Kind.DELAY, where=where, count=10_000, for_s=0.02)
+        Fault(kind=Kind.DELAY, where=where, count=10_000, for_s=0.2)
         for where in (Where.SUBSCRIBE, Where.PLACE, Where.CANCEL)
     )
 )
@@ -76,8 +77,9 @@ def pybit(venue: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     def make(kind: str, **terms: Any) -> Any:
         opened.append(
+            # The library under it looks up once in a ping's time to see whether it is to go on: a second, and no pings.
             getattr(unified_trading, kind)(
-                testnet=False, restart_on_error=False, ping_interval=20, ping_timeout=10, **terms
+                testnet=False, restart_on_error=False, ping_interval=600, ping_timeout=1, **terms
             )
         )
         return opened[-1]

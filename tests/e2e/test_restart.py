@@ -1,10 +1,8 @@
 """kill -9 and a second start: orders, fills and brackets are found again, and a third start changes nothing."""
 
 import json
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from btx.defaults import open_venue
 from btx.model.journal import Event, GroupState, Intent
 from btx.model.order import Fill
 from btx.model.venue import Endpoints
-from btx.sim.texts import endpoints_from_json
 from btx.storage.journal import read_journal
-from tests.e2e.test_attach import DEADLINE_S, ROOT, detached
+from btx.testing.simulators import Simulators
+from tests.e2e import restarted
+from tests.e2e.test_attach import DEADLINE_S
 from tests.e2e.trading import account, world
 
 
@@ -26,15 +26,25 @@ def venue(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def simulators() -> Iterator[Simulators]:
+    threads = Simulators()
+    yield threads
+    threads.close()
+
+
 @pytest.fixture
-def simulator(venue: str) -> Iterator[Endpoints]:
-    with detached(world(minutes=120, accounts=(account(USDT="100000"),)), venue) as child:
-        assert child.stdout is not None
-        try:
-            yield endpoints_from_json(child.stdout.readline())
-        finally:
-            child.send_signal(signal.SIGTERM)
-            assert child.wait(DEADLINE_S) == 0
+def simulator(venue: str, simulators: Simulators) -> Iterator[Endpoints]:
+    with simulators.serve(open_venue(venue), world(minutes=120, accounts=(account(USDT="100000"),))) as endpoints:
+        yield endpoints
+
+
+# A process is forked from a server that has imported what takes long, as `btx chaos` has it.
+PROCESSES = multiprocessing.get_context("forkserver")
+LIBRARIES = (
+    *("btx.compose", "btx.storage.journal", "btx_binance.spot.broker", "btx_binance.spot.stream"),
+    *("btx_bybit.broker", "btx_bybit.stream"),
+)
 
 
 class Trader:
@@ -46,27 +56,34 @@ class Trader:
         self._home = home
         self._starts = 0
 
-    def run(self, *, kill_at: str | None = None, wait: bool = False) -> list[dict[str, Any]]:
+    def run(self, *, kill_at: tuple[str, int] | None = None, wait: bool = False) -> list[dict[str, Any]]:
         """Run it until it ends, or is killed; return what it wrote."""
         self._starts += 1
         result = self._home / f"run-{self._starts}.jsonl"
         result.touch()
-        point = {"BTX_FAULT_POINT": kill_at} if kill_at is not None else {}
-        arguments = (self._control, str(result), *(("wait",) if wait else ()))
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.restarted", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "BTX_HOME": str(self._home), "BTX_TEST_VENUE": self._venue, **point},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            if wait:
-                assert process.stdout is not None
-                assert process.stdout.readline() == "ready\n"
+        PROCESSES.set_forkserver_preload([*LIBRARIES])
+        ours, its = PROCESSES.Pipe()
+        arguments: dict[str, Any] = {
+            "venue": self._venue,
+            "control": self._control,
+            "result": result,
+            "home": self._home,
+            "point": kill_at,
+            "killer": its if wait else None,
+        }
+        with ours, its:
+            process = PROCESSES.Process(target=restarted.trade, kwargs=arguments, daemon=True)
+            process.start()
+            try:
+                if wait:
+                    assert ours.poll(DEADLINE_S), "it does not come to where it waits for its killer"
+                    process.kill()
+                process.join(DEADLINE_S)
+                assert process.exitcode == (-signal.SIGKILL if wait or kill_at is not None else 0)
+            finally:
                 process.kill()
-            code = process.wait(DEADLINE_S)
-        assert code == (-signal.SIGKILL if wait or kill_at is not None else 0)
+                process.join()
+                process.close()
         return [json.loads(line) for line in result.read_text(encoding="utf-8").splitlines()]
 
     def records(self) -> list[Any]:
@@ -138,7 +155,7 @@ def test_what_a_crash_cut_off_is_told_once_by_the_next_process(
     venue: str, simulator: Endpoints, tmp_path: Path, point: str
 ) -> None:
     trader = Trader(venue, simulator, tmp_path)
-    first = trader.run(kill_at=f"{point}:2" if point.startswith("event") else point)
+    first = trader.run(kill_at=(point, 2 if point.startswith("event") else 1))
     known = {fill for line in told(first) for fill in line["fills"]}
 
     second = trader.run()

@@ -66,7 +66,7 @@ def test_a_signal_ends_the_run_cleanly(tmp_path: Path, number: signal.Signals) -
     assert run.returncode == 0, errors
     assert "strategy stopped" in output
     assert "threads ['MainThread']" in output
-    assert took_s < 5.0 + (asked_at - began_at)  # a machine that is busy is slow at the start as well
+    assert took_s < 20.0 + (asked_at - began_at)  # a machine that is busy is slow at the start as well
     assert simulators
     assert not any(is_alive(pid) for pid in simulators)
 

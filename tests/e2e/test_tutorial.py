@@ -71,4 +71,5 @@ def test_an_address_that_is_no_control_channel_is_one_sentence() -> None:
     )
 
     assert done.returncode == 1
-    assert "no simulator answers there" in done.stderr.splitlines()[-1]
+    (sentence,) = done.stderr.splitlines()
+    assert "no simulator answers there" in sentence

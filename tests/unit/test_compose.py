@@ -275,9 +275,11 @@ def test_a_session_goes_on_in_a_world_that_runs_already() -> None:
     assert endpoints.control == address
 
 
-def test_a_world_that_does_not_run_is_told() -> None:
-    with pytest.raises(TransportError, match="no simulator answers there"):
+def test_a_world_that_does_not_run_is_told_without_what_failed_below() -> None:
+    with pytest.raises(TransportError, match="no simulator answers there") as caught:
         asyncio.run(worlds.attached("ws://127.0.0.1:1/"))
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
 @pytest.mark.parametrize(

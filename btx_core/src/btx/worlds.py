@@ -198,19 +198,25 @@ async def attached(control: str) -> Endpoints:
     Raises:
         TransportError: no simulator answers there.
     """
+    try:
+        return await _asked(control)
+    except TransportError as error:
+        reason = str(error)
+    # Outside the handler: what failed below would be printed before the sentence, frame by frame.
+    raise TransportError(
+        f"attach={control!r}: no simulator answers there ({reason}): write the address that `btx sim` prints as its "
+        "control channel, and see that it still runs"
+    )
+
+
+async def _asked(control: str) -> Endpoints:
     from btx.sim.texts import endpoints_from_fields
 
+    channel = await Control.connect(control, timeout_s=_ATTACH_S)
     try:
-        channel = await Control.connect(control, timeout_s=_ATTACH_S)
-        try:
-            return endpoints_from_fields((await channel.ask("endpoints"))["endpoints"])
-        finally:
-            await channel.close()
-    except (TransportError, TimeoutError) as error:
-        raise TransportError(
-            f"attach={control!r}: no simulator answers there ({error}): write the address that `btx sim` prints as its "
-            "control channel, and see that it still runs"
-        ) from error
+        return endpoints_from_fields((await channel.ask("endpoints"))["endpoints"])
+    finally:
+        await channel.close()
 
 
 def _check_types(seed: Any, symbols: Any) -> None:

@@ -61,7 +61,9 @@ class _Dialect:
         return (AccountUpdate(balances=balances, time_ns=0),)
 
 
-def heard(*frames: Any, answers: int = 2, key: str = KEY) -> tuple[list[str], list[StreamEvent], BtxError]:
+def heard(
+    *frames: Any, answers: int = 2, key: str = KEY, says_goodbye: bool = True
+) -> tuple[list[str], list[StreamEvent], BtxError]:
     """What a server was asked that says one frame to each of so many questions, and then the rest and goodbye."""
     asked: list[str] = []
     told: list[StreamEvent] = []
@@ -72,8 +74,10 @@ def heard(*frames: Any, answers: int = 2, key: str = KEY) -> tuple[list[str], li
         for number, frame in enumerate(frames):
             if number < answers:
                 asked.append(str(await connection.recv()))
-            await connection.send(json.dumps(frame))
-        await connection.close(1001, "enough")
+            await connection.send(frame if isinstance(frame, str) else json.dumps(frame))
+        if says_goodbye:
+            await connection.close(1001, "enough")
+        await connection.wait_closed()
 
     async def run() -> None:
         async with serve(script, "127.0.0.1", 0, close_timeout=0.1) as server, AsyncExitStack() as resources:
@@ -119,6 +123,18 @@ def test_what_is_refused_ends_the_connection_and_only_a_key_ends_the_dialling(co
     assert told == []
     assert type(error) is kind
     assert str(error) == f"Nowhere: no, *** [{code}]"
+
+
+@pytest.mark.parametrize("spoilt", ['{"reply": ["al', '{"reply": 5}'])
+def test_an_answer_that_cannot_be_read_ends_the_connection_at_once(spoilt: str) -> None:
+    """Another does not come: who waited for it would sit there until the time for an answer is over."""
+    _, told, error = heard({"reply": ["login"]}, spoilt, says_goodbye=False)
+
+    (fault,) = told
+    assert isinstance(fault, StreamStatus)
+    assert fault.state is StreamState.FAULT
+    assert type(error) is TransportError
+    assert str(error) == "Nowhere: a frame that may have answered its subscription cannot be read"
 
 
 def test_without_a_key_nothing_is_dialled() -> None:

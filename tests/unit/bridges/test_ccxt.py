@@ -152,6 +152,33 @@ def test_a_connection_lost_while_it_subscribes_says_why_without_a_secret() -> No
         asyncio.run(_listen(subscribe))
 
 
+def test_an_answer_to_the_subscription_that_nobody_can_read_ends_the_connection() -> None:
+    """Another does not come: who waited for it would sit there until the time for an answer is over."""
+
+    async def half(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        await socket.send_str('{"id":1,"res')
+        await socket.receive()
+        return socket
+
+    async def scene() -> None:
+        app = web.Application()
+        app.router.add_get("/", half)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        address = f"ws://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            await _listen(lambda exchange: exchange.watch(f"{address}/", "a", {"op": "a"}, "a"))
+        finally:
+            await runner.cleanup()
+
+    with pytest.raises(TransportError, match="what answers the subscription cannot be read"):
+        asyncio.run(scene())
+
+
 def test_an_amendment_whose_kept_connection_ends_is_not_sent_again() -> None:
     arrived: list[str] = []
 

@@ -37,6 +37,7 @@ def test_callbacks_hear_of_each_loss_and_each_return_once_on_the_strategys_threa
     rig = Rig(toy)
     rig.add()
     told: list[tuple[str, str, str]] = []
+    fault = 'FAULT: a callback of the market connection raised ZeroDivisionError("the user\'s")'
     cuts = iter([Channel.BAR])  # one: the data may be live again before anybody is told of the loss
 
     def on_disconnect(name: str, connection: Any) -> None:
@@ -45,7 +46,12 @@ def test_callbacks_hear_of_each_loss_and_each_return_once_on_the_strategys_threa
 
     def on_reconnect(name: str, connection: Any) -> None:
         told.append(("back", name, connection.state.value))
-        rig.cerebro.runstop()
+
+    class Listens(Script):
+        def notify_store(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+            super().notify_store(msg, *args, **kwargs)
+            if len(told) == 3 and fault in self.store_texts:
+                self.env.runstop()
 
     rig.store.on_disconnect(on_disconnect)
     rig.store.on_disconnect(lambda name, _: told.append(("lost too", name, "")))
@@ -59,14 +65,14 @@ def test_callbacks_hear_of_each_loss_and_each_return_once_on_the_strategys_threa
     rig.cerebro.adddatacb(on_status)
     assert rig.store.connections() == {}
 
-    strategy = rig.play()
+    rig.cerebro.addstrategy(Listens)
+    run(rig.cerebro)
 
     assert told == [
         ("lost", "market", "the connection ended"),
         ("lost too", "market", ""),
         ("back", "market", "CONNECTED"),
     ]
-    assert 'FAULT: a callback of the market connection raised ZeroDivisionError("the user\'s")' in strategy.store_texts
     assert rig.store.connections() == {}
 
 
@@ -182,13 +188,26 @@ def test_bars_that_come_late_are_delayed_and_do_not_wait_for_slower_datas() -> N
 
     minute = [100]
 
-    def on_next(strategy: Script) -> None:
-        phases.append((minute_of(strategy.data), data.is_live, data.is_polled))
-        strategy.env.runstop()
+    class Listens(Script):
+        """Stops when the bar and the remark about it have come, whichever is first."""
+
+        def notify_store(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+            super().notify_store(msg, *args, **kwargs)
+            self.end()
+
+        def next(self) -> None:
+            super().next()
+            phases.append((minute_of(data), data.is_live, data.is_polled))
+            self.end()
+
+        def end(self) -> None:
+            if phases and any(text.startswith("DEGRADED") for text in self.store_texts):
+                self.env.runstop()
 
     rig.cerebro.adddatacb(on_status)
     rig.cerebro.adddatacb(on_delayed)
-    strategy = rig.play(on_next=on_next)
+    rig.cerebro.addstrategy(Listens)
+    strategy = run(rig.cerebro)
 
     assert phases == [(100, False, True)]
     assert strategy.statuses["BTC/USDT"] == ["CONNECTED", "LIVE", "CONNBROKEN", "DELAYED"]

@@ -13,7 +13,7 @@ from btx.errors import ConfigError
 from btx.model.market import BookSnapshot
 from btx.model.venue import Channel
 from tests.toy_venue import INFO
-from tests.unit.bt.rig import RICH, Rig, Script, Toy, open_market, store_on
+from tests.unit.bt.rig import DEADLINE_S, RICH, Rig, Script, Toy, open_market, store_on
 from tests.unit.runtime.market_rig import delta, levels, public, quote, snapshot
 from tests.values import BTC
 
@@ -104,7 +104,7 @@ def test_a_flood_that_a_slow_strategy_never_reads_costs_no_bar_and_no_fill() -> 
         rig.toy.close(minute + 1)
         io = strategy.data.store.session._io
         assert io is not None
-        io.run(rig.toy.until(is_read), timeout_s=10.0)
+        io.run(rig.toy.until(is_read), timeout_s=DEADLINE_S)
         held.append(len(strategy.data.market._slots["trades"]._items))
 
     strategy = rig.play(on_next=block)

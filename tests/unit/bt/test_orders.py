@@ -1,6 +1,7 @@
 """Every type of order, how long it is valid, and its amendment: backtrader's words in, our request out."""
 
 import datetime
+import math
 import re
 from decimal import Decimal
 from typing import Any
@@ -247,17 +248,33 @@ def test_exits_a_venue_would_make_of_an_order_are_refused_where_there_is_no_venu
         )
 
 
+ATTACHING = {
+    "attaching": frozenset({"takeProfit", "stopLoss"}),
+    "attached_limits": frozenset({"tpLimitPrice", "slLimitPrice"}),
+}
+
+
 @pytest.mark.parametrize(("is_buy", "on_grid"), [(True, "120.01"), (False, "120.00")])
-def test_the_number_at_which_a_venue_made_exit_triggers_goes_onto_the_grid(is_buy: bool, on_grid: str) -> None:
-    spot = attrs.evolve(RICH.capabilities["spot"], attaching=frozenset({"takeProfit", "stopLoss"}))
+def test_the_numbers_that_are_prices_of_a_venue_made_exit_go_onto_the_grid(is_buy: bool, on_grid: str) -> None:
+    spot = attrs.evolve(RICH.capabilities["spot"], **ATTACHING)
     rig = fresh(info=attrs.evolve(RICH, capabilities={"spot": spot}), session=ByHand)
-    params = {"takeProfit": 120.0012, "stopLoss": "90.0012", "other": 1.2345}
+    exits = {"takeProfit": 120.0012, "stopLoss": "90.0012"}
+    params = exits | {"tpLimitPrice": 120.0012, "slLimitPrice": "89.0012", "other": 1.2345}
 
     play(rig, lambda s: (s.buy if is_buy else s.sell)(size=1, params=params))
 
-    assert [request.params for request in requests(rig)] == [
-        {"takeProfit": on_grid, "stopLoss": "90.0012", "other": 1.2345}
-    ]
+    assert [request.params for request in requests(rig)] == [params | {"takeProfit": on_grid, "tpLimitPrice": on_grid}]
+
+
+@pytest.mark.parametrize("name", ["takeProfit", "slLimitPrice"])
+def test_a_price_of_a_venue_made_exit_that_is_no_number_is_refused(name: str) -> None:
+    spot = attrs.evolve(RICH.capabilities["spot"], **ATTACHING)
+    rig = fresh(info=attrs.evolve(RICH, capabilities={"spot": spot}), session=ByHand)
+
+    strategy = play(rig, lambda s: s.buy(size=1, params={name: math.inf}))
+
+    assert requests(rig) == []
+    assert strategy.orders[0].info.reason == "price inf is no number an order can have"
 
 
 # --- amendments ---------------------------------------------------------------------------------------------
@@ -423,6 +440,7 @@ def test_an_amendment_that_fills_the_rest_of_the_old_order_completes_it() -> Non
     ("first", "changes", "reason"),
     [
         (LIMIT, {}, "nothing to amend"),
+        (LIMIT, {"price": LIMIT["price"], "size": 1}, "is so already"),
         (LIMIT, {"plimit": 80}, "plimit= is the limit of a StopLimit"),
         (LIMIT, {"trailamount": 1}, "trailamount= is for trailing stops"),
         (LIMIT, {"size": 0.000001}, "0 is filled already"),

@@ -85,6 +85,36 @@ def test_a_resting_order_is_found_again_and_is_the_one_that_notify_order_tells_o
     assert rig.store.open_orders() == []
 
 
+def test_an_exit_the_venue_made_is_attached_to_its_order_where_that_is_found_again() -> None:
+    entry = left("in", asked(), told("f1", "0.4"))
+    exits = [
+        left(f"x{parent_id}", asked(**STOP, trigger_price=D(80)), parent_id=parent_id) for parent_id in ("in", "over")
+    ]
+    rig = again(Recovered(orders=(exits[0], entry, exits[1])), held="0.4")  # of "over" everything was told
+    found: list[Any] = []
+
+    rig.play(**(acts(rig, lambda s: None) | {"on_start": lambda s: found.extend(rig.store.open_orders())}))
+
+    by_id = {each.info.client_order_id: each for each in found}
+    assert by_id["xin"].info.attached_to == by_id["in"].ref
+    assert by_id["xover"].info.attached_to is None
+    assert [by_id[name].info.attached_to_id for name in ("xin", "xover")] == ["in", "over"]
+    assert "attached_to" not in by_id["in"].info
+
+
+def test_an_exit_that_the_venue_made_says_its_kind_which_backtrader_has_no_word_for() -> None:
+    profit = {"order_type": OrderType.TAKE_PROFIT_MARKET, "price": None, "side": Side.SELL, "trigger_price": D(120)}
+    entry = left("entry", asked(), told("f1", "0.4"))
+    rig = again(Recovered(orders=(entry, left("bybit-7", asked(**profit), parent_id="entry"))), held="0.4")
+    found: list[Any] = []
+
+    rig.play(**(acts(rig, lambda s: None) | {"on_start": lambda s: found.extend(rig.store.open_orders())}))
+
+    _, exit_ = sorted(found, key=lambda order: order.ref)
+    assert (exit_.getordername(), exit_.info.order_type) == ("Stop", "TAKE_PROFIT_MARKET")
+    assert (exit_.info.origin, exit_.info.attached_to_id) == ("ATTACHED", "entry")
+
+
 def test_fills_nobody_was_told_of_are_told_once_flagged_and_counted_once() -> None:
     order = left("old", asked(), told("f1", "0.4"), told("f2", "0.6", minute=51))
     recovered = Recovered(orders=(order,), undelivered={"old": (order.fills[1],)})

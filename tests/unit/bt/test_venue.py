@@ -20,9 +20,9 @@ def file(tmp_path: Path) -> Path:
     return market(tmp_path, flat(minutes=4), move(50_000, 49_900), flat(49_900, minutes=6)).data["BTC/USDT"]
 
 
-def load(file: Path, **words: Any) -> Any:
+def load(file: Path, venue: str = "binance", **words: Any) -> Any:
     scenario = btx.scenario(data={"BTC/USDT": str(file)})
-    return btx.load("binance", env="backtest", fills="venue", scenario=scenario, **words)
+    return btx.load(venue, env="backtest", fills="venue", scenario=scenario, **words)
 
 
 def play(store: Any, steps: dict[int, Step], **words: Any) -> Any:
@@ -60,7 +60,8 @@ def test_an_order_is_filled_at_the_time_of_its_signal_and_told_before_the_next_b
     assert strategy.position.size == 0.0
 
 
-def test_resting_orders_are_amended_and_cancelled_as_live(file: Path) -> None:
+@pytest.mark.parametrize("venue", ["binance", "bybit"])
+def test_resting_orders_are_amended_and_cancelled_as_live(file: Path, venue: str) -> None:
     def amended(one: Any) -> bool:
         return bool(one.broker.amend(one.orders[2], size=0.2))
 
@@ -70,7 +71,7 @@ def test_resting_orders_are_amended_and_cancelled_as_live(file: Path) -> None:
         4: lambda one: one.broker.cancel_all(),
         5: lambda one: one.broker.open_orders(),
     }
-    strategy = play(load(file), steps)
+    strategy = play(load(file, venue), steps)
 
     assert strategy.orders[3] is True
     assert strategy.orders[4] == 1

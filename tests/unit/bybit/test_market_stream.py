@@ -203,15 +203,27 @@ def test_the_connection_is_kept_alive_by_messages_and_each_is_answered(pong: dic
 
 
 def test_a_venue_that_answers_no_ping_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("btx.bridges.requests._ANSWER_S", 0.05)
-
     async def script(connection: web.WebSocketResponse) -> None:
         await answer(connection)
+        monkeypatch.setattr("btx.bridges.requests._ANSWER_S", 0.05)  # not for the subscription, which is answered
         await hold(connection)
 
-    error, _ = lost(script, everything("linear"), options={"ping_interval_s": "0.01"})
+    error, _ = lost(script, everything("linear"), options={"ping_interval_s": "0.05"})
 
     assert "did not answer a ping" in str(error)
+
+
+def test_half_an_answer_to_a_subscription_ends_the_connection_at_once() -> None:
+    async def script(connection: web.WebSocketResponse) -> None:
+        await connection.receive()
+        await push(connection, ['{"success":true,"op":"subsc'])
+        await hold(connection)
+
+    error, heard = lost(script, everything("linear"))
+
+    assert type(error) is TransportError
+    assert "a frame that may have answered a SUBSCRIBE cannot be read" in str(error)
+    assert heard.states == [StreamState.FAULT]
 
 
 def test_a_refused_topic_ends_the_connection() -> None:

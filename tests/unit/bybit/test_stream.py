@@ -217,6 +217,20 @@ def test_refused_topics_and_a_silent_venue_are_dialled_again(monkeypatch: pytest
     assert "did not answer its auth" in str(unheard)
 
 
+def test_half_an_answer_ends_the_account_s_connection_at_once() -> None:
+    async def script(connection: web.WebSocketResponse) -> None:
+        await answer(connection)
+        await connection.receive()
+        await push(connection, ['{"success":true,"op":"subsc'])
+        await hold(connection)
+
+    error, heard = lost(script, ACCOUNT)
+
+    assert type(error) is TransportError
+    assert "a frame that may have answered its subscribe cannot be read" in str(error)
+    assert heard.states == [StreamState.FAULT]
+
+
 def test_an_account_stream_without_a_key_is_one_sentence() -> None:
     error, _ = lost(hold, ACCOUNT, key="", secret="")
 
@@ -297,6 +311,37 @@ def test_an_exit_the_venue_made_has_no_name_of_a_client_s_and_says_of_which_orde
     assert isinstance(report, OrderReport)
     assert (report.origin, report.parent) == (origin, "run1-1")
     assert report.client_order_id == changes.get("orderLinkId", "bybit-5cf98598-39a7")
+
+
+@pytest.mark.parametrize(
+    ("told", "order_type"),
+    [
+        ({"basePrice": "16000"}, OrderType.TAKE_PROFIT_MARKET),
+        ({"basePrice": "17000"}, OrderType.STOP_MARKET),
+        ({"basePrice": "16000", "side": "Buy"}, OrderType.STOP_MARKET),
+        ({"lastPriceOnCreated": "16000", "basePrice": "0", "orderType": "Limit"}, OrderType.TAKE_PROFIT_LIMIT),
+        ({"lastPriceOnCreated": ""}, OrderType.STOP_MARKET),  # which way it waits is not told
+        ({"basePrice": "16500"}, OrderType.STOP_MARKET),
+    ],
+)
+def test_an_order_of_spot_waits_from_where_the_last_price_was(told: dict[str, str], order_type: OrderType) -> None:
+    waits = {"category": "spot", "symbol": "BTCUSDT", "side": "Sell", "orderType": "Market", "triggerPrice": "16500"}
+    row = {**ORDER, **waits, "orderStatus": "Untriggered", "stopOrderType": "tpslOrder", **told}
+
+    (report,) = read(frame("order", row), market="spot")
+
+    assert isinstance(report, OrderReport)
+    assert report.order_type is order_type
+
+
+def test_a_cancel_that_came_too_late_leaves_a_filled_order_filled() -> None:
+    """ "You may receive two orderStatus=`Filled` messages": the second says that the cancel was refused."""
+    filled = {**ORDER, "orderStatus": "Filled", "cumExecQty": "0.006"}
+    refused = {**filled, "cancelType": "CancelByUser", "rejectReason": "EC_OrigClOrdIDDoesNotExist"}
+
+    told = read(frame("order", filled), frame("order", refused))
+
+    assert {(each.status, each.reason) for each in told if isinstance(each, OrderReport)} == {(Status.FILLED, "")}
 
 
 def test_a_trailing_stop_that_follows_the_market_is_told_once_until_something_else_changes() -> None:

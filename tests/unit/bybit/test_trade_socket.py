@@ -203,13 +203,55 @@ def test_nothing_leaves_where_nobody_is_let_in() -> None:
     assert type(caught.value) is TransportError
 
 
-def test_a_frame_that_cannot_be_read_costs_no_answer() -> None:
-    async def script(connection: web.WebSocketResponse, asked: dict[str, Any]) -> None:
-        await connection.send_str("{no json")
-        await connection.send_json({"op": "pong", "retCode": 0})
-        await take(connection, asked)
+@pytest.mark.parametrize("left", ["", "{no json", "[]"])
+def test_an_answer_that_cannot_be_read_leaves_open_at_once_what_became_of_the_order(left: str) -> None:
+    """Another does not come: the venue is to be asked, and not sooner for waiting."""
 
-    assert trade(TradeDoor(script), lambda broker: broker.place(leg=leg())).venue_order_id == "uuid-1"
+    async def script(connection: web.WebSocketResponse, asked: dict[str, Any]) -> None:
+        await connection.send_str(left)
+
+    door = TradeDoor(script)
+
+    with pytest.raises(OutcomeUnknownError, match="answer on its trade socket cannot be read"):
+        trade(door, lambda broker: broker.place(leg=leg()))
+    assert [each["op"] for each in door.asked] == ["auth", "order.create"]  # and never again
+
+
+def test_half_an_answer_is_only_whose_name_it_has() -> None:
+    waiting: list[dict[str, Any]] = []
+
+    async def script(connection: web.WebSocketResponse, asked: dict[str, Any]) -> None:
+        waiting.append(asked)
+        if len(waiting) == 2:
+            await connection.send_str(json.dumps({"reqId": waiting[0]["reqId"], "retCode": 0})[:-1])
+            await connection.send_json({"op": "pong", "retCode": 0})
+            await take(connection, waiting[1])
+
+    async def what(broker: BybitBroker) -> list[Any]:
+        return await asyncio.gather(*(broker.place(leg=leg()) for _ in range(2)), return_exceptions=True)
+
+    spoilt, taken = trade(TradeDoor(script), what)
+
+    assert type(spoilt) is OutcomeUnknownError
+    assert taken.venue_order_id == "uuid-1"
+
+
+def test_half_an_answer_to_the_login_means_that_nothing_left() -> None:
+    async def handle(request: web.Request) -> web.WebSocketResponse:
+        connection = web.WebSocketResponse()
+        await connection.prepare(request)
+        asked = await connection.receive_json()
+        await connection.send_str('{"reqId":"auth","retC')
+        assert asked["op"] == "auth"
+        await connection.receive()
+        return connection
+
+    door = TradeDoor(take)
+    door.handle = handle  # type: ignore[method-assign]
+
+    with pytest.raises(TransportError, match="answer on its trade socket cannot be read") as caught:
+        trade(door, lambda broker: broker.place(leg=leg()))
+    assert type(caught.value) is TransportError
 
 
 @pytest.mark.parametrize(

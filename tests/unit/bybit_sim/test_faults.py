@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from tests.unit.bybit_sim.served import Client, served
-from tests.unit.bybit_sim.test_trading import ticket
+from tests.unit.bybit_sim.test_trading import at, create, last, one, ticket
 
 
 def struck(*faults: dict[str, Any]) -> tuple[Any, int]:
@@ -45,3 +45,24 @@ def struck(*faults: dict[str, Any]) -> tuple[Any, int]:
 )
 def test_what_goes_wrong_looks_like_the_venues(fault: dict[str, Any], told: Any, orders: int) -> None:
     assert struck(fault) == (told, orders)
+
+
+@pytest.mark.parametrize("market", ["spot", "linear"])
+def test_an_amendment_that_lapses_is_acknowledged_and_the_order_stays_as_it_was(market: str) -> None:
+    async def main() -> Any:
+        async with served(market, faults=json.dumps([{"kind": "lapse", "where": "amendment"}])) as client:
+            client.world.advance()
+            price = await last(client, market)
+            await create(client, market, orderType="Limit", price=at(price, 0.99), orderLinkId="mine")
+            where = {"category": market, "symbol": "BTCUSDT", "orderLinkId": "mine", "price": at(price, 0.98)}
+            before = await one(client, "mine", market)
+            first = await client.signed("POST", "/v5/order/amend", **where)
+            lapsed = await one(client, "mine", market)
+            second = await client.signed("POST", "/v5/order/amend", **where)
+            return first, second, before, lapsed, await one(client, "mine", market), at(price, 0.98)
+
+    first, second, before, lapsed, amended, price = asyncio.run(main())
+
+    assert (first["retCode"], first["result"]) == (0, second["result"])
+    assert lapsed == before
+    assert float(amended["price"]) == float(price)

@@ -154,6 +154,20 @@ def test_an_address_that_asks_too_often_is_shut_out_for_ten_minutes() -> None:
     assert first.value.status == 403
 
 
+def test_an_address_that_is_shut_out_may_ask_again_when_the_clock_is_set_back() -> None:
+    meters = Meters()
+    for _ in range(ADDRESS_REQUESTS):
+        meters.address("here", 3600 * NS_PER_S)
+    with pytest.raises(WireError):
+        meters.address("here", 3600 * NS_PER_S)
+
+    for _ in range(ADDRESS_REQUESTS):
+        meters.address("here", 0)
+
+    with pytest.raises(WireError):
+        meters.address("here", 0)
+
+
 def test_an_address_that_is_shut_out_gets_a_status_and_no_code() -> None:
     async def main() -> Any:
         async with served() as client:

@@ -172,6 +172,21 @@ def test_what_may_not_rest_or_take_is_acknowledged_and_cancelled(
     assert float(order["cumExecQty"]) == 0
 
 
+@pytest.mark.parametrize(("market", "status"), [("spot", "Rejected"), ("linear", "Cancelled")])
+def test_a_post_only_order_ends_when_it_is_amended_so_that_it_would_take(market: str, status: str) -> None:
+    async def scene(client: Client) -> Any:
+        price = await last(client, market)
+        rests = {"orderType": "Limit", "price": at(price, 0.99), "timeInForce": "PostOnly", "orderLinkId": "mine"}
+        await create(client, market, **rests)
+        where = {"category": market, "symbol": "BTCUSDT", "orderLinkId": "mine"}
+        answer = await client.signed("POST", "/v5/order/amend", **where, price=at(price, 1.003))
+        return answer["retCode"], await one(client, "mine", market)
+
+    code, order = played(scene, market)
+
+    assert (code, order["orderStatus"], order["rejectReason"]) == (0, status, "EC_PostOnlyWillTakeLiquidity")
+
+
 def test_a_spot_order_that_was_filled_in_part_says_so_when_it_ends() -> None:
     async def scene(client: Client) -> Any:
         await create(client, "spot", **await beyond(client, "spot"), timeInForce="IOC", orderLinkId="mine")

@@ -188,7 +188,10 @@ def test_fees_are_of_the_contract_else_of_the_product_and_differ_by_offset() -> 
     [
         (90, "the account", RateLimitedError),
         (116, "an order", RateLimitedError),
+        (6, "the account", TransportError),
         (7, "the login", TransportError),
+        (8, "the login", TransportError),
+        (9, "the login", VenueError),
         (3, "the login", AuthenticationError),
         (25, "a cancel", OrderNotFoundError),
         (31, "an order", InsufficientFundsError),

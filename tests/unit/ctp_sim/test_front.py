@@ -1,11 +1,12 @@
 """The fronts by their own lines: who is let in, what is refused, what is told in which order."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from btx.errors import ConfigError
-from btx.sim.faults import Fault, Kind, Where
+from btx.sim.faults import Fault, FaultScript, Kind, Where
 from btx.sim.wires import SocketTerms
 from tests.unit.ctp_sim.desk import RB, Client, Desk, play
 
@@ -23,7 +24,7 @@ def test_who_does_not_authenticate_or_has_another_password_is_not_let_in_and_loc
 def test_orders_need_a_login_a_confirmed_settlement_and_a_reference_that_rises() -> None:
     async def scene(desk: Desk) -> None:
         async with desk.client() as client:
-            assert await client.insert() == 8
+            assert await client.insert() == 6
             await client.log_in(confirm=False)
             assert await client.insert() == 42
             await client.ask("ReqSettlementInfoConfirm", "OnRspSettlementInfoConfirm")
@@ -173,13 +174,12 @@ def test_ticks_have_the_volume_of_the_day_and_one_comes_at_each_minutes_turn() -
     async def scene(desk: Desk) -> None:
         async with desk.client(market=True) as client:
             await client.ask("ReqUserLogin", "OnRspUserLogin")
-            client.call("SubscribeMarketData", InstrumentIDs=[RB, "nothing"])
+            client.call("SubscribeMarketData", InstrumentIDs=[RB])
             await client.hear("OnRtnDepthMarketData")
             desk.world.advance()
             row = await client.until("OnRtnDepthMarketData", lambda row: row["UpdateTime"] == "09:01:00")
             ticks = [args[0][1] for name, args in client.told if name == "OnRtnDepthMarketData"]
 
-            assert (await _errors(client)) == [0, 16]
             assert row["Volume"] == ticks[-2]["Volume"] == max(tick["Volume"] for tick in ticks)
             assert row["LowerLimitPrice"] < row["BidPrice1"] < row["AskPrice1"] < row["UpperLimitPrice"]
             client.call("UnSubscribeMarketData", InstrumentIDs=[RB])
@@ -189,8 +189,26 @@ def test_ticks_have_the_volume_of_the_day_and_one_comes_at_each_minutes_turn() -
     play(scene)
 
 
-async def _errors(client: Client) -> list[int]:
-    return [args[1][1]["ErrorID"] for name, args in client.told if name == "OnRspSubMarketData"]
+def test_a_contract_that_is_not_listed_is_taken_and_never_told_of() -> None:
+    async def scene(desk: Desk) -> None:
+        async with desk.client(market=True) as client:
+            await client.ask("ReqUserLogin", "OnRspUserLogin")
+            client.call("SubscribeMarketData", InstrumentIDs=["RB2601", RB])
+            await client.hear("OnRtnDepthMarketData")
+
+            assert [told(args) for name, args in client.told if name == "OnRspSubMarketData"] == [
+                ("RB2601", 0, False),
+                (RB, 0, True),
+            ]
+            (view,) = desk.fronts.sockets()
+            assert view.subscriptions == (RB,)
+
+    play(scene)
+
+
+def told(args: list[Any]) -> tuple[str, int, bool]:
+    (_, row), (_, info), _, is_last = args
+    return row["InstrumentID"], info["ErrorID"], is_last
 
 
 def test_facts_are_told_of_one_contract_or_of_all() -> None:
@@ -244,5 +262,24 @@ def test_a_front_that_is_half_open_hears_and_says_nothing() -> None:
             client.call("ReqQryOrder")
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.reader.readline(), 0.05)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("kind", [Kind.REFUSE, Kind.DROP, Kind.HALF_OPEN], ids=lambda kind: kind.value)
+def test_a_subscription_is_refused_or_cut_or_hears_nothing_where_a_script_says_so(kind: Kind) -> None:
+    async def scene(desk: Desk) -> None:
+        desk.world.faults.replace(FaultScript(faults=(Fault(kind=kind, where=Where.SUBSCRIBE),)))
+        async with desk.client(market=True) as client:
+            await client.ask("ReqUserLogin", "OnRspUserLogin")
+            client.call("SubscribeMarketData", InstrumentIDs=[RB, "m2601"])
+            if kind is Kind.REFUSE:
+                heard = [told(await client.hear("OnRspSubMarketData")) for _ in range(2)]
+                assert heard == [(RB, 16, False), ("m2601", 16, True)]
+            else:
+                if kind is Kind.HALF_OPEN:
+                    client.writer.write_eof()
+                assert not await client.reader.read()
+            assert [struck.what for struck in desk.world.faults.log] == [f"{RB},m2601"]
 
     play(scene)

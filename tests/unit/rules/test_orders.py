@@ -359,6 +359,15 @@ def test_no_other_statement_is(told: OrderReport) -> None:
     assert (order.terms.price, order.quantity, order.outcome_unknown) == (100, 8, True)
 
 
+def test_another_price_alone_is_shown_of_an_order_that_the_venue_has_cut_as_well() -> None:
+    dearer = attrs.evolve(LARGER, quantity=Decimal(6))
+
+    order = folded(stated(100, 4), dearer, stated(101, 4))
+
+    assert (order.wanted, order.terms.price, order.quantity) == (None, 101, 4)
+    assert folded(stated(100, 4), dearer, stated(100, 4)).wanted is not None
+
+
 def test_fills_of_what_was_wanted_do_not_end_the_order_before_the_answer() -> None:
     order = folded(stated(100, 6), LARGER, fill("f1", 7))
 

@@ -130,8 +130,23 @@ HUNDRED = Meter(limit=100, window_ns=60 * NS_PER_S)
 TALLY = Tally(limit=100, window_ns=60 * NS_PER_S)
 
 
-def hear(tally: Tally, used_units: int, *, at_s: float, meter: Meter = HUNDRED, under_way: int = 0) -> Tally:
-    return observe(tally, meter=meter, used_units=used_units, under_way=under_way, now_ns=round(at_s * NS_PER_S))
+def hear(
+    tally: Tally,
+    used_units: int,
+    *,
+    at_s: float,
+    meter: Meter = HUNDRED,
+    under_way: int = 0,
+    left_s: float | None = None,
+) -> Tally:
+    return observe(
+        tally,
+        meter=meter,
+        used_units=used_units,
+        under_way=under_way,
+        now_ns=round(at_s * NS_PER_S),
+        left_ns=None if left_s is None else round(left_s * NS_PER_S),
+    )
 
 
 def wait_s(tally: Tally, units: int, *, at_s: float, meter: Meter = HUNDRED) -> float:
@@ -220,6 +235,28 @@ def test_others_are_measured_without_what_we_sent() -> None:
     assert hear(tally, 47, at_s=59).others < 30
     assert hear(tally, 9, at_s=61).others == 30  # the window began anew: measured anew, kept until then
     assert hear(tally, 60, at_s=90).others == 30
+
+
+def test_a_late_answer_that_may_count_the_window_before_tells_nothing_of_the_new_one() -> None:
+    known = hear(hear(TALLY, 90, at_s=50), 2, at_s=60.2, left_s=59.9)  # a window began before 60.2
+
+    late = hear(known, 96, at_s=64, left_s=59.8)
+
+    assert late.others == 0  # and not the 94 that nobody sent in 4 seconds
+    assert wait_s(late, 5, at_s=64) == 0.0
+    assert spend(late, units=94).units == 96  # what we sent since the window began still counts
+    assert hear(late, 40, at_s=80, left_s=79).units == 40
+
+
+def test_the_first_answer_after_a_window_is_foreseen_to_begin_tells_only_if_it_left_since_or_fell() -> None:
+    known = hear(hear(TALLY, 90, at_s=50), 40, at_s=61)
+    full = hear(known, 96, at_s=118, left_s=117)
+
+    assert wait_s(full, 5, at_s=118) > 0.0  # it is this window's
+    assert hear(full, 97, at_s=125, left_s=119) == full  # until 121, or since
+    assert wait_s(full, 5, at_s=125) == 0.0
+    assert hear(full, 97, at_s=125, left_s=121).units == 97  # the new one's
+    assert hear(full, 3, at_s=125, left_s=119).units == 3
 
 
 # --- after a refusal ------------------------------------------------------------------------------------------

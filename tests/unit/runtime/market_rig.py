@@ -158,7 +158,7 @@ class MarketRig:
             "progressed": lambda: None,
             "sleep": self.time.sleep,
             "dense": True,
-            "grace_s": 0.1,
+            "grace_s": 60.0,  # for what a test will push
             "turns": asyncio.Semaphore(2),
         }
         self.means = Means(**(settings | changes))

@@ -69,7 +69,10 @@ class Strategy:
             self.on_item(item)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Run the loop until ``condition``; a watchdog ends a patient wait that would last for ever."""
+        """Run the loop until ``condition``; a watchdog ends a patient wait that would last for ever.
+
+        All that was told before the condition was met has been taken then.
+        """
         deadline = time.monotonic() + DEADLINE_S
         watchdog = threading.Timer(DEADLINE_S, self.wakeup.signal)
         watchdog.daemon = True
@@ -78,6 +81,7 @@ class Strategy:
             while True:
                 self.take()
                 if condition():
+                    self.take()  # it may be met by what the session does between the two lines above
                     return
                 assert time.monotonic() < deadline, self.told
                 self.wakeup.wait(0.05)

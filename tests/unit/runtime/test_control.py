@@ -1,6 +1,7 @@
 """The control channel: answers by id, remarks apart, and an end that is noticed."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_an_answer_that_does_not_come_is_an_error_and_not_a_hang() -> None:
     async def scene() -> None:
         peer = ControlPeer(toy=ToyVenue(), silent={"sync"})
         async with peer.served() as endpoints:
-            control = await Control.connect(endpoints.control, timeout_s=0.05)
+            control = await Control.connect(endpoints.control, timeout_s=1.0)  # for connecting, too
 
             with pytest.raises(TransportError, match="did not answer 'sync' in"):
                 await control.ask("sync", api_key="k")
@@ -114,6 +115,17 @@ def test_a_simulator_that_is_not_there_is_named() -> None:
 
         with pytest.raises(TransportError, match="does not answer"):
             await Control.connect(peer.url)
+
+    run(scene())
+
+
+def test_a_simulator_that_says_nothing_is_told_as_such() -> None:
+    async def scene() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            host, port = deaf.getsockname()
+
+            with pytest.raises(TransportError, match=r"does not answer: nothing came within 0\.05 s"):
+                await Control.connect(f"ws://{host}:{port}/", timeout_s=0.05)
 
     run(scene())
 

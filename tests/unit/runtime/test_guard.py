@@ -100,6 +100,24 @@ def test_a_request_counts_where_it_leaves_and_not_where_its_first_limit_would_le
     run(scene())
 
 
+def test_trailing_stops_go_as_urgently_as_orders_and_their_cancels_as_cancels() -> None:
+    async def scene() -> None:
+        clock = ManualClock()
+        costs = {name: {"weight": 1} for name in ("cancel", "cancel_trailing_stop", "place_trailing_stop", "bars")}
+        guard = Guard(
+            info=having((RateLimit(name="weight", limit=10, window_s=60.0, scope="account"),), costs),
+            now_ns=clock.now_ns,
+            sleep=clock.sleep,
+        )
+        for operation, most in (("bars", 8), ("place_trailing_stop", 1), ("cancel_trailing_stop", 1)):
+            for _ in range(most):  # so much is left to each of those below
+                await guard.acquire(operation)
+
+        assert clock.sleeps == []
+
+    run(scene())
+
+
 def test_what_costs_nothing_never_waits() -> None:
     async def scene() -> None:
         clock = ManualClock()
@@ -429,6 +447,30 @@ def test_what_was_never_heard_of_is_not_under_way_for_ever() -> None:
         await crowd.ask("cancel", 100)
 
         assert len(crowd.left) == 100
+
+    crowded(use)
+
+
+def test_a_question_whose_answer_is_late_at_a_windows_end_holds_up_no_other() -> None:
+    async def use(crowd: Crowd) -> None:
+        told = asyncio.Event()
+
+        async def late() -> None:
+            await told.wait()
+            crowd.guard.observe("weight", 96)  # which the venue counted before its window ended
+
+        crowd.clock.now_s = 50.0
+        crowd.guard.observe("weight", 90)
+        asking = asyncio.create_task(crowd.guard.send("cancel", late))
+        await settle()
+        crowd.clock.now_s = 60.0
+        crowd.guard.observe("weight", 2)  # a new one has begun
+        crowd.clock.now_s = 64.0
+        told.set()
+        await asking
+        await crowd.ask("query", 5)
+
+        assert crowd.names() == ["query"] * 5
 
     crowded(use)
 

@@ -126,7 +126,7 @@ def test_after_a_cut_there_is_no_quote_until_a_new_one_comes() -> None:
 )
 def test_silent_quotes_are_stale_only_if_the_venue_shows_another(there: Any, pushed: Any, *, stale: bool) -> None:
     async def scene() -> None:
-        rig = MarketRig()
+        rig = MarketRig(**({"grace_s": 0.02} if stale else {}))
         rig.feed.answers = [snapshot(7, **TOP), there]
         listener, _ = quotes(rig)
         listener.on_up()

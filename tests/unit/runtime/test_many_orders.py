@@ -80,7 +80,7 @@ def test_no_step_of_an_order_looks_at_all_orders(outside: Outside) -> None:
         entry = group.entry.member_id
         strategy.until(lambda: strategy.statuses(entry)[-1:] == ["NEW"])
         outside.do(toy.execute, entry, 6)
-        strategy.until(lambda: len([each for each in toy.orders.values() if each.leg.group_id]) == 3)
+        outside.wait(toy.until(lambda: len([each for each in toy.orders.values() if each.leg.group_id]) == 3))
         outside.do(toy.trade, "BTC/USDT", 120)
         strategy.until(lambda: toy.orders[entry].status is Status.FILLED and not session.open_orders())
 

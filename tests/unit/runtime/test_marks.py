@@ -18,8 +18,8 @@ from tests.values import BTC, d
 class MarkedRig(MarketRig):
     """The rig of a market that has mark prices too; what is raised is raised by the venue."""
 
-    def __init__(self, *there: MarkPrice | Exception) -> None:
-        super().__init__()
+    def __init__(self, *there: MarkPrice | Exception, **changes: Any) -> None:
+        super().__init__(**changes)
         self.there = list(there)
         self.means = attrs.evolve(self.means, feed=self)  # type: ignore[arg-type] # nothing else is asked of it
 
@@ -98,7 +98,7 @@ def test_a_silent_mark_is_stale_only_if_the_venue_has_another(
     there: MarkPrice, pushed: MarkPrice | None, *, stale: bool
 ) -> None:
     async def scene() -> None:
-        rig = MarkedRig(mark(5), there)
+        rig = MarkedRig(mark(5), there, **({"grace_s": 0.02} if stale else {}))
         listener, _ = listening(rig)
         listener.on_up()
         await rig.time.settle()

@@ -38,17 +38,18 @@ from btx.model.order import (
     Status,
     Terms,
 )
-from btx.model.venue import Channel, Environment
+from btx.model.venue import Channel, Environment, RateLimit
 from btx.ports import Journal
 from btx.rules.orders import apply, new_order
 from btx.rules.recovery import History, replay
+from btx.runtime.guard import Guard
 from btx.runtime.mailbox import OrderUpdate
 from btx.runtime.placing import Resubmit
 from btx.runtime.settling import FORGOTTEN
 from btx.storage.journal import open_journal
-from tests.toy_venue import Fault, ToyVenue
+from tests.toy_venue import DEADLINE_S, INFO, Fault, ToyVenue
 from tests.unit.runtime.rig import OrderRig, listening, run
-from tests.values import leg, report, request
+from tests.values import fill, leg, report, request
 
 
 def test_a_market_order_is_placed_once_and_its_fill_is_told() -> None:
@@ -264,6 +265,34 @@ def test_a_cancel_before_the_placement_was_answered_waits_for_the_answer() -> No
             assert rig.desk.outstanding == 0
 
     run(scene())
+
+
+def test_trailing_stops_count_against_limits_of_their_own_where_the_tables_say_so() -> None:
+    """Of each limit there is room for one: nothing waits for another's."""
+    names = ("place", "cancel", "place_trailing_stop", "cancel_trailing_stop")
+    info = attrs.evolve(
+        INFO,
+        limits={"spot": tuple(RateLimit(name=name, limit=1, window_s=60.0, scope="account") for name in names)},
+        costs={"spot": {name: {name: 1} for name in names}},
+    )
+    now_ns, slept = [0], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now_ns[0] += int(seconds * 1e9)
+
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), guard=Guard(info=info, now_ns=lambda: now_ns[0], sleep=sleep))
+        trail = {"order_type": OrderType.TRAILING_STOP, "price": None, "trail_bps": 100}
+        async with listening(rig):
+            for name, changes in (("a1", {}), ("a2", trail)):
+                rig.submit(name, **changes)
+                await rig.log.until(lambda name=name: rig.order(name).status is Status.NEW)
+                rig.desk.cancel(name)
+                await rig.log.until(lambda name=name: rig.order(name).status is Status.CANCELED)
+
+    run(scene())
+    assert slept == []
 
 
 def test_a_cancel_of_an_order_that_was_refused_meanwhile_is_not_sent() -> None:
@@ -1716,6 +1745,7 @@ def test_a_cancel_that_was_refused_is_answered() -> None:
 
 AMENDING = AmendRequested(client_order_id="a1", price=Decimal(101), quantity=Decimal(8), time_ns=1)
 BETTER = Terms(price=Decimal(101), quantity=Decimal(8))
+NOT_MADE = "the venue has the order as it was: the amendment was not made"
 
 
 def better(**changes: Any) -> Any:
@@ -1736,7 +1766,7 @@ async def resting(rig: OrderRig) -> None:
 def test_an_amended_order_goes_on_under_its_id_and_a_journal_tells_the_same(tmp_path: Path, *, is_muted: bool) -> None:
     async def scene() -> None:
         journal = open_journal(tmp_path / "orders.db")
-        rig = OrderRig(ToyVenue(), can_amend=True, journal=journal, intent=intended)
+        rig = OrderRig(ToyVenue(), can_amend=True, news_s=0.0, journal=journal, intent=intended)
         async with listening(rig):
             await resting(rig)
             rig.toy.is_muted = is_muted
@@ -1749,7 +1779,7 @@ def test_an_amended_order_goes_on_under_its_id_and_a_journal_tells_the_same(tmp_
             await rig.quiet()
 
             assert (rig.order().status, rig.order().remaining) == (Status.PARTIALLY_FILLED, 1)
-            assert requests(rig) == ["place", "amend"]
+            assert [name for name in requests(rig) if name != "query"] == ["place", "amend"]
         journal.close()
         with contextlib.closing(open_journal(tmp_path / "orders.db")) as again:
             assert replay(record for _, _, record in again.records()).orders == {"a1": rig.order()}
@@ -1803,7 +1833,143 @@ def test_an_amendment_without_an_answer_is_settled_by_what_the_venue_says_of_pri
             assert (rig.order().quantity, rig.order().wanted, rig.order().pending) == (quantity, None, None)
             assert rig.toy.count("amend") == (3 if is_way_back else 1)
             if outcome is CancelOutcome.REFUSED:
-                assert results(rig)[-1] == (outcome, "the amendment got no answer, and the order is as it was")
+                assert results(rig)[-1] == (outcome, NOT_MADE)
+
+    run(scene())
+
+
+@pytest.mark.parametrize("is_way_back", [False, True])
+def test_an_amendment_the_venue_took_and_dropped_is_told_as_refused_and_the_order_is_as_it_was(
+    *, is_way_back: bool
+) -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True, news_s=0.0)
+        async with listening(rig):
+            await resting(rig)
+            before = rig.order().terms
+            if is_way_back:
+                for number, terms in enumerate((better(), request()), start=1):
+                    rig.desk.amend("a1", terms)
+                    await rig.toy.until(lambda number=number: rig.toy.count("amend") == number)
+                    await rig.log.until(lambda: rig.order().wanted is None)
+            rig.toy.faults["amend"].append(Fault.DROPPED)
+            rig.desk.amend("a1", better())
+            await rig.log.until(lambda: bool(results(rig)) and results(rig)[-1] == (CancelOutcome.REFUSED, NOT_MADE))
+
+            assert (rig.order().terms, rig.order().quantity, rig.order().pending) == (before, 6, None)
+            rig.desk.amend("a1", better())  # nothing stands in the way of the next one
+            await rig.log.until(lambda: rig.order().terms == BETTER)
+
+    run(scene())
+
+
+def test_an_amendment_that_was_taken_is_not_asked_about_where_a_push_shows_it() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True)
+        async with listening(rig):
+            await resting(rig)
+            rig.desk.amend("a1", better())
+            await rig.log.until(lambda: rig.order().terms == BETTER)
+            await rig.quiet()
+
+            assert requests(rig) == ["place", "amend"]
+            assert results(rig) == []
+
+    run(scene())
+
+
+def test_an_answer_about_an_order_from_before_its_amendment_does_not_refuse_it() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True, patience_s=0.0, news_s=0.0)
+        async with listening(rig):
+            await resting(rig)
+            older = rig.toy.gates["query"] = asyncio.Event()
+            rig.desk.ask_about(["a1"])
+            await rig.toy.until(lambda: rig.toy.count("query") == 1)
+            rig.toy.faults["amend"].append(Fault.DROPPED)
+            rig.desk.amend("a1", better())
+            await rig.log.until(lambda: rig.toy.count("amend") == 1 and rig.desk.outstanding == 1)
+            rig.toy.gates["query"] = asyncio.Event()
+            older.set()
+            await rig.toy.until(lambda: rig.toy.count("query") == 2)  # it does not tell: asked again
+            rig.desk.on_event(report(Status.NEW, price=BETTER.price, quantity=BETTER.quantity))
+            rig.toy.gates.pop("query").set()
+            await rig.quiet()
+
+            assert (results(rig), rig.order().terms) == ([], BETTER)
+
+    run(scene())
+
+
+def test_the_desk_is_not_done_with_an_amendment_before_a_statement_shows_it() -> None:
+    async def scene() -> None:
+        seen: list[tuple[bool, bool]] = []
+        rig = OrderRig(
+            ToyVenue(),
+            can_amend=True,
+            news_s=DEADLINE_S,
+            progressed=lambda: (seen.append((rig.desk.outstanding > 0, rig.order().wanted is None)), rig.log.touch()),
+        )
+        async with listening(rig):
+            await resting(rig)
+            await rig.quiet()
+            seen.clear()
+            rig.toy.faults["amend"].append(Fault.DROPPED)
+            rig.desk.amend("a1", better())
+            await rig.log.until(lambda: bool(seen))  # it was answered: a lockstep must not go on by itself now
+            rig.desk.on_event(report(Status.NEW, price=BETTER.price, quantity=BETTER.quantity))
+            await rig.quiet()
+
+            assert rig.order().terms == BETTER
+            assert (False, False) not in seen
+
+    run(scene())
+
+
+def test_an_order_that_ends_as_it_was_before_its_amendment_shows_says_so_at_once() -> None:
+    async def scene() -> None:
+        rig = OrderRig(ToyVenue(), can_amend=True, patience_s=DEADLINE_S, news_s=DEADLINE_S)
+        async with listening(rig):
+            await resting(rig)
+            rig.toy.faults["amend"].append(Fault.DROPPED)
+            rig.desk.amend("a1", better())
+            await rig.toy.until(lambda: rig.toy.count("amend") == 1)
+            rig.toy.execute("a1", 6)
+            await rig.log.until(lambda: bool(results(rig)))
+
+            assert results(rig) == [(CancelOutcome.REFUSED, NOT_MADE)]
+            assert (rig.order().status, rig.order().wanted, rig.order().quantity) == (Status.FILLED, None, 6)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(("filled", "quantity"), [(6, 6), (7, 8)])
+def test_an_amendment_of_an_order_that_is_over_and_forgotten_is_over_too(
+    tmp_path: Path, filled: int, quantity: int
+) -> None:
+    async def scene() -> None:
+        journal = open_journal(tmp_path / "orders.db")
+        rig = OrderRig(ToyVenue(), can_amend=True, patience_s=0.0, journal=journal, intent=intended)
+        async with listening(rig):
+            await resting(rig)
+            rig.toy.faults["amend"].append(Fault.LOST_REQUEST)
+            rig.toy.gates["query"] = asyncio.Event()
+            rig.desk.amend("a1", better())
+            await rig.toy.until(lambda: rig.toy.count("query") == 1)
+            for each in (fill("f1", filled), report(Status.CANCELED, filled=Decimal(filled))):
+                rig.desk.on_event(each)
+            assert rig.order().wanted == BETTER
+            rig.toy.orders.clear()
+            rig.toy.gates["query"].set()
+            await rig.quiet()
+
+            assert (rig.order().wanted, rig.order().quantity) == (None, quantity)
+            assert [outcome for outcome, _ in results(rig)] == [
+                CancelOutcome.REFUSED if quantity == 6 else CancelOutcome.TAKEN
+            ]
+        journal.close()
+        with contextlib.closing(open_journal(tmp_path / "orders.db")) as again:
+            assert replay(record for _, _, record in again.records()).orders == {"a1": rig.order()}
 
     run(scene())
 
@@ -1940,6 +2106,7 @@ def test_of_a_replaced_order_whose_end_nobody_pushes_a_question_on_its_way_is_no
             toy.is_muted = True
             toy.gates["query"] = asyncio.Event()  # never opened
             rig.desk.replace("a1", attrs.evolve(old, client_order_id="a2"))
+            await toy.until(lambda: toy.count("query") > 0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.2):  # twenty times the patience
                     await asyncio.Event().wait()

@@ -355,7 +355,7 @@ def test_a_book_that_runs_beyond_its_snapshot_is_refreshed_while_it_is_shown() -
 )
 def test_a_silent_stream_is_stale_only_if_the_venue_knows_more(there: int, pushed: Any, *, stale: bool) -> None:
     async def scene() -> None:
-        rig = MarketRig()
+        rig = MarketRig(**({"grace_s": 0.02} if stale else {}))
         rig.feed.answers = [snapshot(5, bids=levels(p100="1"), asks=ASKS), snapshot(there)]
         listener, _ = listening(rig)
         assert await listener.is_stale() is None  # it has only just begun

@@ -88,8 +88,8 @@ def test_start_and_stop_may_be_repeated_and_the_session_started_again() -> None:
     for _ in range(2):
         session.start()
         session.start()
-        session.submit(request())
-        strategy.until(lambda: bool(strategy.of(OrderUpdate)))
+        client_order_id = session.submit(request())
+        strategy.until(lambda name=client_order_id: "NEW" in strategy.statuses(name))
         session.stop()
         session.stop()
         strategy.told.clear()
@@ -523,9 +523,9 @@ def test_what_the_account_stream_missed_comes_fills_first_then_the_balances_that
 def test_a_stream_that_says_it_lost_something_is_settled_like_a_cut(outside: Outside) -> None:
     toy = ToyVenue()
     with started(toy) as strategy:
-        outside.do(toy.tell, StreamStatus(state=StreamState.LOST, detail="events may be missing"))
-        outside.do(toy.tell, StreamStatus(state=StreamState.LOST, detail="events may be missing"))
-        strategy.until(lambda: bool(strategy.of(AccountUpdate)))
+        lost = StreamStatus(state=StreamState.LOST, detail="events may be missing")
+        outside.do(toy.tell, lost, lost)
+        strategy.until(lambda: bool(strategy.of(AccountUpdate)) and len(strategy.notes("FAULT")) > 1)
 
         assert strategy.notes("FAULT") == ["account stream: events may be missing"] * 2
 
@@ -691,10 +691,8 @@ def test_a_feed_that_was_closed_keeps_nobody_busy(outside: Outside) -> None:
     strategy.wakeup.on_idle(idle.append)
 
     strategy.session.close_bars(mailbox)
-    strategy.take()
-    strategy.wakeup.wait(0.0)
+    strategy.until(lambda: bool(idle))
 
-    assert idle
     strategy.session.stop()
     strategy.session.close_bars(mailbox)
 
@@ -754,7 +752,7 @@ def test_a_bar_whose_push_never_came_is_asked_for_when_it_is_overdue(outside: Ou
 
 def test_the_clock_knows_how_wrong_it_may_be() -> None:
     with started(ToyVenue()) as strategy:
-        assert 0 < strategy.session.clock.doubt_ns < NS_PER_S
+        assert 0 < strategy.session.clock.doubt_ns < DEADLINE_S * NS_PER_S
 
 
 def test_a_start_that_is_given_up_lets_go_of_what_it_holds_before_the_loop_ends() -> None:
@@ -779,22 +777,22 @@ def test_a_start_that_is_given_up_lets_go_of_what_it_holds_before_the_loop_ends(
 
 def test_a_start_that_is_interrupted_gives_the_journal_back() -> None:
     log: list[str] = []
-    interrupted = threading.Event()
 
     @contextlib.contextmanager
     def slow(_api_key: str, _on_fault: Any) -> Iterator[Any]:
-        timer.start()
-        interrupted.wait(DEADLINE_S)
+        opening, late_s = session._opening, time.monotonic() + DEADLINE_S
+        assert opening is not None
+        while not opening.cancelling():  # until the start is given up
+            assert not threading.Event().wait(0.002)
+            assert time.monotonic() < late_s
         log.append("opened")
         yield None
         log.append("closed")
 
     session = session_with(ToyVenue(), journal=slow, start_timeout_s=0.5)
-    timer = threading.Timer(0.7, interrupted.set)  # it begins later than the start: the start is over by then
 
     with pytest.raises(TransportError, match="did not answer"):
         session.start()
-    timer.join()
 
     assert log == ["opened", "closed"]
     assert our_threads() == []

@@ -52,6 +52,18 @@ def test_a_fault_strikes_at_its_own_occurrences_and_no_others() -> None:
     assert [(entry.where, entry.number) for entry in faults.log] == [(Where.PLACE, 2), (Where.PLACE, 3)]
 
 
+def test_an_acknowledged_amendment_lapses_by_a_count_of_its_own() -> None:
+    faults = playing(Fault(kind=Kind.LAPSE, where=Where.AMENDMENT, at=2), Fault(kind=Kind.LOSE, at=2))
+
+    lapses = [bool(faults.on_amendment(what="BTCUSDT")) for _ in range(3)]
+
+    assert lapses == [False, True, False]
+    assert kinds(faults, Where.PLACE, Where.PLACE) == [[], ["lose"]]
+    assert not Faults().on_amendment()
+    with pytest.raises(ValueError, match="drop cannot happen in amendment"):
+        Fault(kind=Kind.DROP, where=Where.AMENDMENT)
+
+
 def test_any_counts_all_requests_or_all_pushes_as_the_kind_has_it() -> None:
     faults = playing(Fault(kind=Kind.LOSE, at=2), Fault(kind=Kind.DUPLICATE, at=2))
 
@@ -240,7 +252,7 @@ def test_seeds_make_every_kind_and_only_the_kinds_that_are_wanted() -> None:
     made = {fault.kind for seed in range(100) for fault in random_script(seed).faults}
     wanted = {fault.kind for seed in range(100) for fault in random_script(seed, kinds={Kind.LOSE, Kind.CUT}).faults}
 
-    assert made == set(Kind) == REQUEST_KINDS | PUSH_KINDS | SOCKET_KINDS
+    assert made == set(Kind) - {Kind.LAPSE} == REQUEST_KINDS | PUSH_KINDS | SOCKET_KINDS
     assert wanted == {Kind.LOSE, Kind.CUT}
     assert random_script(1, kinds=()).faults == ()
 

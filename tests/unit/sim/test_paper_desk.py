@@ -409,6 +409,16 @@ def test_pairs_replacements_and_cancels_answer_as_the_port_says() -> None:
         assert rig.said_of(name)[-1] is Status.CANCELED
 
 
+def test_an_order_of_spot_on_paper_is_replaced_where_the_venue_would_amend_it() -> None:
+    toy = PublicToy()
+    toy.info = attrs.evolve(INFO, capabilities={"spot": attrs.evolve(INFO.capabilities["spot"], amend=True)})
+
+    async def scene(rig: Rig) -> None:
+        assert rig.venue.info.capabilities["spot"] == attrs.evolve(INFO.capabilities["spot"], amend=False)
+
+    play(scene, toy=toy)
+
+
 def test_orders_cost_the_book_they_are_placed_against() -> None:
     info = attrs.evolve(INFO, costs={"spot": {"place": {"weight": 1}, "book": {"weight": 50}, "cancel": {"weight": 1}}})
     toy = PublicToy()

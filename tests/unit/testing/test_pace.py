@@ -62,3 +62,19 @@ def test_a_single_request_that_needs_all_of_a_limit_is_not_held_up_for_ever() ->
     paced = Paced(Port(), Pace(info(1), "spot"))
 
     assert asyncio.run(paced.place(leg="a")) == "a"
+
+
+def test_a_world_is_worn_when_a_long_window_of_its_has_little_room_left() -> None:
+    def worn_after(orders: int, *, window_s: float) -> bool:
+        of_orders = RateLimit(name="orders", limit=15, window_s=window_s)
+        pace = Pace(attrs.evolve(info(15), limits={"spot": (of_orders,)}), "spot")
+
+        async def spend() -> None:
+            for _ in range(orders):
+                await pace.take("place")
+
+        asyncio.run(spend())
+        return pace.is_worn()
+
+    assert [worn_after(orders, window_s=30.0) for orders in (0, 6, 7)] == [False, False, True]
+    assert not worn_after(12, window_s=4.0)

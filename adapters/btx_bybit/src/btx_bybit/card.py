@@ -14,6 +14,7 @@ __all__ = ("VENUE",)
 
 _INTERVALS = "1m 3m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w 1M"
 _ATTACHING = frozenset({"takeProfit", "stopLoss"})  # of create-order, 2026
+_ATTACHED_LIMITS = frozenset({"tpLimitPrice", "slLimitPrice"})
 _DEAD_MAN_S = (3.0, 300.0)  # "timeWindow" of disconnected-cancel-all, 2026
 _TIMES_IN_FORCE = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
 _ORDER_TYPES = frozenset(OrderType) - {OrderType.TRAILING_STOP}  # its trailing stops are of positions, not orders
@@ -25,6 +26,7 @@ _SPOT = Capabilities(
     channels=frozenset(Channel) - {Channel.MARK},
     post_only=True,
     attaching=_ATTACHING,
+    attached_limits=_ATTACHED_LIMITS,
     amend=True,
     cancel_all=True,
     dead_man=DeadMan.STREAM,
@@ -41,6 +43,7 @@ def _contracts(position_modes: frozenset[PositionMode], *, currency: str) -> Cap
         channels=frozenset(Channel),
         post_only=True,
         attaching=_ATTACHING,
+        attached_limits=_ATTACHED_LIMITS,
         amend=True,
         cancel_all=True,
         dead_man=DeadMan.STREAM,

@@ -82,6 +82,7 @@ _ASKED = (
 _HELD = (
     _account("positions", 50),
     _account("leverage", 10),
+    _account("trading_stop", 10),
     _account("log", 25),
 )
 
@@ -128,6 +129,7 @@ ENDPOINTS: Mapping[str, str] = {
     "/v5/user/query-api": "keys",
     "/v5/position/list": "positions",
     "/v5/position/set-leverage": "leverage",
+    "/v5/position/trading-stop": "trading_stop",
 }
 """What limits each endpoint, for what an answer's headers say of it."""
 
@@ -156,6 +158,8 @@ _TRADING = {
 _MARGIN = {
     **_PUBLIC,
     **_TRADING,
+    "place_trailing_stop": {"requests": 2, "trading_stop": 1, "positions": 1},
+    "cancel_trailing_stop": {"requests": 1, "trading_stop": 1},
     "account": {"requests": 5, "wallet": 1, "positions": 3},
     "leverage_tiers": {"requests": 1},  # an instrument
     "set_leverage": {"requests": 1, "leverage": 1},

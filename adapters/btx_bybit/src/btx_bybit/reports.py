@@ -90,7 +90,8 @@ _NO_FILLS = frozenset({"Funding", "FutureSpread", "UNKNOWN"})  # "execType" of w
 _STOP_TYPES = {"Market": OrderType.STOP_MARKET, "Limit": OrderType.STOP_LIMIT}
 _PROFIT_TYPES = {"Market": OrderType.TAKE_PROFIT_MARKET, "Limit": OrderType.TAKE_PROFIT_LIMIT}
 _PLAIN_TYPES = {"Market": OrderType.MARKET, "Limit": OrderType.LIMIT}
-_STOPPING = frozenset({(Side.BUY, 1), (Side.SELL, 2)})  # a stop follows the market: triggerDirection 1 is rising
+_RISING, _FALLING = 1, 2  # "triggerDirection"
+_STOPPING = frozenset({(Side.BUY, _RISING), (Side.SELL, _FALLING)})  # a stop follows the market
 
 
 def order_report(row: Json, *, symbol: str) -> OrderReport:
@@ -183,13 +184,23 @@ def _order_type(row: Json) -> OrderType | None:
     kind = row["orderType"]
     if row.get("stopOrderType") == "TrailingStop":
         return OrderType.TRAILING_STOP
-    if not limit(row, "triggerPrice"):
+    trigger = limit(row, "triggerPrice")
+    if not trigger:
         return _PLAIN_TYPES.get(kind)
-    direction = int(row.get("triggerDirection") or 0)
-    if direction == 0:
-        return _STOP_TYPES.get(kind)
-    stops = (SIDES[row["side"]], direction) in _STOPPING
+    direction = int(row.get("triggerDirection") or 0) or _direction(row, trigger)
+    stops = direction is None or (SIDES[row["side"]], direction) in _STOPPING
     return (_STOP_TYPES if stops else _PROFIT_TYPES).get(kind)
+
+
+def _direction(row: Json, trigger: Decimal) -> int | None:
+    """Return which way an order of spot waits, which is said of contracts alone; None: the row does not tell.
+
+    It waits for its trigger from where the last price was when it was made.
+    """
+    last = limit(row, "basePrice") or limit(row, "lastPriceOnCreated")
+    if not last or trigger == last:
+        return None
+    return _RISING if trigger > last else _FALLING
 
 
 def _origin(row: Json) -> Origin:

@@ -103,6 +103,11 @@ async def _until(socket: "asyncio.Future[NoReturn]") -> None:
     await asyncio.shield(socket)
 
 
+def _answered(message: Mapping[str, Any]) -> str | None:
+    """Return which request a message answers, if any."""
+    return PING if message.get("op") == "pong" else message.get("op")
+
+
 class _AccountFrames:
     """One private connection: what it asks for, and what it is told."""
 
@@ -169,9 +174,8 @@ class _AccountFrames:
         self._sink(StreamStatus(state=StreamState.FAULT, detail=detail))
 
     async def frame(self, frame: str | bytes) -> None:
-        message: Mapping[str, Any] = json.loads(frame)
+        message, op = self._requests.read(frame, _answered)
         if "topic" not in message:
-            op = PING if message.get("op") == "pong" else message.get("op")
             if not self._requests.answer(op, message) and not self._is_leaving:
                 raise DataError("neither an event nor an answer to a request")
             return

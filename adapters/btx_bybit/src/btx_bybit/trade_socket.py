@@ -205,14 +205,30 @@ class _Connection:
         await send(json.dumps({"reqId": "auth", "op": "auth", "args": auth_args(self._context)}))
 
     async def frame(self, frame: str | bytes) -> None:
-        message = json.loads(frame)
-        if message.get("op") == "auth":
+        try:
+            message = json.loads(frame)
+            op, number = message.get("op"), str(message.get("reqId") or "")
+        except (AttributeError, ValueError):
+            self._garbled(frame)
+            raise
+        if op == "auth":
             if not self.is_open.done():
                 self.is_open.set_result({} if message.get("retCode") == 0 else message)
             return
-        waiting = self._waiting.get(str(message.get("reqId") or ""))
+        waiting = self._waiting.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
     def fault(self, detail: str) -> None:
-        """A frame that cannot be read answers nothing: who waits for it is told that nobody knows."""
+        """Who waited for what cannot be read was told; what nobody waited for was a pong."""
+
+    def _garbled(self, frame: str | bytes) -> None:
+        """Tell who waits that its answer came and cannot be read: no other does, and an order may have been taken.
+
+        Which answer it is may stand in what is left of it; where not, it may be anybody's.
+        """
+        text = frame if isinstance(frame, str) else frame.decode(errors="replace")
+        named = [waiting for number, waiting in self._waiting.items() if f'"{number}"' in text]
+        for waiting in named or (*self._waiting.values(), self.is_open):
+            if not waiting.done():
+                waiting.set_exception(TransportError("Bybit's answer on its trade socket cannot be read"))

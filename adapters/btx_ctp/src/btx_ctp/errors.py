@@ -21,15 +21,18 @@ __all__ = ("LOCKING", "error_of", "refused_call")
 _WAIT_S = 1.0  # queries and orders are counted by the second
 
 _LIMITED = frozenset({90, 116})
-_NOT_READY = frozenset({7, 8, 9, 13, 14})  # the front, or the counter behind it, is not up: dial again later
-_UNAUTHORISED = frozenset({3, 4, 5, 6, 60, 63, 64, 75, 131, 140, 141})
+_NOT_READY = frozenset({6, 7, 8})  # the front is not up, or has forgotten the login: dial again later
+_UNAUTHORISED = frozenset({3, 4, 5, 60, 63, 64, 75, 131, 140, 141})
 LOCKING = frozenset({3, 63, 75, 140, 141})
 """Refusals of a login that count towards locking the account, or the address: never tried again by ourselves."""
 
 _ENGLISH: Mapping[int, str] = {
     3: "the user or the password is not accepted",
-    7: "the front is not active",
-    8: "not logged in",
+    6: "not logged in",
+    7: "the front is not initialised",
+    8: "the front is not active",
+    9: "the account may not do that",
+    13: "no such investor",
     15: "a field of the order is wrong",
     16: "no such contract",
     22: "the OrderRef was used before",

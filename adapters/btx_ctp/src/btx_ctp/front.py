@@ -4,12 +4,12 @@ The vendor's library connects again by itself; here a connection that is lost is
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from btx.errors import AuthenticationError, BtxError, TransportError
+from btx.errors import AuthenticationError, BtxError, RateLimitedError, SubscriptionRefusedError, TransportError
 from btx_ctp.config import Login
-from btx_ctp.errors import LOCKING
+from btx_ctp.errors import LOCKING, error_of
 from btx_ctp.flow import Flow, Requests
 from btx_ctp.spi import FAULT, Row, spi_of
 
@@ -153,6 +153,12 @@ class MarketFront(Front):
 
     kind = "Md"
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self._answered: asyncio.Future[None] | None = None  # while a subscription waits
+        self._waiting: set[str] = set()  # contracts that the front has not answered for
+        self._refused: dict[str, Row] = {}
+        super().__init__(*args, **settings)
+
     def _create(self, api: Any) -> Any:
         return api.CreateFtdcMdApi(self._flow.path, False, False, self._login.is_production)
 
@@ -166,15 +172,64 @@ class MarketFront(Front):
         fields = {"BrokerID": self._login.broker_id, "UserID": self._login.user, "Password": self._login.password}
         await self.requests.ask("ReqUserLogin", "ReqUserLogin", fields, what="the login for prices")
 
-    def subscribe(self, symbols: list[str]) -> None:
-        """Ask for the ticks of contracts.
+    async def subscribe(self, symbols: Sequence[str], *, listed: Collection[str]) -> None:
+        """Ask for the ticks of contracts, and wait until the front has answered for each.
+
+        ``listed`` are the names of all contracts there are: a front takes one it does not know, and says nothing.
 
         Raises:
-            TransportError: the connection is lost.
+            SubscriptionRefusedError: contracts are not listed, or refused; they are named.
+            RateLimitedError: the front takes no more for now.
+            TransportError: the connection is lost, or there is no answer.
         """
-        self._call(self._api.SubscribeMarketData, symbols)
+        if unknown := [each for each in symbols if each not in listed]:
+            raise SubscriptionRefusedError(f"CTP lists no {', '.join(unknown)}: there would be no ticks of it")
+        if not symbols:
+            return
+        self._waiting, self._refused = set(symbols), {}
+        self._answered = asyncio.get_running_loop().create_future()
+        try:
+            self._call(self._api.SubscribeMarketData, symbols)
+            await asyncio.wait_for(self._answered, self._login.answer_s)
+        except TimeoutError as error:
+            names = ", ".join(sorted(self._waiting))
+            raise TransportError(
+                f"CTP: no answer to a subscription of {names} in {self._login.answer_s:g} s"
+            ) from error
+        finally:
+            self._answered = None
+        if self._refused:
+            names, info = ", ".join(sorted(self._refused)), next(iter(self._refused.values()))
+            refusal = error_of(info["ErrorID"], info["ErrorMsg"], what=f"a subscription of {names}")
+            if isinstance(refusal, RateLimitedError | TransportError):
+                raise refusal
+            raise SubscriptionRefusedError(str(refusal)) from refusal
 
-    def unsubscribe(self, symbols: list[str]) -> None:
+    def _on_callback(self, name: str, args: tuple[Any, ...]) -> None:
+        if self._answered is not None and not self._answered.done():
+            if name == "OnRspSubMarketData":
+                self._take_answer(*args[:2])
+            elif name == "OnRspError" and not args[1]:  # subscriptions have no number
+                self._take_answer(None, args[0])
+        super()._on_callback(name, args)
+
+    def _take_answer(self, row: Row | None, info: Row | None) -> None:
+        """Take an answer to a subscription; a refusal that names no contract is one of all that wait."""
+        named = self._waiting & {row["InstrumentID"]} if row is not None else set()
+        if info is not None and info["ErrorID"]:
+            named = named or set(self._waiting)
+            self._refused |= dict.fromkeys(named, info)
+        self._waiting -= named
+        if not self._waiting and self._answered is not None:
+            self._answered.set_result(None)
+
+    def _lose(self, reason: str) -> None:
+        super()._lose(reason)
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(TransportError(reason))
+            self._answered.exception()  # it is looked at: whoever asked may wait no more
+
+    def unsubscribe(self, symbols: Sequence[str]) -> None:
         """Ask for them no more.
 
         Raises:
@@ -182,7 +237,7 @@ class MarketFront(Front):
         """
         self._call(self._api.UnSubscribeMarketData, symbols)
 
-    def _call(self, function: Any, symbols: list[str]) -> None:
+    def _call(self, function: Any, symbols: Sequence[str]) -> None:
         if symbols and function([each.encode() for each in symbols], len(symbols)):
             raise TransportError("CTP's front for prices takes no subscriptions: the connection is lost")
 

@@ -31,7 +31,7 @@ _LOOK_S = 0.5
 
 
 class CtpStream:
-    """The connections of one session, one after the other; what ticks are counted from outlives them."""
+    """The connections of one session; what ticks are counted from outlives the one that made bars of them."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -43,6 +43,8 @@ class CtpStream:
 
         Raises:
             TransportError: it is lost; the runtime dials again.
+            SubscriptionRefusedError: so it does, and seeks out what is refused if that goes on.
+            RateLimitedError: it waits before that.
             AuthenticationError: dialling again would not help.
         """
         if {each.channel for each in wanted.now} == {Channel.ACCOUNT}:
@@ -66,7 +68,8 @@ class _Prices:
 
     def __init__(self, context: Context, tickers: dict[str, Ticker], sink: Sink) -> None:
         self._context = context
-        self._tickers = tickers
+        self._before = tickers  # as the last connection that made bars of a contract has left it
+        self._tickers: dict[str, Ticker] = {}  # another connection may carry the same contract for something else
         self._sink = sink
         self._api = api(context)
         self._wanted: frozenset[Subscription] = frozenset()
@@ -76,16 +79,16 @@ class _Prices:
         """Connect, subscribe, and push until it is lost.
 
         Raises:
-            TransportError: it is.
+            TransportError: it is lost.
+            SubscriptionRefusedError: the front will not push something, or it is not listed.
+            RateLimitedError: the front takes no more for now.
         """
-        for name, ticker in self._tickers.items():
-            self._tickers[name] = attrs.evolve(ticker, is_cut=True)
         front = MarketFront(binding_for(self._context), self._api.login, hear=self._on_push, on_fault=self._on_fault)
         looking = asyncio.create_task(self._look(), name="btx-ctp-minutes")
         try:
             await front.log_in()
             while True:
-                self._subscribe(front, wanted.now)
+                await self._subscribe(front, wanted.now)
                 changed = asyncio.create_task(wanted.changed(self._wanted))
                 either: set[asyncio.Future[Any]] = {changed, front.lost}
                 try:
@@ -95,18 +98,23 @@ class _Prices:
                 if front.lost.done():
                     raise TransportError(front.lost.result())
         finally:
+            self._before.update({name: each for name, each in self._tickers.items() if self._makes_bars(name)})
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
             await front.close()
 
-    def _subscribe(self, front: MarketFront, wanted: frozenset[Subscription]) -> None:
+    async def _subscribe(self, front: MarketFront, wanted: frozenset[Subscription]) -> None:
         before = set(self._instruments)
         self._wanted = wanted
         self._instruments = {each.instrument.venue_symbol: each.instrument for each in wanted if each.instrument}
         front.unsubscribe(sorted(before - self._instruments.keys()))
-        front.subscribe(sorted(self._instruments.keys() - before))
         for gone in before - self._instruments.keys():
             self._tickers.pop(gone, None)
+        new = self._instruments.keys() - before
+        for name in new & self._before.keys():
+            if self._makes_bars(name):
+                self._tickers[name] = attrs.evolve(self._before.pop(name), is_cut=True)
+        await front.subscribe(sorted(new), listed=self._api.instruments)
         self._sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=wanted))
 
     def _on_fault(self, text: str) -> None:
@@ -146,7 +154,7 @@ class _Prices:
             time_ns=time_ns,
             minute_ns=bar_open(calendar, time_ns),
         )
-        if misses(ticker, tick):
+        if misses(ticker, tick) and self._makes_bars(name):
             assert ticker.last is not None  # what was missed is counted from it
             span = f"{iso(ticker.last.minute_ns)} to {iso(tick.minute_ns)}"
             self._on_fault(f"{tick.symbol}: traded while the connection was lost: no whole bars from {span}")
@@ -158,6 +166,13 @@ class _Prices:
         for bar in bars:
             if any(each.channel is Channel.BAR and _is_of(each, bar.symbol) for each in self._wanted):
                 self._sink(bar)
+
+    def _makes_bars(self, name: str) -> bool:
+        """Say whether bars are wanted of a contract, by its exchange's name."""
+        return any(
+            each.channel is Channel.BAR and each.instrument is not None and each.instrument.venue_symbol == name
+            for each in self._wanted
+        )
 
     def _tell_prices(self, instrument: Instrument, tick: Tick, row: Row) -> None:
         channels = {each.channel for each in self._wanted if _is_of(each, instrument.symbol)}

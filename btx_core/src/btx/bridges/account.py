@@ -8,7 +8,6 @@ pushes are; the rest is here: the order of questions, refusals, pings, SUBSCRIBE
 """
 
 import asyncio
-import json
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
@@ -133,8 +132,7 @@ class _AccountFrames:
         self._requests.opened(send)
 
     async def frame(self, frame: str | bytes) -> None:
-        message = json.loads(frame)
-        reply = self._dialect.hear(message)
+        message, reply = self._requests.read(frame, self._dialect.hear)
         if reply is None:
             for event in self._dialect.events(message):
                 self._sink(event)

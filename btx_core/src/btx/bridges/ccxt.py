@@ -228,6 +228,8 @@ class _Hardened(BaseExchange):
                 handle(message)
             except Exception as error:  # noqa: BLE001 -- it would end the receive loop; it is told as a fault
                 self._fault(error, getattr(message, "data", message))
+                if self.listener is not None and not self.listener.is_answered:
+                    self.listener.lose("what answers the subscription cannot be read")  # no other answer comes
 
         return guarded
 
@@ -347,6 +349,7 @@ class _Listener:
         self, *, on_frame: Callable[[Any], bool], on_fault: Callable[[str], None], secrets: Collection[str]
     ) -> None:
         self.on_frame = on_frame
+        self.is_answered = False  # the subscription, and not with a refusal
         self._on_fault = on_fault
         self._secrets = secrets
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -447,6 +450,7 @@ class Client:
         self.exchange.listener = listener
         try:
             await self._subscribe(subscribe, listener)
+            listener.is_answered = True
             reason = await listener.lost
         finally:
             self.exchange.listener = None

@@ -11,7 +11,6 @@ wanted now and what changes, batches, acknowledgements, pings, SUBSCRIBED.
 
 import functools
 import itertools
-import json
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -227,8 +226,8 @@ class _MarketFrames:
         self._sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=subscriptions))
 
     async def frame(self, frame: str | bytes) -> None:
-        message = json.loads(frame)
-        match self._dialect.hear(message):
+        message, heard = self._requests.read(frame, self._dialect.hear)
+        match heard:
             case None:
                 for event in await self._reader.events(message):
                     self._sink(event)

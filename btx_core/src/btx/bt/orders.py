@@ -308,7 +308,7 @@ def refusal_of(book: Book, request: OrderRequest, *, is_one_more: bool) -> str |
 def _params(
     given: Any, known: Capabilities, environment: Environment, *, instrument: Instrument, side: Side
 ) -> dict[str, Any]:
-    """Return what goes to the venue as it is; numbers at which exits trigger go onto the grid, as all prices do.
+    """Return what goes to the venue as it is; numbers that are prices of exits go onto the grid, as all prices do.
 
     Raises:
         ConfigError: the venue would make exits of it, and there is no venue that could.
@@ -322,7 +322,7 @@ def _params(
             f"{environment.value}: write buy_bracket() or sell_bracket(), which work everywhere"
         )
     closing = Side.SELL if side is Side.BUY else Side.BUY
-    for name in attached:
+    for name in params.keys() & (known.attaching | known.attached_limits):
         if isinstance(params[name], int | float | Decimal):
             params[name] = f"{to_grid_price(instrument, params[name], side=closing):f}"
     return params
@@ -481,7 +481,7 @@ def amended(
     """Return a request as it should be now; what is None stays.
 
     Raises:
-        ConfigError: its type has no such price, or nothing would be left of it.
+        ConfigError: its type has no such price, nothing would be left of it, or it is so already.
         ValueError: a number is none.
     """
     if request.order_type is OrderType.MARKET:
@@ -501,7 +501,9 @@ def amended(
     changes |= _amended_prices(book, request, price=price, plimit=plimit)
     if not changes:
         raise ConfigError("nothing to amend: give price=, size=, plimit= or trailamount=")
-    return attrs.evolve(request, **changes)
+    if (wanted := attrs.evolve(request, **changes)) == request:
+        raise ConfigError("nothing to amend: on the venue's grid the order is so already")
+    return wanted
 
 
 def _amended_prices(

@@ -26,7 +26,9 @@ _EVERY_NS = 60 * NS_PER_S  # market time between two savings that no fill asks f
 def rebuild(account: Account) -> list[Ticket]:
     """Return tickets for the orders that earlier runs left; those of an instrument without a data are told and left.
 
-    They have no owner: backtrader tells the first strategy of them. Of their
+    They have no owner: backtrader tells the first strategy of them. An exit the
+    venue made says which order it is attached to where that was left too; of one
+    that was over and told, this process has no order. Of their
     fills those that were delivered are in ``executed``; the others wait in
     ``untold`` for the first bar.
     """
@@ -52,6 +54,10 @@ def rebuild(account: Account) -> list[Ticket]:
         ticket = _ticket(account, owner_id, own[-1].leg.request, own, recovered=recovered, tie={})
         if ticket is not None:
             tickets.append(ticket)
+    refs = {ticket.owner_id: ticket.order.ref for ticket in tickets}
+    for ticket in tickets:
+        if (parent_id := ticket.order.info.get("attached_to_id")) in refs:
+            ticket.order.addinfo(attached_to=refs[parent_id])
     return tickets
 
 
@@ -121,12 +127,16 @@ def attached(account: Account, leg: Leg) -> Ticket | None:
 
 
 def _said_of(account: Account, leg: Leg) -> dict[str, Any]:
-    """Return what tells a strategy that an order is an exit the venue made, and of which order."""
+    """Return what tells a strategy that an order is an exit the venue made, of which order, and of what kind.
+
+    The kind is the word that ``order_type=`` takes: backtrader calls a take-profit a stop.
+    """
     if leg.parent_id is None:
         return {}
     parent = account.tickets.get(leg.parent_id)
     return {
         "origin": Origin.ATTACHED.value,
+        "order_type": leg.request.order_type.value,
         "attached_to": parent.order.ref if parent is not None else None,
         "attached_to_id": leg.parent_id,
     }

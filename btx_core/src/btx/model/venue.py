@@ -144,6 +144,7 @@ class Capabilities:
     trailing_bps: tuple[int, int] | None = None  # smallest and largest trail a TRAILING_STOP may have; None: emulated
     order_lists: frozenset[ListKind] = frozenset()  # Broker.place_list
     attaching: frozenset[str] = frozenset()  # params of an order: triggers of exits that the venue makes of it
+    attached_limits: frozenset[str] = frozenset()  # params of an order: limit prices of such exits
     position_trail: tuple[str, str] | None = None  # param and value that ask for a position's trailing stop
     offsets: bool = False  # an order says what it opens or closes: btx_plan splits it, accounts have lots
     prepares: bool = False  # Broker.prepare: an order has a name on the wire that is written down before it leaves
@@ -199,7 +200,8 @@ class VenueInfo:
     capabilities: Mapping[str, Capabilities]  # by market
     client_id: ClientIdSpec
     limits: Mapping[str, tuple[RateLimit, ...]] = attrs.field(factory=dict)  # by market; none of its own: no limits
-    # market -> operation -> limit name -> units; an operation is a port's method, of place_list each kind: place_oco
+    # market -> operation -> limit name -> units; an operation is a port's method, of place_list each kind: place_oco;
+    # where trailing stops are asked for in another way than orders, place_trailing_stop and cancel_trailing_stop
     costs: Mapping[str, Mapping[str, Mapping[str, int]]] = attrs.field(factory=dict)
     optional_keys: frozenset[str] = frozenset()  # of api_key and api_secret: what an account may do without
     settings: type[Any] | None = None  # attrs class whose fields are what ``options`` may name

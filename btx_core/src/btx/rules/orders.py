@@ -295,11 +295,15 @@ def _confirms(order: Order, report: OrderReport) -> bool:
     """Say whether a statement shows that an amendment was taken.
 
     Not where the order was so before: then it may be an old one, and the answer, or a question, tells.
+    Of a price it never had, the price alone tells, where nothing else is to change: the venue may have cut the order.
     """
     wanted = order.wanted
     if wanted is None or report.price is None or report.inferred:
         return False
-    return _states(report, wanted) and wanted not in {order.terms, *order.past}
+    known = order.terms, *order.past
+    if wanted.quantity == order.leg.quantity and all(each.price != wanted.price for each in known):
+        return report.price == wanted.price
+    return _states(report, wanted) and wanted not in known
 
 
 def _with_wish(order: Order, event: AmendRequested | AmendResult) -> Order:

@@ -202,20 +202,28 @@ def spend(tally: Tally, *, units: int) -> Tally:
     return attrs.evolve(tally, units=tally.units + units, sent=tally.sent + units)
 
 
-def observe(tally: Tally, *, meter: Meter, used_units: int, under_way: int, now_ns: int) -> Tally:
+def observe(
+    tally: Tally, *, meter: Meter, used_units: int, under_way: int, now_ns: int, left_ns: int | None = None
+) -> Tally:
     """Adopt the venue's own count; ``meter`` is all we sent, ``under_way`` what may not be counted yet.
 
     A count that fell by half says that the venue's window began anew.  Where no answer came for a
     whole window, what others were measured to use is half forgotten: it may be what kept us from asking.
+    ``left_ns`` is when the request left that this answers: if a window has begun since then, a count that did
+    not fall may be the one before's, and tells nothing; what the tally holds of the new one, it keeps.
     """
     fell = tally.heard_ns is not None and 2 * used_units < tally.heard
+    if not fell and left_ns is not None and tally.anew_ns is not None:
+        since_ns = (now_ns - tally.anew_ns) % tally.window_ns
+        if left_ns < now_ns - since_ns:
+            return tally
     anew_ns = _began_ns(tally, now_ns) if fell else tally.anew_ns
-    left_ns = tally.window_ns if anew_ns is None else tally.window_ns - (now_ns - anew_ns) % tally.window_ns
+    rest_ns = tally.window_ns if anew_ns is None else tally.window_ns - (now_ns - anew_ns) % tally.window_ns
     counted = used_units + under_way
     after = attrs.evolve(
         tally,
         units=counted,
-        until_ns=now_ns + left_ns,
+        until_ns=now_ns + rest_ns,
         foreign=max(0, counted - used(meter, now_ns=now_ns)),
         heard=used_units,
         heard_ns=now_ns,

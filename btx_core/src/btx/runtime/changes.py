@@ -110,7 +110,8 @@ class Changes:
         if order.status.is_final:
             return
         cancel = functools.partial(self._broker.cancel, leg=order.leg, venue_order_id=order.venue_order_id)
-        await self._end_by((order.leg,), "cancel", cancel, is_admitted=False)
+        operation = self._guard.on_order("cancel", order.leg.request.order_type)
+        await self._end_by((order.leg,), operation, cancel, is_admitted=False)
 
     async def _end_by(
         self, legs: Sequence[Leg], operation: str, send: Callable[[], Awaitable[None]], *, is_admitted: bool
@@ -220,18 +221,16 @@ class Changes:
             await self._amend_in_place(order, request)
         finally:
             self._settling.amending.discard(client_order_id)
-        if self._register.orders[client_order_id].wanted is not None:
-            self._settling.ask_about(order.leg)
+        self._settling.expect_amendment(order.leg)
 
     async def _amend_in_place(self, order: Order, request: OrderRequest) -> None:
-        """Write down, send once, and take what came of it; without an answer it stays wanted."""
+        """Write down, send once, and take a refusal; otherwise it stays wanted until the venue shows the order."""
         client_order_id, price = order.client_order_id, request.price
         assert price is not None, "it is a limit order"
         new = attrs.evolve(order.leg, request=request, quantity=request.quantity)
         asked = AmendRequested(
             client_order_id=client_order_id, price=price, quantity=request.quantity, time_ns=self._clock.market_ns()
         )
-        outcome, reason = CancelOutcome.TAKEN, ""
         try:
             await self._register.record_durably(asked)
             await self._placing.until_free(request.instrument)
@@ -242,14 +241,14 @@ class Changes:
             reach("replace.after")
         except OutcomeUnknownError as error:
             self._settling.doubt_amendment(client_order_id, str(error))
-            return
         except (VenueError, TransportError, JournalError) as error:
-            outcome, reason = CancelOutcome.REFUSED, str(error)
             self._settling.ask_about(order.leg)
+            refused = self._settling.amend_result(client_order_id, CancelOutcome.REFUSED, str(error))
+            self._register.record(refused)
         except Exception as error:  # noqa: BLE001 -- an adapter's bug: nobody knows the outcome
             self._settling.doubt_amendment(client_order_id, self._requests.broken("amend", error))
-            return
-        self._register.record(self._settling.amend_result(client_order_id, outcome, reason))
+        else:
+            self._settling.be_patient(client_order_id)
 
     # --- another in its place ----------------------------------------------------------------------------
 

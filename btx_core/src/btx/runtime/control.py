@@ -44,7 +44,8 @@ class Control:
                 return cls(session, await session.ws_connect(url, max_msg_size=0), timeout_s=timeout_s)
         except (aiohttp.ClientError, OSError) as error:
             await session.close()
-            raise TransportError(f"the simulator's control channel at {url} does not answer: {error}") from error
+            said = str(error) or f"nothing came within {timeout_s:g} s"
+            raise TransportError(f"the simulator's control channel at {url} does not answer: {said}") from error
         except BaseException:
             await session.close()
             raise

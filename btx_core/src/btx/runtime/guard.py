@@ -7,11 +7,13 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import TypeVar
 
 import attrs
 
 from btx.errors import ClockError, PluginError, RateLimitedError, TransportError
+from btx.model.order import OrderType
 from btx.model.venue import RateLimit, VenueInfo
 from btx.rules.backoff import Backoff, delay_s
 from btx.rules.breaker import Breaker, admit, admitted, heard, released
@@ -48,7 +50,9 @@ _LANES = {
     "cancel": Lane.CANCEL,
     "cancel_all": Lane.CANCEL,
     "dead_man": Lane.CANCEL,  # late, it would cancel
+    "cancel_trailing_stop": Lane.CANCEL,
     "place": Lane.ORDER,
+    "place_trailing_stop": Lane.ORDER,
     "place_oco": Lane.ORDER,
     "place_oto": Lane.ORDER,
     "place_otoco": Lane.ORDER,
@@ -86,6 +90,8 @@ _OTHERS_MARGIN = 8  # reads leave others an eighth more than they were seen to u
 _PACED_FROM = 100  # units; smaller limits are too coarse for it
 _PACE_PARTS = 20
 _PACE_SHARE = 0.06
+
+_left_ns: ContextVar[int | None] = ContextVar("left_ns", default=None)  # when the request left that is sent here
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -225,6 +231,11 @@ class Guard:
                     raise
                 await self._sleep(delay_s(self._backoff, attempt=attempt, random=random.random()))  # noqa: S311
 
+    def on_order(self, operation: str, order_type: OrderType) -> str:
+        """Return what ``operation`` is called of an order of this type: where the tables tell it apart, by both."""
+        own = f"{operation}_{order_type.value.lower()}"
+        return own if own in self._costs else operation
+
     async def send(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:
         """Send a request that must not be repeated, once.
 
@@ -280,18 +291,24 @@ class Guard:
         Raises:
             BtxError: what it raised.
         """
+        token = _left_ns.set(self._now_ns())
         try:
             answer = await request()
         except BaseException as error:
             self.heard(operation, error)
             raise
+        finally:
+            _left_ns.reset(token)
         self.heard(operation)
         return answer
 
     # --- news of the venue ----------------------------------------------------------------------------------------
 
     def observe(self, name: str, units: int) -> None:
-        """Take the venue's own count of a limit, as an answer says it; others may share the limit."""
+        """Take the venue's own count of a limit, as an answer says it; others may share the limit.
+
+        Within :meth:`once` it is the answer to that request, which left when it began.
+        """
         limit = self._limits.get(name)
         if limit is None or not limit.gauges:
             return  # nothing of ours counts against it
@@ -302,6 +319,7 @@ class Guard:
             used_units=units,
             under_way=self._units_under_way(name, now_ns),
             now_ns=now_ns,
+            left_ns=_left_ns.get(),
         )
         self._wake()
 

@@ -370,7 +370,7 @@ class _Run:
             progressed=lambda: None,
             next_id=self._next_id,
             can_replace=capabilities.replace,
-            can_amend=capabilities.amend,
+            can_amend=capabilities.amend and capabilities.margined,  # an exchange of ours replaces on spot
             can_cancel_all=capabilities.cancel_all,
             plan=planner,
         )

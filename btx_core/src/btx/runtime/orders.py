@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from btx.model.account import AccountUpdate
 from btx.model.journal import GroupState, Intent
 from btx.model.order import (
-    CancelOutcome,
     Fill,
     Leg,
     Order,
@@ -270,9 +269,8 @@ class OrderDesk:
             settling.be_patient(client_order_id, for_s=min(max(patience_s - age_s, 0.0), patience_s))
             self._register.take_back(order)
         for order in tuple(self.orders.values()):
-            if order.wanted is not None and order.status.is_final:
-                refused = settling.amend_result(order.client_order_id, CancelOutcome.REFUSED, "the order has ended")
-                self._register.record(refused)
+            if order.status.is_final:
+                settling.end_amendment(order.client_order_id)
             elif order.wanted is not None:
                 settling.doubt_amendment(order.client_order_id, "the process ended while it was amended")
         for client_order_id in never_left(history):

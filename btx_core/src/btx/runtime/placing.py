@@ -239,7 +239,8 @@ class Placing:
                 return
         for leg in legs:
             place = functools.partial(self._place_one, leg.client_order_id)
-            await self._send((leg,), "place", place, is_written=len(legs) > 1)
+            operation = self._guard.on_order("place", leg.request.order_type)
+            await self._send((leg,), operation, place, is_written=len(legs) > 1)
 
     async def _place_one(self, client_order_id: str) -> None:
         leg = self._register.orders[client_order_id].leg  # with its name on the wire, if it has one

@@ -1,6 +1,7 @@
 """What is not known of an order is asked for, until the venue has answered; a request is never repeated."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable, Collection
 
@@ -103,6 +104,22 @@ class Settling:
         """Ask about an order that was replaced, if nobody says that it has ended."""
         self._questions.start(self._expect_end(leg), what=f"awaiting the end of {leg.client_order_id}")
 
+    def expect_amendment(self, leg: Leg) -> None:
+        """Ask about an amendment that is not settled: now, where nothing else shows it, or else if no statement does.
+
+        A venue that took the request may still drop it (Bybit's answer says no more than that it came in): an order
+        is as the venue states it, and what it was before is believed after the patience of a lost request only.
+        """
+        order = self._register.orders[leg.client_order_id]
+        if order.wanted is None:
+            return
+        if order.unanswered or order.status.is_final or order.wanted in {order.terms, *order.past}:
+            self.ask_about(leg)
+        else:
+            what = f"awaiting order {leg.client_order_id} as amended"
+            # It is outstanding: a lockstep, which no sequence tells of what was dropped, does not go on meanwhile.
+            self._requests.count(self._questions.start(self._expect_amendment(leg), what=what))
+
     async def settled(self) -> None:
         """Wait until every question to the venue is answered."""
         while self._asking:
@@ -169,6 +186,15 @@ class Settling:
             client_order_id=client_order_id, outcome=outcome, reason=reason, time_ns=self._clock.market_ns()
         )
 
+    def end_amendment(self, client_order_id: str) -> None:
+        """Take it that the open amendment of an order that is over was not made, unless more filled than without it."""
+        order = self._register.orders[client_order_id]
+        if order.wanted is None or not order.status.is_final or client_order_id in self.amending:
+            return
+        is_made = order.filled + order.missing > order.leg.quantity
+        outcome, reason = (CancelOutcome.TAKEN, "") if is_made else (CancelOutcome.REFUSED, "the order has ended")
+        self._register.record(self.amend_result(client_order_id, outcome, reason))
+
     # --- the answers -------------------------------------------------------------------------------------
 
     async def _expect_news(self, leg: Leg) -> None:
@@ -183,6 +209,19 @@ class Settling:
         if not order.status.is_final and leg.client_order_id not in self._asking:
             self.ask_about(leg)
 
+    async def _expect_amendment(self, leg: Leg) -> None:
+        client_order_id, orders = leg.client_order_id, self._register.orders
+
+        def is_shown() -> bool:
+            order = orders[client_order_id]
+            return order.wanted is None or (order.evidence is not None and order.evidence.status.is_final)
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._news_s):
+                await self._register.until(is_shown)
+        if orders[client_order_id].wanted is not None and client_order_id not in self._asking:
+            self.ask_about(leg)
+
     def _forget_question(self, client_order_id: str, task: "asyncio.Task[None]") -> None:
         if self._asking.get(client_order_id) is task:
             del self._asking[client_order_id]
@@ -194,9 +233,7 @@ class Settling:
         await self._register.until_placed(client_order_id)
         told = False
         while True:
-            # Read before asking: an answer given before the patience ended is not believed after it.
             asked_s = asyncio.get_running_loop().time()
-            believed = asked_s >= self._believed_at[client_order_id]
             order = self._register.orders[client_order_id]
             try:
                 events = await self._ask(order)
@@ -205,6 +242,8 @@ class Settling:
                     self._note("FAULT", f"order {client_order_id} cannot be settled yet: {error}")
                 told = True
             else:
+                # Asked before the patience ended, or before what began it anew: an answer of then is not believed.
+                believed = asked_s >= self._believed_at[client_order_id]
                 if events is None and not is_heard_of(order):
                     is_answered = believed and self._conclude_not_arrived(leg)
                 elif events is None:
@@ -217,6 +256,7 @@ class Settling:
                     is_answered = self._is_answered(client_order_id, events, believed=believed)
                 if is_answered:
                     self._gone_since.pop(client_order_id, None)
+                    self.end_amendment(client_order_id)
                     return
             await asyncio.sleep(self._pause_s)
 
@@ -259,7 +299,7 @@ class Settling:
         if any(_shows(each, wanted, before=order.terms) for each in reports):
             self._register.record(self.amend_result(order.client_order_id, CancelOutcome.TAKEN, ""))
         elif believed or order.status.is_final:
-            reason = "the amendment got no answer, and the order is as it was"
+            reason = "the venue has the order as it was: the amendment was not made"
             self._register.record(self.amend_result(order.client_order_id, CancelOutcome.REFUSED, reason))
         else:
             return False

@@ -8,7 +8,9 @@ the list alone.
 A fault strikes at the ``at``-th to ``at + count - 1``-th occurrence of its
 ``where``: operations that were asked for; in ``market_stream`` and
 ``account_stream`` events that were pushed, to each socket that gets them; in
-``dial`` sockets that are being opened, in ``subscribe`` wishes for streams.
+``dial`` sockets that are being opened, in ``subscribe`` wishes for streams,
+in ``amendment`` amendments that were acknowledged, where the venue's
+acknowledgement is no promise.
 Counting, not time, decides, so that a schedule strikes alike in every run in
 lockstep.  What is commanded (:meth:`Faults.command`) strikes now.
 
@@ -35,6 +37,7 @@ cut                the socket is cut and the event lost
 silence            this stream says nothing more; its socket lives       until it speaks again; 0: never
 shutdown           it is said that the socket ends, and then it does     so much later
 stream_end         the account's events end, this one is lost
+lapse              what was acknowledged is not done, and not told
 =================  ====================================================  ==============================
 
 ``form`` chooses among the ways a venue has of doing it (which code, which
@@ -95,6 +98,7 @@ class Kind(enum.Enum):
     REFUSE = "refuse"
     SILENCE = "silence"
     SHUTDOWN = "shutdown"
+    LAPSE = "lapse"
 
 
 class Where(enum.Enum):
@@ -109,6 +113,7 @@ class Where(enum.Enum):
     ACCOUNT_STREAM = "account_stream"
     DIAL = "dial"  # a socket that is being opened
     SUBSCRIBE = "subscribe"  # a message that asks for streams
+    AMENDMENT = "amendment"  # one that was acknowledged, on its way to the matching engine
     ANY = "any"  # every request; for kinds that only pushes know, every push
 
 
@@ -116,12 +121,13 @@ _STREAMS = frozenset({Where.MARKET_STREAM, Where.ACCOUNT_STREAM})
 _SIGNED = frozenset({Where.PLACE, Where.CANCEL, Where.QUERY, Where.ACCOUNT})
 _ONLY_PUSHES = frozenset({Kind.DUPLICATE, Kind.REORDER, Kind.CUT, Kind.STREAM_END, Kind.SILENCE, Kind.SHUTDOWN})
 _SOCKETS = frozenset({Where.DIAL, Where.SUBSCRIBE})
+_APART = _SOCKETS | {Where.AMENDMENT}  # no requests, nor pushes: "any" does not count them
 _BOTH = frozenset({Kind.DELAY, Kind.HALF_OPEN, Kind.TRUNCATE, Kind.CLOCK_JUMP, Kind.OUTAGE})
 
 PUSH_KINDS = _ONLY_PUSHES | _BOTH
 """What can happen to an event that is pushed."""
 
-REQUEST_KINDS = frozenset(Kind) - _ONLY_PUSHES - {Kind.REFUSE}
+REQUEST_KINDS = frozenset(Kind) - _ONLY_PUSHES - {Kind.REFUSE, Kind.LAPSE}
 """What can happen to a request."""
 
 SOCKET_KINDS = frozenset({Kind.REFUSE, Kind.DROP, Kind.HALF_OPEN, Kind.DELAY})
@@ -182,10 +188,11 @@ class Fault:
 
 _ONLY_IN = {
     Kind.REFUSE: _SOCKETS,
+    Kind.LAPSE: frozenset({Where.AMENDMENT}),
     Kind.SILENCE: frozenset({Where.MARKET_STREAM, Where.ANY}),
     Kind.STREAM_END: frozenset({Where.ACCOUNT_STREAM, Where.ANY}),
     Kind.ACK_AFTER_FILL: frozenset({Where.PLACE, Where.CANCEL, Where.ANY}),
-    Kind.KEY_EXPIRY: frozenset(Where) - _STREAMS - _SOCKETS - {Where.MARKET},
+    Kind.KEY_EXPIRY: frozenset(Where) - _STREAMS - _APART - {Where.MARKET},
 }
 
 
@@ -196,7 +203,7 @@ def _fits(kind: Kind, where: Where) -> bool:
         return kind in SOCKET_KINDS
     if where in _STREAMS:
         return kind in PUSH_KINDS
-    return where is Where.ANY or kind in REQUEST_KINDS
+    return where is Where.ANY or (where is not Where.AMENDMENT and kind in REQUEST_KINDS)
 
 
 @attrs.frozen(kw_only=True)
@@ -286,6 +293,10 @@ class Faults:
         """Count a message that asks for streams and say what goes wrong with it."""
         return self._on_socket(Where.SUBSCRIBE, now_s, what)
 
+    def on_amendment(self, *, what: str = "") -> Action:
+        """Count an amendment that is acknowledged and say whether it is done."""
+        return Action(faults=self._occur(Where.AMENDMENT, 0.0, what)) if self.script.faults else CALM
+
     def command(self, fault: Fault, *, now_s: float, what: str = "") -> Action:
         """Let a fault strike now, beside the script, and say what goes wrong; it counts as occurrence 0."""
         self._strike(fault, fault.where, 0, now_s, what)
@@ -309,7 +320,7 @@ class Faults:
     def _occur(self, where: Where, now_s: float, what: str) -> tuple[Fault, ...]:
         is_push = where in _STREAMS
         self._counts[where, is_push] += 1
-        if where not in _SOCKETS:
+        if where not in _APART:
             self._counts[Where.ANY, is_push] += 1
         struck = tuple(fault for fault in self.script.faults if self._hits(fault, where, is_push=is_push))
         for fault in struck:
@@ -325,7 +336,7 @@ class Faults:
         if fault.kind in self._without:
             return False
         if fault.where is Where.ANY:
-            if where in _SOCKETS:
+            if where in _APART:
                 return False
             if is_push is not (fault.kind in _ONLY_PUSHES) or not _fits(fault.kind, where):
                 return False
@@ -394,8 +405,11 @@ _JUMPS_S = (-4.0, 4.0)
 _FORMS = 6  # what a skin makes 1, 2 or 3 forms of evenly
 
 
+_BY_CHANCE = PUSH_KINDS | REQUEST_KINDS | SOCKET_KINDS
+
+
 def random_script(
-    seed: int, *, intensity: float = 6.0, horizon: int = 20, kinds: Collection[Kind] = tuple(Kind)
+    seed: int, *, intensity: float = 6.0, horizon: int = 20, kinds: Collection[Kind] = _BY_CHANCE
 ) -> FaultScript:
     """Return a script of about ``intensity`` faults (half to one and a half times), the same for a seed.
 
@@ -403,7 +417,7 @@ def random_script(
         seed: of the dice.
         intensity: how many faults on average.
         horizon: each strikes at one of so many first occurrences.
-        kinds: what may go wrong.
+        kinds: what may go wrong; usually what can at every venue.
     """
 
     def die(*key: object) -> float:

@@ -87,12 +87,15 @@ class PaperVenue(Venue):
 def _on_paper(info: VenueInfo) -> VenueInfo:
     """Return a visiting card whose orders cost the book they are placed against, too.
 
-    No trailing stop is kept with a position: nobody does that on paper.
+    No trailing stop is kept with a position: nobody does that on paper. On spot no order is amended in place.
     """
     return attrs.evolve(
         info,
         costs={market: _placing_costs(costs) for market, costs in info.costs.items()},
-        capabilities={market: attrs.evolve(can, position_trail=None) for market, can in info.capabilities.items()},
+        capabilities={
+            market: attrs.evolve(can, position_trail=None, amend=can.amend and can.margined)
+            for market, can in info.capabilities.items()
+        },
     )
 
 

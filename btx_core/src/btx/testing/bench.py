@@ -34,6 +34,7 @@ from btx.runtime.wishes import Wishes
 from btx.testing import sizes
 from btx.testing.card import CardFailedError, CardSkippedError, expect
 from btx.testing.hearing import Heard, Time
+from btx.testing.pace import Pace
 
 __all__ = ("Bench",)
 
@@ -55,6 +56,7 @@ class Bench:
     control: Control
     endpoints: Endpoints
     deadline_s: float
+    pace: Pace
     symbol: str = ""
     other: str = ""  # a second symbol; empty where there is one alone
     store: Store

@@ -2,10 +2,13 @@
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from btx.model.instrument import Instrument
 from btx.model.venue import Capabilities, VenueInfo
 
 __all__ = (
@@ -17,6 +20,7 @@ __all__ = (
     "Kind",
     "Need",
     "Outcome",
+    "Place",
     "Result",
     "World",
     "expect",
@@ -31,7 +35,17 @@ __all__ = (
 Need = Callable[[VenueInfo, Capabilities], str]
 """Says why a card is not for a venue's market; an empty text: it is."""
 
-World = Callable[[Capabilities], Mapping[str, Any]]
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """Where a card's world is to be."""
+
+    can: Capabilities
+    usual: Callable[[], tuple[Instrument, Decimal]]  # what is traded, and its last price in the usual world
+    folder: Path  # for files of the world; it goes with the runner
+
+
+World = Callable[[Place], Mapping[str, Any]]
 """Says what a card's world has other than the usual one, by the fields of ``Scenario``."""
 
 DEADLINE_S = 10.0

@@ -68,6 +68,7 @@ async def bench_of(
             control=control,
             endpoints=endpoints,
             deadline_s=deadline_s,
+            pace=pace,
             store=cast("Store", store),
             feed=cast("Feed", feed),
             broker=cast("Broker", Paced(venue.broker(context), pace)),

@@ -15,6 +15,8 @@ __all__ = ("Pace", "Paced")
 
 _SHARE = 0.8  # of a limit, for requests that are under way longer than others
 _WAITED_FOR_S = 120.0  # a longer window is never full in the life of a bench
+_LONG_S = 5.0  # seconds: a window for whose end nobody waits who can make a new world
+_ROOM = 6  # units that one card may want, as orders are counted
 _NAMES = {"server_time_ns": "time"}
 _LISTS = {ListKind.OCO: "place_oco", ListKind.OTO: "place_oto", ListKind.OTOCO: "place_otoco"}
 
@@ -38,14 +40,22 @@ class Pace:
                 await asyncio.sleep(wait_s)
             spent.append((time.monotonic(), units))
 
+    def is_worn(self) -> bool:
+        """Say whether somebody would soon wait long: a new world, which has counted nothing, is made sooner."""
+        long = [each for each in self._limits if each.window_s >= _LONG_S]
+        return any(self._spent[each] and each.limit * _SHARE - self._used(each) < _ROOM for each in long)
+
     def _wait_s(self, limit: RateLimit, units: int) -> float:
+        used, spent = self._used(limit), self._spent[limit]
+        if not spent or used + units <= max(limit.limit * _SHARE, units):
+            return 0.0
+        return spent[0][0] + limit.window_s - time.monotonic()
+
+    def _used(self, limit: RateLimit) -> int:
         spent, now_s = self._spent[limit], time.monotonic()
         while spent and spent[0][0] + limit.window_s <= now_s:
             spent.popleft()
-        used = sum(count for _, count in spent)
-        if not spent or used + units <= max(limit.limit * _SHARE, units):
-            return 0.0
-        return spent[0][0] + limit.window_s - now_s
+        return sum(count for _, count in spent)
 
 
 class Paced:

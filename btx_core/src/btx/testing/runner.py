@@ -7,16 +7,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
+from decimal import Decimal
+from pathlib import Path
 from typing import Any, Self
 
 import attrs
 
 from btx.errors import BtxError, ConfigError
+from btx.model.instrument import Instrument
 from btx.model.time import NS_PER_HOUR
 from btx.model.venue import Scenario
 from btx.plugins import offer
 from btx.testing.bench import Bench
-from btx.testing.card import DEADLINE_S, Card, CardFailedError, CardSkippedError, Kind, Outcome, Result
+from btx.testing.card import DEADLINE_S, Card, CardFailedError, CardSkippedError, Kind, Outcome, Place, Result
 from btx.testing.hall import Hall
 from btx.testing.opening import bench_of
 from btx.testing.simulators import Simulators
@@ -49,12 +52,12 @@ class Runner:
         self._deadline_s = deadline_s
         self._group: _Group | None = None
         self._simulators: Simulators | None = None
-        self._known: tuple[str, ...] = ()
+        self._known: _Usual | None = None
         try:
             if plugin is not None:
                 self._stack.enter_context(offer(venue, plugin))
             self.subject: Subject = subject_of(venue, market)
-            self._stack.enter_context(_home())
+            self._folder = self._stack.enter_context(_home())
         except BaseException:
             self._stack.close()
             raise
@@ -119,7 +122,7 @@ class Runner:
     def _play_on_ports(self, card: Card) -> None:
         if card.alone or self._group is None or self._group.letters != card.group:
             self._leave_group()
-            self._group = _Group(card.group, self._open(card.world(self.subject.can) if card.world else {}))
+            self._group = _Group(card.group, self._open(card.world(self._place()) if card.world else {}))
         group = self._group
         is_clean = False
         try:
@@ -129,7 +132,7 @@ class Runner:
             is_clean = not card.alone
             raise
         finally:
-            if not is_clean or not group.tidied():
+            if not is_clean or group.bench.pace.is_worn() or not group.tidied():
                 self._leave_group()
 
     async def _timed(self, card: Card, bench: Bench) -> None:
@@ -170,12 +173,20 @@ class Runner:
     def _symbols(self) -> tuple[str, ...]:
         return tuple(self._changes.get("symbols") or ())
 
-    def _traded(self) -> tuple[str, ...]:
-        """Return one or two symbols to trade; what the simulator lists is asked once."""
-        if not self._known:
+    def _place(self) -> Place:
+        def usual() -> tuple[Instrument, Decimal]:
+            return self._usual().instrument, self._usual().price
+
+        return Place(can=self.subject.can, usual=usual, folder=self._folder)
+
+    def _usual(self) -> "_Usual":
+        """Return what the usual world has; its simulator is asked once."""
+        if self._known is None:
             group = _Group("", self._open({}))
-            self._known = tuple(filter(None, (group.bench.symbol, group.bench.other)))
-            group.close()
+            try:
+                self._known = group.run(_usual_of(group.bench))
+            finally:
+                group.close()
         return self._known
 
     @contextlib.contextmanager
@@ -186,7 +197,7 @@ class Runner:
             yield endpoints
 
     def _hall(self) -> Hall:
-        symbols = self._traded()
+        symbols = self._usual().symbols
         if self._simulators is None:
             self._simulators = Simulators()
         return Hall(
@@ -197,6 +208,20 @@ class Runner:
             deadline_s=self._deadline_s,
             scenario=self.scenario,
         )
+
+
+@attrs.frozen(kw_only=True)
+class _Usual:
+    """What is traded in the usual world: one or two symbols, and the first of them."""
+
+    symbols: tuple[str, ...]
+    instrument: Instrument
+    price: Decimal
+
+
+async def _usual_of(bench: Bench) -> _Usual:
+    symbols = tuple(filter(None, (bench.symbol, bench.other)))
+    return _Usual(symbols=symbols, instrument=bench.instrument, price=await bench.price())
 
 
 class _Group:
@@ -212,8 +237,8 @@ class _Group:
             self.close()
             raise
 
-    def run(self, coroutine: Any) -> None:
-        self._runner.run(coroutine)
+    def run(self, coroutine: Any) -> Any:
+        return self._runner.run(coroutine)
 
     def tidied(self) -> bool:
         """Take away what a card left; say whether the next one may come."""
@@ -231,13 +256,13 @@ class _Group:
 
 
 @contextlib.contextmanager
-def _home() -> Iterator[None]:
-    """Keep what runs write down in a folder that goes with the runner."""
+def _home() -> Iterator[Path]:
+    """Keep what runs write down in a folder that goes with the runner; the folder."""
     before = os.environ.get("BTX_HOME")
     with tempfile.TemporaryDirectory(prefix="btx-conformance-") as folder:
         os.environ["BTX_HOME"] = folder
         try:
-            yield
+            yield Path(folder)
         finally:
             if before is None:
                 del os.environ["BTX_HOME"]

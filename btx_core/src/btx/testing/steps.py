@@ -30,13 +30,13 @@ def buy(name: str, times: int = 4) -> Step:
     return lambda strategy: strategy.kept.update({name: strategy.buy(size=size_of(strategy.data, times))})
 
 
-def limit(name: str, bps: int, times: int = 4) -> Step:
-    """Buy with a limit so far from the market; the order is kept under a name."""
+def limit(name: str, bps: int, times: int = 4, *, sells: bool = False) -> Step:
+    """Buy, or sell, with a limit so far from the market; the order is kept under a name."""
 
     def step(strategy: Any) -> None:
-        price = price_at(strategy.data, bps)
-        order = strategy.buy(size=size_of(strategy.data, times), exectype=strategy.Limit, price=price)
-        strategy.kept[name] = order
+        price, size = price_at(strategy.data, bps), size_of(strategy.data, times)
+        send = strategy.sell if sells else strategy.buy
+        strategy.kept[name] = send(size=size, exectype=strategy.Limit, price=price)
 
     return step
 

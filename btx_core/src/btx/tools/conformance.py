@@ -112,7 +112,8 @@ does the same without pytest.
 - `markets`, `groups` and `scenario` of the class choose less: `groups = ("LOAD", "ORD")` plays two groups.
 
 The simulator needs no more than the control channel of `btx.sim`: lockstep, the ledger, the truth about bars, and the
-script of faults. A fault it does not play leaves its card out.
+script of faults. A fault it does not play leaves its card out. Where positions are on margin it plays a file of bars
+as well (`Scenario.data`): the market in which a liquidation is bound to come.
 """
 
 

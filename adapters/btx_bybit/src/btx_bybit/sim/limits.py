@@ -10,6 +10,7 @@ from collections import deque
 import attrs
 
 from btx.model.time import NS_PER_S, to_ms
+from btx.sim.rolling import forget
 from btx_bybit.sim.wire import WireError
 
 __all__ = ("ADDRESS_REQUESTS", "TOO_FREQUENT", "TOO_MANY", "Meters")
@@ -36,13 +37,15 @@ class Meters:
         self._addresses: dict[str, _Address] = {}
 
     def address(self, address: str, now_ns: int) -> None:
-        """Count one request of an address.
+        """Count one request of an address; where the clock was set back, a ban by the old one is over.
 
         Raises:
             WireError: status 403 without a code, it asks too often.
         """
         state = self._addresses.setdefault(address, _Address())
-        _forget(state.times_ns, _ADDRESS_NS, now_ns)
+        if state.times_ns and state.times_ns[-1] > now_ns:
+            state.banned_until_ns = 0
+        forget(state.times_ns, window_ns=_ADDRESS_NS, now_ns=now_ns)
         state.times_ns.append(now_ns)
         if now_ns >= state.banned_until_ns and len(state.times_ns) > ADDRESS_REQUESTS:
             state.banned_until_ns = now_ns + _BAN_NS
@@ -77,16 +80,8 @@ class Meters:
 
     def _recent(self, account: str, path: str, now_ns: int) -> deque[int]:
         used = self._used.setdefault((account, path), deque())
-        _forget(used, NS_PER_S, now_ns)
+        forget(used, window_ns=NS_PER_S, now_ns=now_ns)
         return used
-
-
-def _forget(times_ns: deque[int], window_ns: int, now_ns: int) -> None:
-    """Drop what left the window; where the clock was set back, what was counted by the old one goes too."""
-    if times_ns and times_ns[-1] > now_ns:
-        times_ns.clear()
-    while times_ns and times_ns[0] <= now_ns - window_ns:
-        times_ns.popleft()
 
 
 def _headers(limit: int, left: int, reset_ns: int) -> dict[str, str]:

@@ -173,7 +173,9 @@ def _spot_exits(venue: Venue, listing: Listing, values: Mapping[str, Any]) -> tu
     asked = {**values, "tpslMode": "Partial"}  # so that either may have a limit
     kind = "BidirectionalTpslOrder" if values.get("takeProfit") and values.get("stopLoss") else "tpslOrder"
     found = exits_of(venue, listing, asked, base=values.get("price"))
-    return tuple(attrs.evolve(each, memo={"stopOrderType": kind}) for each in found)
+    # They are made when it has filled: the last price is about the order's then.
+    memo = {"stopOrderType": kind, "lastPriceOnCreated": plain(values["price"]) if "price" in values else ""}
+    return tuple(attrs.evolve(each, memo=memo) for each in found)
 
 
 # --- contracts -------------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def order_row(venue: Venue, api_key: str, order: Order) -> JSON:
         "smpGroup": 0,
         "smpOrderId": "",
         "marketUnit": order.memo.get("marketUnit", ""),
-        "lastPriceOnCreated": order.memo.get("lastPriceOnCreated", ""),
+        **_last_price(venue, order),
         "createType": order.memo.get("createType", _made_by(order)),
         "slippageToleranceType": "UNKNOWN",
         "slippageTolerance": "",
@@ -163,6 +163,12 @@ def order_row(venue: Venue, api_key: str, order: Order) -> JSON:
         **_triggers(venue, api_key, listing, order),
         **_exits(listing, order),
     }
+
+
+def _last_price(venue: Venue, order: Order) -> JSON:
+    """Return what the last price was when an order was made: of spot it has another name."""
+    told = order.memo.get("lastPriceOnCreated", "")
+    return {"lastPriceOnCreated": "", "basePrice": told} if venue.is_spot else {"lastPriceOnCreated": told}
 
 
 def _made_by(order: Order) -> str:

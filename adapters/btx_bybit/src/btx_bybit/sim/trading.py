@@ -71,6 +71,10 @@ def _amended(venue: Venue, api_key: str, values: Mapping[str, Any], now_ns: int)
         raise gone(is_spot=venue.is_spot)
     if isinstance(order, SimOrder) and "qty" in values and values["qty"] <= order.executed_quantity:
         raise WireError(*TOO_FEW_LEFT)
+    if venue.world.faults.on_amendment(what=values["symbol"]):
+        # "This request is asynchronous so please use the websocket to confirm the order status", amend-order.mdx: how
+        # the matching engine tells that it did not take it is written of cancels alone.
+        return _names(venue, order)
     asked = _terms_after(order, values)
     try:
         if isinstance(order, SimConditional):

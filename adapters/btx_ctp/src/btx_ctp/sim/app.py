@@ -20,12 +20,12 @@ __all__ = ("NOT_MODELLED", "simulator")
 _MONEY = Decimal(1_000_000)  # yuan of an account that nobody described
 
 NOT_MODELLED = (
-    "the vendor's own library: a drop-in of ours calls the binding, so its reconnecting and its faults are not seen",
+    "the vendor's own library, in whose place a drop-in of ours stands: its handshake, its reconnecting and its faults",
     "fees per contract, and rates that differ for closing what was opened today; what orders cost as such",
     "the margin of the larger side alone, by the settlement price, and liquidation by the broker",
     "settlement: a day's profit is not paid out, positions keep the price they were opened at, on average",
     "conditional orders, parked orders, combinations, options, quotes, banks",
-    "call auctions; a contract's own calendar is its product's",
+    "call auctions; a contract's own calendar and last day: it trades as its product does, to the 15th of its month",
     "the front's limit of packages, which delays orders silently",
 )
 

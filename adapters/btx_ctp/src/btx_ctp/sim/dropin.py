@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from btx.errors import ConfigError
@@ -39,10 +40,10 @@ def is_installed() -> bool:
     return bool(_kept)
 
 
-def install(binding: Any) -> None:
+def install(binding: Any, *, clock_s: Callable[[], float] = time.monotonic) -> None:
     """Have every API object of this process lead to a simulated front; ``binding`` is the package openctp_ctp.
 
-    Once per process; again it does nothing.
+    Once per process; again it does nothing.  ``clock_s`` is what the queries of a second are counted by.
 
     Raises:
         ConfigError: this is no Linux on x86-64, or the binding is laid out in another way.
@@ -53,11 +54,12 @@ def install(binding: Any) -> None:
         if sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
             raise ConfigError("CTP's simulator stands behind the binding on Linux x86-64 alone: trade it there")
         modules = {"Trader": (binding.tdapi, "_thosttraderapi"), "Md": (binding.mdapi, "_thostmduserapi")}
-        made = [_factory(Library(module, getattr(module, raw), kind)) for kind, (module, raw) in modules.items()]
+        libraries = [Library(module, getattr(module, raw), kind) for kind, (module, raw) in modules.items()]
+        made = [_factory(library, clock_s) for library in libraries]
         _kept.extend(made)
 
 
-def _factory(library: Library) -> Any:
+def _factory(library: Library, clock_s: Callable[[], float]) -> Any:
     """Put a maker of API objects of this kind into the binding, and return what must be kept."""
     objects: dict[int, _Api] = {}
     functions = [_function(library, method, objects) for method in library.api]
@@ -68,7 +70,7 @@ def _factory(library: Library) -> Any:
         body = (ctypes.c_void_p * _OBJECT_WORDS)(ctypes.addressof(table))
         bodies.append(body)
         address = ctypes.addressof(body)
-        objects[address] = _Api(library)
+        objects[address] = _Api(library, clock_s)
         return address
 
     kind = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_bool, ctypes.c_bool, ctypes.c_bool)
@@ -132,8 +134,9 @@ def _fields_at(library: Library, struct_name: str, address: int) -> dict[str, An
 class _Api:
     """One API object: a connection to a front, and the thread that reads it."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, clock_s: Callable[[], float]) -> None:
         self._library = library
+        self._clock_s = clock_s
         self._spi: int | None = None
         self._front = ""
         self._resume = 0
@@ -204,7 +207,7 @@ class _Api:
     def _refusal(self) -> int:
         if self._asked:
             return _TOO_MANY_WAIT
-        now = time.monotonic()
+        now = self._clock_s()
         while self._asked_at and now - self._asked_at[0] >= 1.0:
             self._asked_at.popleft()
         if len(self._asked_at) >= self._limits.get("QryFreq", 1):

@@ -24,7 +24,7 @@ from btx_ctp.sim.wire import parse
 __all__ = ("Fronts",)
 
 _HOST = "127.0.0.1"
-_NOT_LOGGED_IN, _NOT_CONFIRMED = 8, 42
+_NOT_LOGGED_IN, _NOT_CONFIRMED = 6, 42
 _REF, _NOT_READY, _BUSY, _TOO_MANY = 22, 7, 90, 116
 _RESTART = 0
 _NOT_HERE = (  # no front has them
@@ -54,7 +54,7 @@ class Fronts:
             "ReqSettlementInfoConfirm": self._confirm,
             "ReqOrderInsert": self._insert,
             "ReqOrderAction": self._act,
-            "SubscribeMarketData": self._quotes.subscribe,
+            "SubscribeMarketData": self._subscribe,
             "UnSubscribeMarketData": self._quotes.unsubscribe,
             **Queries(self._counter, self._quotes).calls,
         }
@@ -206,6 +206,17 @@ class Fronts:
             request_id,
             True,
         )
+
+    def _subscribe(self, session: Session, fields: dict[str, Any], request_id: int) -> None:
+        what = ",".join(fields.get("InstrumentIDs", ()))
+        action = self._world.faults.on_subscribe(now_s=asyncio.get_running_loop().time(), what=what)
+        if action.get(Kind.DROP) is not None:
+            session.abort()
+        elif action.get(Kind.HALF_OPEN) is not None:
+            session.is_mute = True
+        else:
+            is_refused = action.get(Kind.REFUSE) is not None
+            self._quotes.subscribe(session, fields, request_id, is_refused=is_refused)
 
     # --- orders -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from btx_ctp.sim.texts import info
 
 __all__ = ("Queries",)
 
-_NOT_LOGGED_IN = 8
+_NOT_LOGGED_IN = 6
 
 
 class Queries:

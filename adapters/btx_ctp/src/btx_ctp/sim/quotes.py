@@ -11,7 +11,7 @@ from btx_ctp.sim import rows
 from btx_ctp.sim.counter import Counter
 from btx_ctp.sim.rows import Row, Snapshot
 from btx_ctp.sim.session import Session
-from btx_ctp.sim.texts import info
+from btx_ctp.sim.texts import OK, info
 
 __all__ = ("Quotes",)
 
@@ -73,12 +73,14 @@ class Quotes:
             shown.day, shown.open, shown.high, shown.low = fresh.day, fresh.open, fresh.high, fresh.low
             shown.volume = shown.turnover = fresh.volume * 0
 
-    def subscribe(self, session: Session, fields: dict[str, Any], request_id: int) -> None:
-        for symbol in fields.get("InstrumentIDs", ()):
-            known = symbol in self._world.listings
+    def subscribe(self, session: Session, fields: dict[str, Any], request_id: int, *, is_refused: bool = False) -> None:
+        """Answer for each contract; one that is not listed is taken as well, and never told of, as by a real front."""
+        names = fields.get("InstrumentIDs", ())
+        for number, symbol in enumerate(names, start=1):
             told = ("CThostFtdcSpecificInstrumentField", {"InstrumentID": symbol})
-            session.send("OnRspSubMarketData", told, info(0 if known else _UNKNOWN), request_id, True)
-            if not known or symbol in session.symbols:
+            answer = info(_UNKNOWN if is_refused else OK)
+            session.send("OnRspSubMarketData", told, answer, request_id, number == len(names))
+            if is_refused or symbol not in self._world.listings or symbol in session.symbols:
                 continue
             session.symbols.add(symbol)
             self._world.want(symbol, Want.TRADES)

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from btx.sim.world import World, WorldEvent
 from btx_futu.sim.answers import TROUBLE, WireError, refusal_text
 from btx_futu.sim.connections import Connection, Connections
 from btx_futu.sim.messages import message_module
+from btx_futu.sim.meters import Meters
 from btx_futu.sim.quotes import QUOTES, Quotes
 from btx_futu.sim.tables import Exchange
 from btx_futu.sim.trading import TRADES, Trading
@@ -35,10 +35,6 @@ _SYSTEM: Mapping[int, tuple[str, Where | None]] = {
     _STATE: ("GetGlobalState", Where.MARKET),
     _KEEP_ALIVE: ("KeepAlive", None),
 }
-# At most so many in 30 s, per account where there is one (the documentation of each interface, 2026).
-_LIMITS = {"Trd_PlaceOrder": 15, "Trd_ModifyOrder": 20, "Trd_GetHistoryOrderList": 10, "Qot_RequestHistoryKL": 60}
-_LIMITS |= {"Qot_GetSecuritySnapshot": 60, "Qot_GetStaticInfo": 10}
-_WINDOW_NS = 30 * NS_PER_S
 
 
 class OpenDSkin:
@@ -53,7 +49,7 @@ class OpenDSkin:
         self.trading = Trading(world, exchange)
         self.quotes = Quotes(world, exchange)
         self._conn_ids = itertools.count(7001)
-        self._meters: dict[tuple[str, int], deque[int]] = defaultdict(deque)
+        self._meters = Meters()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- connections ----------------------------------------------------------------------------------------
@@ -157,7 +153,7 @@ class OpenDSkin:
         self, connection: Connection, proto_id: int, name: str, asked: Any, answer: Any
     ) -> Callable[[], None] | None:
         account = asked.header.accID if proto_id in TRADES and hasattr(asked, "header") else 0
-        self._meter(name, account)
+        self._meters.take(name, account, self.world.wire_ns())
         if proto_id == _INIT:
             self._let_in(answer)
         elif proto_id == _STATE:
@@ -196,17 +192,6 @@ class OpenDSkin:
         if serial in connection.packets:
             raise WireError("the packetID was used before")
         connection.packets.add(serial)
-
-    def _meter(self, name: str, account: int) -> None:
-        limit = _LIMITS.get(name)
-        if limit is None:
-            return
-        now_ns, times = self.world.wire_ns(), self._meters[name, account]
-        while times and times[0] <= now_ns - _WINDOW_NS:
-            times.popleft()
-        if len(times) >= limit:
-            raise WireError(f"high frequency: at most {limit} requests of {name} in 30 seconds")
-        times.append(now_ns)
 
     async def _send(self, connection: Connection, answer: Frame, action: Action) -> None:
         await self.mishaps.hold(action)

@@ -1,7 +1,7 @@
 """What the simulated OpenD lists: shares with their lots and price steps, hours and fees of paper trading.
 
 Lots: HKEX's list of securities, 2025. Price steps: HKEX, "Spread Table" after phase 1 of 2025-08-04. Hours: HKEX
-and NYSE.
+and NYSE. Holidays: HKEX's calendars of 2025 and 2026, NYSE's of 2025 to 2027; days that are cut short are whole ones.
 """
 
 import datetime
@@ -19,6 +19,18 @@ from btx.sim.exchange import Listing
 from btx.sim.filters import FilterSet, LotRange
 
 __all__ = ("MARKETS", "Exchange", "listings", "spread_at")
+
+_HK_HOLIDAYS = (
+    "2025-01-01 2025-01-29 2025-01-30 2025-01-31 2025-04-04 2025-04-18 2025-04-21 2025-05-01 2025-05-05 2025-07-01 "
+    "2025-10-01 2025-10-07 2025-10-29 2025-12-25 2025-12-26 2026-01-01 2026-02-17 2026-02-18 2026-02-19 2026-04-03 "
+    "2026-04-06 2026-04-07 2026-05-01 2026-05-25 2026-06-19 2026-07-01 2026-10-01 2026-10-19 2026-12-25"
+)
+_US_HOLIDAYS = (
+    "2025-01-01 2025-01-09 2025-01-20 2025-02-17 2025-04-18 2025-05-26 2025-06-19 2025-07-04 2025-09-01 2025-11-27 "
+    "2025-12-25 2026-01-01 2026-01-19 2026-02-16 2026-04-03 2026-05-25 2026-06-19 2026-07-03 2026-09-07 2026-11-26 "
+    "2026-12-25 2027-01-01 2027-01-18 2027-02-15 2027-03-26 2027-05-31 2027-06-18 2027-07-05 2027-09-06 2027-11-25 "
+    "2027-12-24"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +68,7 @@ MARKETS: Mapping[str, Exchange] = {
         security_market=1,
         paper_cash=1_000_000,
         hours=((9 * 60 + 30, 12 * 60), (13 * 60, 16 * 60)),
-        holidays="2025-05-01 2025-05-05 2025-07-01 2025-10-01 2025-10-07 2025-10-29 2025-12-25 2025-12-26 2026-01-01",
+        holidays=_HK_HOLIDAYS,
     ),
     "us": Exchange(
         prefix="US",
@@ -67,7 +79,7 @@ MARKETS: Mapping[str, Exchange] = {
         security_market=2,
         paper_cash=1_000_000,
         hours=((9 * 60 + 30, 16 * 60),),
-        holidays="2025-05-26 2025-06-19 2025-07-04 2025-09-01 2025-11-27 2025-12-25 2026-01-01",
+        holidays=_US_HOLIDAYS,
     ),
 }
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from btx.errors import AuthenticationError, RateLimitedError
+from btx.errors import AuthenticationError, RateLimitedError, SubscriptionRefusedError
 from btx.model.account import AccountSnapshot, AccountUpdate, Booking
 from btx.model.order import Leg, Receipt
 from btx.model.time import to_ms
+from btx.model.venue import StreamState, StreamStatus
 from btx.ports import Context, Sink, StreamEvent, Wanted
 from btx.testing.broken import eager
 from btx.testing.broken.variant import AlteredStream, Broken, Variant
@@ -123,6 +124,15 @@ class _LeavesASocket(ToyStream):
         await asyncio.shield(self._run)
 
 
+class _HearsNoRefusal(ToyStream):
+    async def run(self, *, wanted: Wanted, sink: Sink) -> None:
+        try:
+            await super().run(wanted=wanted, sink=sink)
+        except SubscriptionRefusedError:
+            sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=wanted.now))
+            await asyncio.Event().wait()
+
+
 class _HoldsOn(ToyStream):
     async def run(self, *, wanted: Wanted, sink: Sink) -> None:
         try:
@@ -181,5 +191,11 @@ BROKEN = (
     Broken("waits", "waits before it sends an order", Variant(broker=_WaitsByItself), "ORD-40"),
     Broken("leaves-a-task", "leaves a task behind", Variant(stream=_LeavesATask), "END-01"),
     Broken("leaves-a-socket", "leaves its socket open when it is cancelled", Variant(stream=_LeavesASocket), "STR-12"),
+    Broken(
+        "hears-no-refusal",
+        "says that a subscription stands which was refused",
+        Variant(stream=_HearsNoRefusal),
+        "FLT-18",
+    ),
     Broken("holds-on", "does not end when it is cancelled", Variant(stream=_HoldsOn), "STR-12"),
 )

@@ -14,7 +14,7 @@ from btx.rules.contracts import notional, profit
 from btx.testing import needs
 from btx.testing.bench import Bench
 from btx.testing.card import expect, expect_error, ports_card, skip
-from btx.testing.worlds import before_funding, poor
+from btx.testing.worlds import FALLING_MINUTES, before_funding, falling
 
 __all__ = ()
 
@@ -328,7 +328,7 @@ async def _mode_stays(bench: Bench) -> None:
     "A liquidation is told: by its fills, by the position, and by what it cost",
     hint="Origin.LIQUIDATION of Fill and OrderReport",
     needs=(*_MARKET, needs.flag("reduce_only")),
-    world=poor,
+    world=falling,
 )
 async def _liquidation(bench: Bench) -> None:
     tiers = (await bench.margin_store.leverage_tiers(instruments=[bench.instrument]))[bench.symbol]
@@ -339,13 +339,13 @@ async def _liquidation(bench: Bench) -> None:
     def told() -> list[Fill]:
         return [each for each in bench.account.of(Fill) if each.origin is Origin.LIQUIDATION]
 
-    for _ in range(1200):
+    for _ in range(FALLING_MINUTES):
         await bench.advance()
         row = await _row(bench)
         if row is None or not Decimal(row["quantity"]):
             break
     else:
-        skip(f"the market did not move against a position of leverage {leverage} in 1200 steps")
+        skip(f"the simulator kept a position of leverage {leverage} in a market that fell to a twentieth")
     await bench.account.until(told, f"a fill of a liquidation of {held.quantity} {bench.symbol}")
     position = await _position(bench)
     expect(

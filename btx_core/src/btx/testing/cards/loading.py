@@ -22,7 +22,8 @@ _ID_LENGTH = 12
 # What a session asks of a venue, as the operations that may cost something.
 _OPERATIONS = frozenset(
     (
-        *("place", "place_oco", "place_oto", "place_otoco", "replace", "amend", "cancel", "cancel_all", "dead_man"),
+        *("place", "place_oco", "place_oto", "place_otoco", "place_trailing_stop", "replace", "amend", "dead_man"),
+        *("cancel", "cancel_trailing_stop", "cancel_all"),
         *("query", "open_orders", "open_orders_one", "fills", "account", "bookings", "fees", "key_rights", "time"),
         *("instruments", "leverage_tiers", "set_leverage", "set_margin_mode", "set_position_mode", "mark_price"),
         *("bars", "archive", "last_price", "book", "book_top", "trades", "funding_rates"),

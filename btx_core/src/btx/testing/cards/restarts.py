@@ -1,5 +1,7 @@
 """Restarts: what one process left is found by the next, and nothing is sent, told or counted twice."""
 
+from typing import Any
+
 from btx.errors import BtxError
 from btx.model.order import OrderType
 from btx.model.time import NS_PER_MINUTE
@@ -62,19 +64,24 @@ def _found(hall: Hall) -> None:
     "RST-02",
     "What was filled between two processes is told to the second, once and as recovered",
     hint="Broker.query and Broker.fills: what happened while nobody listened",
-    needs=_LIMIT,
+    needs=(*_LIMIT, *_MARKET),
 )
 def _between(hall: Hall) -> None:
+    def rest(strategy: Any) -> None:  # on both sides: to one of them every market comes
+        limit("below", -15)(strategy)
+        limit("above", 15, 2, sells=True)(strategy)
+
     with hall.world(until_ns=3 * _MINUTES * NS_PER_MINUTE) as world:
-        first = _life(world, {2: limit("order", -15)}, last=3)
-        if first.strategy.fills:
-            skip("the order was filled before the first process ended")
+        first = _life(world, {2: buy("in"), 3: rest}, last=4)
+        known = {each.fill_id for each in first.strategy.fills}
+        if any(first.strategy.kept[name].executed.size for name in ("below", "above")):
+            skip("an order was filled before the first process ended")
         for _ in range(150):
             world.ask("advance")
-            if world.ledger()["fills"]:
+            if len(world.ledger()["fills"]) > len(known):
                 break
         else:
-            skip("the market did not come to the order while nobody was there")
+            skip("the market did not come to an order while nobody was there")
         second = _life(world, {})
         check_books(world.ledger(), first.strategy, second.strategy)
         told = {each.fill_id for each in second.strategy.fills}
