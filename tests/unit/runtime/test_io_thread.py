@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import threading
 
@@ -99,6 +100,8 @@ def test_a_task_that_ignores_its_cancellation_is_left_behind_and_told(
     assert io.loop.is_closed()
     assert not task.done()
     task.get_coro().close()
+    del task, io
+    gc.collect()  # now, while nobody writes of it
 
 
 def test_a_task_that_was_cancelled_before_the_end_lets_go_of_what_it_holds() -> None:
