@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import decimal
 import gc
 import os
 import signal
@@ -24,6 +25,11 @@ def pytest_collection_finish() -> None:
     """What is there now stays: who looks for leftovers of a test need not look through thousands of tests."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_runtest_setup() -> None:
+    """ccxt changes the rounding of the thread it is used on, for whoever comes after it."""
+    decimal.setcontext(decimal.Context())
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
 import attrs
@@ -426,6 +426,15 @@ def test_fills_are_made_of_what_an_order_says_is_filled_and_at_what_average() ->
     assert second is not None
     assert (second.quantity, second.price, second.fill_id) == (2, 429, "V7@4")
     assert apply(order, second).filled == 4
+
+
+@pytest.mark.parametrize("rounding", [ROUND_HALF_EVEN, ROUND_HALF_UP])  # ccxt sets the latter on its thread
+def test_the_price_of_a_made_fill_does_not_depend_on_whose_thread_it_is(rounding: str) -> None:
+    with localcontext(rounding=rounding):
+        fill = derived_fill(folded(NEW), filled_to("1", "430.000000005"))
+
+    assert fill is not None
+    assert fill.price == 430
 
 
 def test_the_same_telling_makes_the_same_fill_and_an_older_one_none() -> None:

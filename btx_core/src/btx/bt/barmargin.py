@@ -3,7 +3,7 @@
 import bisect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from btx.bt.barorders import Ticket
@@ -417,4 +417,4 @@ def _reduces(ticket: Ticket) -> bool:
 
 def _on_tick(position: MarginPosition) -> Decimal:
     tick = position.terms.instrument.tick_size
-    return (position.mark_price / tick).quantize(_ONE) * tick
+    return (position.mark_price / tick).quantize(_ONE, rounding=ROUND_HALF_EVEN) * tick

@@ -29,7 +29,7 @@ thread and arrive in their order; the venue's may come anywhere between them.
 """
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import assert_never
 
 import attrs
@@ -135,7 +135,7 @@ def derived_fill(order: Order, report: OrderReport) -> Fill | None:
     if average is None or quantity <= 0:
         return None
     paid = sum((fill.price * fill.quantity for fill in order.fills), Decimal(0))
-    price = ((average * total - paid) / quantity).quantize(_FINEST)
+    price = ((average * total - paid) / quantity).quantize(_FINEST, rounding=ROUND_HALF_EVEN)
     request = order.leg.request
     return Fill(
         fill_id=f"{report.venue_order_id or order.client_order_id}@{total.normalize():f}",

@@ -187,4 +187,4 @@ def _price_for(position: SimPosition, profit: Decimal) -> Decimal:
     book = position.book
     worth = book.cost - profit if book.inverse else book.cost + profit
     units = book.quantity * book.multiplier
-    return (units / worth if book.inverse else worth / units).quantize(_GRID)
+    return (units / worth if book.inverse else worth / units).quantize(_GRID, rounding=ROUND_HALF_EVEN)

@@ -8,7 +8,7 @@ orders leave no trace here.
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Self
 
 import attrs
@@ -188,7 +188,7 @@ class Market:
         return self._tracks[venue_symbol].reach(start_ns, end_ns)
 
     def average_price(self, venue_symbol: str, minutes: int) -> Decimal:
-        """Return the volume-weighted price of the last minutes, cut to eight decimals.
+        """Return the volume-weighted price of the last minutes, to eight decimals.
 
         It is the last price for 0 minutes, and where nothing was traded.
         """
@@ -197,7 +197,7 @@ class Market:
         flow = self.flow(venue_symbol, self.now_ns - minutes * NS_PER_MINUTE, self.now_ns + 1)
         if not flow.volume:
             return self.last_price(venue_symbol)
-        return (flow.quote_volume / flow.volume).quantize(_PRICE_GRID)
+        return (flow.quote_volume / flow.volume).quantize(_PRICE_GRID, rounding=ROUND_HALF_EVEN)
 
     # --- quotes and books -----------------------------------------------------------------------------------
 

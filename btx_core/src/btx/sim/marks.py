@@ -14,7 +14,7 @@ eight hours.
 
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Protocol
 
 import attrs
@@ -127,7 +127,8 @@ class MarketMarks:
     def _dealt(self, venue_symbol: str, number: int) -> FundingRate:
         stir = (unit(mix(self._keys[venue_symbol] ^ number)) - 0.5) * 4
         interval_ns = self._listings[venue_symbol].funding_interval_ns
-        rate = (_TYPICAL_RATE * interval_ns / _TYPICAL_NS * (1 + Decimal(stir))).quantize(_GRID)
+        rate = _TYPICAL_RATE * interval_ns / _TYPICAL_NS * (1 + Decimal(stir))
+        rate = rate.quantize(_GRID, rounding=ROUND_HALF_EVEN)
         symbol = self._listings[venue_symbol].instrument.symbol
         return FundingRate(symbol=symbol, time_ns=number * interval_ns, rate=rate)
 
@@ -158,7 +159,7 @@ class MarketMarks:
 
 
 def _on(grid: Decimal, price: Decimal) -> Decimal:
-    return max((price / grid).quantize(Decimal(1)) * grid, grid)
+    return max((price / grid).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * grid, grid)
 
 
 def _time(rate: FundingRate) -> int:
