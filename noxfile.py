@@ -36,12 +36,10 @@ def tests(session: nox.Session) -> None:
     session.run("mypy")
     session.run("lint-imports", "--no-logo")
     # A chosen few tests say nothing about coverage. All of them wait for sockets and processes more than they compute,
-    # so three at a time keep two cores busy; the tests of a file stay together. In the order of their folders: those
-    # of tests/unit are the short ones, and come last, so that nobody waits at the end for one long file of few tests.
-    # No table of lines nobody reached between a failure and the summary: `coverage report`, in the session's
-    # environment, prints it afterwards.
-    everything = ["--cov", "--cov-report=", "--tb=short", "--timeout=300"]
-    everything += ["--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder"]
+    # so three at a time keep two cores busy; the tests of a file stay together, and files of many short tests run
+    # beside those of few long ones. No table of lines nobody reached between a failure and the summary:
+    # `coverage report`, in the session's environment, prints it afterwards.
+    everything = ["--cov", "--cov-report=", "--tb=short", "--numprocesses=3", "--dist=loadfile", "--timeout=300"]
     session.run("pytest", *(session.posargs or everything))
     if not session.posargs:
         # The values and the rules are pure, so nothing in them is hard to reach. Says something only when it fails.
