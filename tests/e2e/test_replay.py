@@ -155,6 +155,28 @@ def test_a_balance_that_was_tampered_with_is_told(tmp_path: Path, capsys: pytest
     assert [each.split(":")[0] for each in result["differences"]] == ["balance of USDT"]
 
 
+@pytest.mark.parametrize("is_before", [True, False], ids=["before it went", "after it began to go"])
+def test_a_bar_that_only_the_replay_delivers_is_a_difference_unless_it_was_pushed_while_the_strategy_went(
+    is_before: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _record(tmp_path, pace="lockstep", minutes=20, faults=None)
+    read = list(lines((file,)))
+    at = max(n for n, line in enumerate(read) if line["k"] == "received" and _closes_eth(line["t"]))
+    (left,) = [line for line in read if line["k"] == "left"]
+    was_last = {n for n, line in enumerate(read) if n > at and line["k"] == "bar"}
+    changed = [line for n, line in enumerate(read) if line is not left and n not in was_last]
+    changed.insert(at + is_before, left)
+    _rewrite(file, changed)
+
+    code, result = _replayed(file, capsys)
+
+    assert (code, len(result["differences"])) == ((1, 1) if is_before else (0, 0)), result["differences"]
+
+
+def _closes_eth(text: str) -> bool:
+    return '"x":true' in text and "ETHUSDT" in text
+
+
 def test_a_recording_that_breaks_off_is_compared_with_its_last_mark_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -433,6 +433,9 @@ class Recording(Protocol):
     def bar(self, bar: Bar) -> None:
         """A closed bar was delivered."""
 
+    def left(self) -> None:
+        """The strategy has begun to go: which bars are delivered from here on is chance. Idempotent."""
+
     def account(self, event: OrderReport | Fill) -> None:
         """The account stream told something of an order."""
 

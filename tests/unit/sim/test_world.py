@@ -129,6 +129,25 @@ def test_a_step_tells_nothing_of_what_nobody_wants_any_more() -> None:
     assert played.advance().told == ()
 
 
+def test_a_step_names_the_last_trade_also_when_the_socket_that_heard_it_was_just_cut() -> None:
+    played = world()
+    played.want("BTCUSDT", Want.TRADES)
+    events = heard(played)
+    second = NS_PER_S
+    played.advance(until_ns=START_NS + 20 * second)
+    pushed = len(events)
+    played.unwant("BTCUSDT", Want.TRADES)  # the client may not know yet, and closes bars when the step has come
+
+    step = played.advance(until_ns=START_NS + 40 * second)
+    next_step = played.advance(by_trade=True)
+
+    assert len(events) == pushed
+    after, until = START_NS, START_NS + 40 * second
+    happened = [trade.trade_id for trade in world().market.trades_between("BTCUSDT", after, until)]
+    assert step.told == (("BTCUSDT", Want.TRADES, happened[-1]),)
+    assert next_step.told == (("BTCUSDT", Want.TRADES, happened[-1] + 1),)
+
+
 def test_every_bar_of_the_file_closes_once_in_order_and_then_the_world_ends(tmp_path: Path) -> None:
     path = write_klines(tmp_path / "btc.csv", minutes=[0, 1, 3, 4, 5])
     played = world(data={"BTC/USDT": path}, until_ns=None)

@@ -9,6 +9,22 @@ def seen(what: str | None) -> Seen:
     return Seen(events={"our order a": what} if what is not None else {}, balances={})
 
 
+def test_bars_pushed_after_the_recorded_strategy_had_begun_to_go_are_no_difference_and_others_are() -> None:
+    then = Seen(bars={"ETH/USDT 1m": ["1 a", "2 b"], "BTC/USDT 1m": ["1 a"]}, balances={})
+
+    def came(eth: list[str], **left: int) -> list[str]:
+        now = Seen(bars={"ETH/USDT 1m": eth, "BTC/USDT 1m": ["1 a"]}, balances={})
+        now.left = {f"{name}/USDT 1m": count for name, count in left.items()} if left else None
+        return list(_differences(then, now))
+
+    assert came(["1 a", "2 b", "3 c"], ETH=2) == []
+    assert came(["1 a", "2 b", "3 c"], ETH=1) == []  # the replay was a little behind
+    assert len(came(["1 a", "2 b", "3 c"], ETH=3)) == 1  # it was there before, and the recorded strategy lacked it
+    assert len(came(["1 a", "2 b", "3 c"])) == 1  # nothing says that the strategy went
+    assert len(came(["1 a", "2 x", "3 c"], ETH=2)) == 1
+    assert len(came(["1 a"], ETH=1)) == 1
+
+
 @pytest.mark.parametrize(
     ("was", "came", "differences"),
     [

@@ -594,6 +594,8 @@ class Session:
         mailbox.close()
 
         def close(link: Link) -> None:
+            if link.recording is not None:
+                link.recording.left()
             if link.market_side is not None:
                 link.market_side.close_bars(mailbox)
 

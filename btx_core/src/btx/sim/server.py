@@ -8,9 +8,10 @@ JSON text frames, one answer per request with the ``id`` of the request:
 ``sync`` (``api_key``)      ``sequence`` of the account's last execution event, after all frames were sent
 ``advance`` (``api_key``)   one step of a lockstep market: ``market_ns``, ``ended``, ``sequence``, ``closed``
                             (``[venue symbol, interval, open_ns]`` of the subscribed bars that closed),
-                            ``told`` (``[channel, venue symbol, id]``: the last trade, or update of a quote or
-                            book, that was pushed in this step to those who subscribed); not beyond
-                            ``until_ns``, if given, and with ``by_trade`` not beyond the next trade
+                            ``told`` (``[channel, venue symbol, id]``: the last update of a quote or book that
+                            was pushed in this step to those who subscribed, and the last trade, also to
+                            those whose socket was cut); not beyond ``until_ns``, if given, and with
+                            ``by_trade`` not beyond the next trade
 ``ledger`` (``api_key``)    ``balances``, all ``orders`` and all ``fills`` of the account; on margin also ``positions``,
                             ``wallets``, ``bookings``, ``conditionals`` and ``house``
 ``mark`` (``symbol``)       of a market on margin: ``mark_price``, ``index_price``, ``funding_rate``, ...

@@ -152,6 +152,7 @@ class World:
         self._wants: Counter[tuple[str, Want, Interval | None]] = Counter()
         self._books: dict[str, BookMark] = {}
         self._told: dict[tuple[str, Want], int] = {}  # the last id published in this step
+        self._printed: set[str] = set()  # symbols whose trades somebody has listened to
         self._listeners: list[Listener] = []
         self._ended_callbacks: list[Callable[[], None]] = []
         self._flush_hooks: list[Callable[[], Awaitable[None]]] = []
@@ -243,6 +244,8 @@ class World:
     def want(self, venue_symbol: str, kind: Want, interval: Interval | None = None) -> None:
         """Compute this from now on; wants are counted, and each needs its :meth:`unwant`."""
         self._wants[venue_symbol, kind, interval] += 1
+        if kind is Want.TRADES:
+            self._printed.add(venue_symbol)
         if kind is Want.BOOK and venue_symbol not in self._books:
             self._books[venue_symbol] = self.market.look(venue_symbol)
         self._changed.set()
@@ -316,8 +319,7 @@ class World:
         if until_ns is not None and until_ns > now_ns:
             stops.append(until_ns)
         if by_trade:
-            printed = [symbol for symbol, kind, _ in self._wants if kind is Want.TRADES]
-            stops += [at for symbol in printed if (at := self.market.next_trade_ns(symbol)) is not None]
+            stops += [at for symbol in sorted(self._printed) if (at := self.market.next_trade_ns(symbol)) is not None]
         self._told.clear()
         closed = tuple(self._play(min(*stops, self.market.end_ns)))
         told = tuple((symbol, kind, number) for (symbol, kind), number in self._told.items())
@@ -388,6 +390,8 @@ class World:
     def _busy_symbols(self) -> list[str]:
         """Return the symbols whose single trades matter to somebody."""
         wanted = {symbol for symbol, kind, _ in self._wants if kind in _NEED_TRADES}
+        if self.speed is None:
+            wanted |= self._printed
         return [s for s in self.market.venue_symbols if s in wanted or self.engine.has_orders(s)]
 
     def _play(self, until_ns: int) -> list[tuple[str, Interval, int]]:
@@ -465,8 +469,9 @@ class World:
 
     def _play_trade(self, trade: PublicTrade) -> None:
         symbol = trade.venue_symbol
-        if (symbol, Want.TRADES, None) in self._wants:
+        if symbol in self._printed:  # also where its socket was cut just now: who has not noticed waits for the trade
             self._told[symbol, Want.TRADES] = trade.trade_id
+        if (symbol, Want.TRADES, None) in self._wants:
             self._publish(trade)
         self.engine.on_trade(venue_symbol=symbol, price=trade.price, quantity=trade.quantity, now_ns=trade.time_ns)
         if (symbol, Want.QUOTES, None) in self._wants:

@@ -8,6 +8,7 @@ A recording is JSON lines in gzip members, one member per flush, in parts
 header     the first line of each part: venue, market, environment, part
 data       a feed of bars was opened; ``market``: quotes, trades or a book beside it
 bar        a closed bar was delivered: what it is in ``n``, what it says in ``t``
+left       the strategy began to go: of bars that are pushed from here on, some are not delivered
 event      the account stream told something of an order, or an order of ours took a step
 order      an order was handed over; ``placed``: what came of it
 mark       what there was until then (:mod:`btx.storage.tally`); ``trailer`` is the last one
@@ -109,6 +110,7 @@ class Recorder:
         self._dropped = 0
         self._wake = threading.Event()
         self._is_over = False
+        self._has_left = False
         self._writer = _Writer(folder, about=about, clock=clock, limits=self._limits)
         self._on_fault = on_fault
         self._told_dropped = 0
@@ -171,6 +173,12 @@ class Recorder:
         """A closed bar was delivered."""
         if (counted := self._tally.bar(bar)) is not None:
             self._put("line", {"k": "bar", "n": counted[0], "t": counted[1]})
+
+    def left(self) -> None:
+        """The strategy has begun to go."""
+        if not self._has_left:
+            self._has_left = True
+            self._put("line", {"k": "left"})
 
     def account(self, event: OrderReport | Fill) -> None:
         """The account stream told something of an order."""

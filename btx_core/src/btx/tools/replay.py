@@ -52,6 +52,7 @@ class Seen:
     bars: dict[str, list[str]] = attrs.field(factory=dict)  # by data
     events: dict[str, str] = attrs.field(factory=dict)  # of fills and orders: the last line of each
     balances: Mapping[str, str] | None = None  # None: nothing is said of them
+    left: Mapping[str, int] | None = None  # how many bars there were of each data when the recorded strategy went
 
     def take_bar(self, name: str, line: str) -> None:
         """Take the next bar of a data."""
@@ -188,6 +189,9 @@ class _Again:
         if (counted := self._tally.bar(bar)) is not None:
             self.seen.take_bar(*counted)
 
+    def left(self) -> None:
+        """Nothing: this strategy stays until everything was played."""
+
     def account(self, event: OrderReport | Fill) -> None:
         if (line := self._tally.account(event)) is not None:
             self.seen.take_event(line)
@@ -312,6 +316,8 @@ def _play(
     def on_note(line: Mapping[str, Any]) -> None:
         if line["k"] == "placed":
             again.placed(line)
+        elif line["k"] == "left":
+            again.seen.left = {name: len(bars) for name, bars in again.seen.bars.items()}
         elif line["k"] in {"order", "amend"} and line["t"] and not recorded.is_paper:
             store.session.know(leg_of(line))
 
@@ -372,7 +378,7 @@ class _Result:
 
 def _differences(then: Seen, now: Seen) -> Iterator[str]:
     for name in sorted(then.bars.keys() | now.bars.keys()):
-        yield from _first_bar(name, then.bars.get(name, []), now.bars.get(name, []))
+        yield from _first_bar(name, then.bars.get(name, []), _heard_in_time(name, then, now))
     for subject in sorted(then.events.keys() | now.events.keys()):
         was, came = (_heard(seen.events.get(subject)) for seen in (then, now))
         if was != came and not _goes_on(was, came):
@@ -399,6 +405,13 @@ def _balances(then: Seen, now: Seen) -> Iterator[tuple[str, str, str]]:
     was, came = then.balances, now.balances or {}
     if was is not None:
         yield from ((asset, was.get(asset, "0"), came.get(asset, "0")) for asset in sorted(was.keys() | came.keys()))
+
+
+def _heard_in_time(name: str, then: Seen, now: Seen) -> list[str]:
+    """Return the bars of a data, without those pushed after the recorded strategy had begun to go, which it missed."""
+    bars, recorded = now.bars.get(name, []), len(then.bars.get(name, ()))
+    is_tail = now.left is not None and now.left.get(name, 0) <= recorded
+    return bars[:recorded] if is_tail else bars
 
 
 def _first_bar(name: str, then: list[str], now: list[str]) -> Iterator[str]:
