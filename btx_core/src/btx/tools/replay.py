@@ -357,6 +357,8 @@ def _moments(files: tuple[Path, ...], until: int | None) -> Iterator[Moment]:
         moment = Moment(market_ns=stamp, frame=frame_of(line), note=line)
         if line["k"] == FrameKind.CLOSED.value:
             ends.append(moment)
+        elif line["k"] == "left":  # where the market ended, we may have hung up before the strategy went
+            yield moment
         elif line["k"] != "trailer":
             yield from ends
             ends.clear()
