@@ -276,13 +276,14 @@ def _watched(folder: Path, *, env: str = "sim", **feed: Any) -> Path:
 
 
 def test_bars_made_of_trades_come_out_the_same_with_quotes_and_a_book_beside_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     file = _watched(tmp_path, interval="15s", quotes=True, book=10)
 
     code, result = _replayed(file, capsys)
 
     assert (code, result["differences"]) == (0, [])
+    assert "FAULT" not in caplog.text
     assert result["bars"] == {"BTC/USDT 15s": 40, "ETH/USDT 1m": 40}
 
 

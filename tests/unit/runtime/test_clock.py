@@ -29,6 +29,19 @@ def test_in_lockstep_the_market_stands_where_it_was_put_and_never_goes_back() ->
     assert clock.market_ns() == 200
 
 
+def test_in_a_replay_the_market_stands_where_it_was_put_and_spans_are_what_they_were_when_it_ran() -> None:
+    clock = MarketClock()
+    clock.doubt_ns = 20_000_000
+    clock.follow(SimClock(wire_origin_ns=0, market_origin_ns=100, speed=60.0, stands=True))
+    assert clock.market_ns() == 100
+
+    clock.step_to(200)
+
+    assert clock.market_ns() == 200
+    assert clock.span_ns(0.5) == 30_000_000_000
+    assert clock.doubt() is CERTAIN
+
+
 def test_at_a_speed_the_market_runs_so_much_faster_from_its_origin() -> None:
     clock = MarketClock()
     clock.offset_ns = HOUR_NS  # the simulator's wire clock may be off: its origin is told in its own time

@@ -219,11 +219,16 @@ class SimAccount:
 
 @attrs.frozen(kw_only=True)
 class SimClock:
-    """How a simulator's market time follows wall time: at ``speed``, or step by step when it is None."""
+    """How a simulator's market time follows wall time: at ``speed``, or step by step when it is None.
+
+    With ``stands`` it does not run: a recording sets it from line to line. ``speed``
+    says what a span of wall time is in it: how fast the market was when it was recorded.
+    """
 
     wire_origin_ns: int
     market_origin_ns: int
     speed: float | None
+    stands: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -26,7 +26,7 @@ class MarketClock:
     """The clock of a session. Without a simulator the market's time is the wire's.
 
     With one, market time runs ``speed`` times as fast from its origin, or, in
-    lockstep, stands where :meth:`step_to` put it.
+    lockstep and in a replay, stands where :meth:`step_to` put it.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class MarketClock:
         self._stepped_ns = sim.market_origin_ns
 
     def step_to(self, market_ns: int) -> None:
-        """Set the market's time in lockstep; it never goes back."""
+        """Set the time of a market that stands; it never goes back."""
         self._stepped_ns = max(self._stepped_ns, market_ns)
 
     def wire_ns(self) -> int:
@@ -52,18 +52,20 @@ class MarketClock:
         """Return the time bars and orders are stamped with."""
         if self._sim is None:
             return self.wire_ns()
-        if self._sim.speed is None:
+        if self._sim.speed is None or self._sim.stands:
             return self._stepped_ns
         elapsed_ns = self.wire_ns() - self._sim.wire_origin_ns
         return self._sim.market_origin_ns + int(elapsed_ns * self._sim.speed)
 
     def span_ns(self, wall_s: float) -> int:
-        """Return how far the market moves by itself in so many seconds of wall time."""
+        """Return how far the market moves, or in a replay moved, by itself in so many seconds of wall time."""
         speed = 1.0 if self._sim is None else self._sim.speed or 0.0
         return int(wall_s * _NS_PER_S * speed)
 
     def doubt(self) -> Doubt:
-        """Return how far the venue's time may be from :meth:`market_ns`; in lockstep it is the very same."""
+        """Return how far the venue's time may be from :meth:`market_ns`; where that is set, it is the very same."""
+        if self._sim is not None and self._sim.stands:
+            return CERTAIN
         wait_s = self.doubt_ns / _NS_PER_S
         market_ns = self.span_ns(wait_s)
         return Doubt(market_ns=market_ns, wait_s=wait_s) if market_ns else CERTAIN

@@ -29,11 +29,10 @@ from aiohttp import web
 from btx.model.frames import Frame, FrameKind
 from btx.model.venue import Endpoints, SimAccount, SimClock
 
-__all__ = ("Moment", "Replay", "standing")
+__all__ = ("Moment", "Replay")
 
 _HOST = "127.0.0.1"
 _CONTROL = "/btx-replay"
-_STANDING = 1e-15  # market seconds per second: for a clock that is set, not running
 _FIRST_S = 60.0  # for the client to come at all
 _DIAL_S = 10.0  # for a connection the recording has
 _HOLD_DIAL_S = 8.0  # for a connection the recording has not got to
@@ -52,11 +51,6 @@ _HIDDEN = "***"  # what a recording says in place of a secret
 _HOP_HEADERS = frozenset({"content-length", "content-encoding", "transfer-encoding", "connection", "date"})
 
 Key = tuple[str, str, frozenset[tuple[str, str]]]
-
-
-def standing(wire_ns: int, market_ns: int) -> SimClock:
-    """Return a clock that shows ``market_ns`` until it is set again."""
-    return SimClock(wire_origin_ns=wire_ns, market_origin_ns=market_ns, speed=_STANDING)
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +109,8 @@ class Replay:
     """Plays ``moments()``, which is read twice, to the one client that dials.
 
     ``set_clock`` is told the market's time before each moment.  ``speed`` is
-    market seconds per second; None: as fast as the client takes it.
+    market seconds per second; None: as fast as the client takes it.  When it was
+    recorded there were ``recorded_speed`` of them: what is late is measured with that.
     ``settled`` is awaited at the end, before the client is told.
     """
 
@@ -127,12 +122,14 @@ class Replay:
         on_note: Callable[[Any], None] = lambda _note: None,
         settled: Callable[[], Awaitable[None]],
         speed: float | None = None,
+        recorded_speed: float = 1.0,
     ) -> None:
         self._moments = moments
         self._set_clock = set_clock
         self._on_note = on_note
         self._settled = settled
         self._speed = speed
+        self._recorded_speed = recorded_speed
         self._exchanges: dict[int, _Exchange] = {}
         self._groups: dict[Key, list[_Exchange]] = defaultdict(list)
         self._origin_ns = 0
@@ -214,7 +211,12 @@ class Replay:
                 trading_stream=f"ws://{place}",
                 control=f"ws://{place}{_CONTROL}",
                 accounts=(SimAccount(api_key="replay" + "0" * 58, api_secret="replay" + "1" * 58, balances={}),),
-                clock=standing(time.time_ns(), self._now_ns),
+                clock=SimClock(
+                    wire_origin_ns=time.time_ns(),
+                    market_origin_ns=self._now_ns,
+                    speed=self._recorded_speed,
+                    stands=True,
+                ),
             )
         finally:
             if playing is not None:

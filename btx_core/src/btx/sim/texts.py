@@ -82,6 +82,7 @@ def endpoints_fields(endpoints: Endpoints) -> _Message:
             "wire_origin_ns": endpoints.clock.wire_origin_ns,
             "market_origin_ns": endpoints.clock.market_origin_ns,
             "speed": endpoints.clock.speed,
+            "stands": endpoints.clock.stands,
         },
         "extra": dict(endpoints.extra),
         "is_under_way": endpoints.is_under_way,

@@ -29,7 +29,7 @@ from btx.ports import Broker, Tap
 from btx.rules.backoff import Backoff
 from btx.runtime.bars import BarTimes
 from btx.runtime.facts import Timing
-from btx.sim.replay import Moment, Replay, standing
+from btx.sim.replay import Moment, Replay
 from btx.storage.handed import RecordingBroker, amendment_id, leg_of, outcome_of
 from btx.storage.recorded import frame_of, lines, market_ns, parts
 from btx.storage.tally import Tally
@@ -119,6 +119,7 @@ class _Recorded:
     is_whole: bool  # it ended of its own will
     dropped: int
     compared_at_ns: int | None
+    speed: float  # market seconds per second of wall time
 
     @property
     def is_paper(self) -> bool:
@@ -163,7 +164,16 @@ def read_seen(files: tuple[Path, ...]) -> _Recorded:
         is_whole=is_whole,
         dropped=dropped,
         compared_at_ns=market_ns(last) if last is not None else None,
+        speed=_speed(header, line),
     )
+
+
+def _speed(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
+    """Return how fast the market was between the first line and the last."""
+    began_ns, ended_ns = market_ns(first), market_ns(last)
+    if began_ns is None or ended_ns is None or ended_ns <= began_ns or last["w"] <= first["w"]:
+        return 1.0
+    return float((ended_ns - began_ns) / (last["w"] - first["w"]))
 
 
 class _Again:
@@ -310,8 +320,7 @@ def _play(
             again.mark(store.session.account_now())
 
     def set_clock(market_ns: int) -> None:
-        clock = store.session.clock  # each start has its own
-        clock.follow(standing(clock.wire_ns(), market_ns))
+        store.session.clock.step_to(market_ns)  # each start has its own
 
     def on_note(line: Mapping[str, Any]) -> None:
         if line["k"] == "placed":
@@ -327,6 +336,7 @@ def _play(
         on_note=on_note,
         settled=settled,
         speed=speed,
+        recorded_speed=recorded.speed,
     )
     again = _Again(replay)
 
