@@ -252,6 +252,7 @@ async def live_path(address: str, played: Session, *, profile: bool) -> Cost:
 
         async def work() -> None:
             trades.connect()
+            books.connect()
             while not (trades.has_traded("BTCUSDT", played.last_trade) and sequence(quote) == played.last_quote):
                 await asyncio.sleep(LOOK_S)
 

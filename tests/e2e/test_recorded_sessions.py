@@ -199,6 +199,7 @@ class Client:
         self.lines.add(self.tape)
         self.books.open(instrument, Channel.QUOTE, self.quote)
         self.books.open(instrument, Channel.BOOK, self.book, depth=5)
+        self.books.connect()
 
     def _note(self, kind: str, text: str) -> None:
         self.notes.append(f"{kind} {text}")

@@ -1,5 +1,6 @@
 """The desk of quotes, books and trades: one subscription for all who read, as long as somebody does."""
 
+import asyncio
 from typing import Any
 
 from btx.model.venue import Channel
@@ -16,7 +17,7 @@ from tests.values import BTC
 class DeskRig:
     """A desk on the real lines of a toy venue."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, connected: bool = True) -> None:
         self.market = MarketRig()
         self.market.feed.then = lambda each: snapshot(
             1, bids=levels(p100="1", p99="1"), asks=levels(p101="1"), symbol=each.symbol
@@ -36,6 +37,8 @@ class DeskRig:
             progressed=self.log.touch,
             sleep=self.market.time.sleep,
         )
+        if connected:
+            self.desk.connect()
 
     def push(self, event: StreamEvent) -> None:
         for connection in self.toy.connections:
@@ -83,6 +86,29 @@ def test_readers_of_one_book_share_its_subscription_and_the_last_one_ends_it() -
         rig.desk.close(other)
         await rig.toy.until(lambda: rig.subscribed == {("quote", "ETH/USDT")})
 
+        await rig.stop()
+
+    run(scene())
+
+
+def test_what_is_asked_for_before_the_strategy_first_waits_is_on_one_connection_from_its_beginning() -> None:
+    async def scene() -> None:
+        rig = DeskRig(connected=False)
+        book, quotes, dropped = Latest[Any](), Latest[Any](), Latest[Any]()
+        rig.desk.open(BTC, Channel.BOOK, book, depth=1)
+        rig.desk.open(ETH, Channel.BOOK, dropped, depth=1)
+        for _ in range(50):  # turns in which a connection could have begun
+            await asyncio.sleep(0)
+        assert rig.toy.connections == []
+        rig.desk.open(ETH, Channel.QUOTE, quotes)
+        rig.desk.close(dropped)
+
+        rig.desk.connect()
+        await rig.ready()
+        rig.desk.connect()
+
+        assert len(rig.toy.connections) == 1
+        assert rig.subscribed == {("book", "BTC/USDT"), ("quote", "ETH/USDT")}
         await rig.stop()
 
     run(scene())

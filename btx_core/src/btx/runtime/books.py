@@ -68,11 +68,15 @@ class BookDesk:
             turns=asyncio.Semaphore(_TURNS),
         )
         self._listeners: dict[tuple[Channel, str], MarketListener] = {}  # by channel and venue symbol
+        self._is_connected = False
 
     def open(
         self, instrument: Instrument, channel: Channel, slot: Latest[Any] | Prints | MarkSlot, *, depth: int = 0
     ) -> None:
-        """Fill a slot from now on; of a book with its best ``depth`` levels. What was asked before is replaced."""
+        """Fill a slot once it is connected; of a book with its best ``depth`` levels.
+
+        What was asked for it before is replaced.
+        """
         key = (channel, instrument.venue_symbol)
         listener = self._listeners.get(key)
         if listener is not None:
@@ -81,7 +85,18 @@ class BookDesk:
             return
         listener = self._listeners[key] = _LISTENERS[channel](instrument, self._means)
         listener.add(slot, depth)
-        self._lines.add(listener)
+        if self._is_connected:
+            self._lines.add(listener)
+
+    def connect(self) -> None:
+        """Subscribe what was asked for before the strategy first waited; what is asked for later is at once.
+
+        So a run's first connection carries everything, whichever thread was faster.
+        """
+        if not self._is_connected:
+            self._is_connected = True
+            for listener in self._listeners.values():
+                self._lines.add(listener)
 
     def close(self, slot: Latest[Any] | Prints | MarkSlot) -> None:
         """Leave a slot alone; what nobody reads any more is not subscribed any more."""

@@ -142,6 +142,7 @@ class MarketSide:
         """Connect what was opened."""
         self.bars.connect()
         self.prints.connect()
+        self.books.connect()
 
     def open(self, instrument: Instrument, channel: Channel, slot: Latest[Any] | Prints, depth: int) -> None:
         """Fill a slot with what the market pushes beside the bars."""
