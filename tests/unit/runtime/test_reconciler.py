@@ -12,7 +12,7 @@ import pytest
 from btx.errors import TransportError
 from btx.model.account import AccountSnapshot, AccountUpdate
 from btx.model.journal import Event, Intent, Record, Sent, Snapshot
-from btx.model.order import Fill, Leg, OrderReport, OrderType, Origin, Side, Status
+from btx.model.order import VENUE_MADE, Fill, Leg, OrderReport, OrderType, Origin, Side, Status
 from btx.model.venue import Environment
 from btx.rules.reconcile import Sharing
 from btx.rules.recovery import expected_totals, replay
@@ -442,6 +442,31 @@ def test_a_fill_of_an_exit_that_is_told_before_the_exit_itself_is_counted_all_th
             assert rig.orders.order("x-7").filled == 6
             assert rig.reconciler.expected == toy.balances
             assert rig.drifts == []
+
+    run(scene())
+
+
+# --- orders the exchange makes --------------------------------------------------------------------------------
+
+
+def test_a_lost_fill_of_a_liquidation_is_asked_for_though_the_venue_calls_the_order_otherwise() -> None:
+    async def scene() -> None:
+        async with trading(ToyVenue()) as rig:
+            toy = rig.toy
+            toy.is_muted = True
+            toy.place_foreign("autoclose-1", leg(side=Side.SELL))
+            toy.described["autoclose-1"] = {"origin": Origin.LIQUIDATION}
+            toy.execute("autoclose-1", 6)
+            made = toy.orders["autoclose-1"]
+            rig.desk.on_event(rig.reconciler.take_by_venue(toy.report(made)))
+            name = f"{VENUE_MADE}BTC/USDT-{made.order_id}"
+            assert rig.orders.order(name).missing == 6
+
+            await rig.reconciler.reconcile()
+
+            assert rig.orders.order(name).filled == 6
+            assert rig.reconciler.expected == toy.balances
+            assert (rig.drifts, rig.told("FOREIGN")) == ([], [])
 
     run(scene())
 

@@ -266,14 +266,16 @@ class Settling:
         Venues forget orders that ended without a fill (Bybit after a day, Binance's futures after three), but none
         that rests: the list is asked too, since whoever believes that a stop is gone puts another beside it.
         """
+        name = order.client_order_id
         try:
-            return await self._guard.read("query", functools.partial(self._broker.query, leg=_as_asked(order)))
+            told = await self._guard.read("query", functools.partial(self._broker.query, leg=_as_asked(order)))
         except OrderNotFoundError:
             if not is_heard_of(order):
                 return None
+        else:  # the venue may call it otherwise: what an exchange made has its name here by its place
+            return [attrs.evolve(each, client_order_id=name) for each in told]
         ask = functools.partial(self._broker.open_orders, instruments=(order.leg.request.instrument,))
         listed = await self._guard.read("open_orders_one", ask)
-        name = order.client_order_id
         return [attrs.evolve(each, client_order_id=name) for each in listed if _is_of(each, order)] or None
 
     def _is_answered(self, client_order_id: str, events: Collection[OrderReport | Fill], *, believed: bool) -> bool:
