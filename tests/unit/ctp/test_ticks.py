@@ -103,8 +103,19 @@ def test_a_cut_in_which_nothing_traded_or_within_a_minute_breaks_no_bar() -> Non
     assert within.bar is not None
     assert (within.bar.low, within.bar.volume) == (99, 5)
     assert (quiet.is_cut, within.is_cut) == (False, False)
-    assert not misses(state, tick(50_000, 101, 0))  # the next day, before its first trade
-    assert misses(state, tick(50_000, 101, 3))
+
+
+def test_a_cut_into_another_trading_day_drops_the_bar_of_which_nobody_saw_the_end_and_nothing_else() -> None:
+    forming = cut_after(tick(0, 100, 10), tick(5, 101, 12))
+    over = cut_after(tick(0, 100, 10), tick(5, 101, 12), tick(60, 101, 12))
+    before_the_first_trade = tick(50_000, 101, 0)
+
+    state, closed = fold(forming, before_the_first_trade)
+
+    assert misses(forming, before_the_first_trade)  # the rest of its minute may have been traded in, and of its day
+    assert (state.bar, closed) == (None, ())
+    assert not misses(over, before_the_first_trade)
+    assert misses(over, tick(50_000, 101, 3))
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(90, 110), st.integers(0, 9)), min_size=1, max_size=40))

@@ -66,12 +66,13 @@ def fold(state: Ticker, tick: Tick) -> tuple[Ticker, tuple[Bar, ...]]:
 
 
 def misses(state: Ticker, tick: Tick) -> bool:
-    """Say whether something traded in a cut before this tick that no bar can have in its right minute."""
+    """Say whether something traded, or may have, in a cut before this tick that no bar can have in its right minute."""
     last = state.last
     if not state.is_cut or last is None or tick.minute_ns == last.minute_ns:
         return False
-    is_another_day = tick.volume < last.volume
-    return tick.volume != (_ZERO if is_another_day else last.volume)
+    if tick.volume < last.volume:  # another trading day, which does not say what the last one still brought
+        return state.bar is not None or tick.volume > 0
+    return tick.volume != last.volume
 
 
 def close_due(state: Ticker, now_ns: int) -> tuple[Ticker, tuple[Bar, ...]]:
