@@ -267,6 +267,19 @@ def test_an_order_that_is_not_among_the_newest_is_looked_for_in_the_history() ->
     assert (report.status, report.reason) == (Status.CANCELED, "")
 
 
+def test_an_order_that_rests_for_more_than_a_week_is_asked_for_its_fills_from_its_beginning_on() -> None:
+    week_ms = 7 * 86_400_000
+    made_ms = NOW_MS - week_ms - 5
+    resting = order(orderStatus="PartiallyFilled", cumExecQty="0.001", createdTime=str(made_ms))
+    replies = {REALTIME: rows(resting), EXECUTIONS: [rows(execution(execTime=str(made_ms + 1))), rows()]}
+    (fill, _), there = ask(replies, lambda broker: broker.query(leg=leg()))
+
+    assert fill.fill_id == "e-1"
+    asked = [(each["orderLinkId"], int(each["startTime"]), int(each["endTime"])) for each in there.of(EXECUTIONS)]
+    first_end_ms = made_ms + week_ms - 1
+    assert asked == [("run1-1", made_ms, first_end_ms), ("run1-1", first_end_ms + 1, first_end_ms + week_ms)]
+
+
 def test_what_nobody_knows_is_not_found() -> None:
     replies = {REALTIME: rows(), HISTORY: rows(), EXECUTIONS: rows()}
     with pytest.raises(OrderNotFoundError, match="run1-1"):

@@ -151,9 +151,8 @@ class BybitBroker:
         report = read(order_report, rows[0], symbol=instrument.symbol) if rows else None
         if report is not None and not report.filled:
             return (report,)
-        ours = {"category": self._market, "limit": str(EXECUTIONS_PAGE), **_named(leg)}
-        executions = await pages(self._api, "privateGetV5ExecutionList", ours)
-        fills = self._fills(executions, instrument, leg.request.position_side)
+        made_ms = read(_made_ms, rows[0]) if rows else None
+        fills = self._fills(await self._executions(_named(leg), made_ms), instrument, leg.request.position_side)
         if report is None and not fills:
             raise OrderNotFoundError(f"Bybit knows no order {leg.client_order_id}")
         return (*fills, *((report,) if report is not None else ()))
@@ -187,13 +186,24 @@ class BybitBroker:
         """Return every fill from ``start_ns`` on, of half a year, oldest first; seven days are told at a time."""
         require_keys(self._context)
         now_ms = to_ms(self._context.clock.market_ns())
-        first_ms = max(to_ms_up(start_ns), now_ms - SPANS * SPAN_MS, 0)
-        params = {"category": self._market, "symbol": instrument.venue_symbol, "limit": str(EXECUTIONS_PAGE)}
+        rows = await self._executions_from({"symbol": instrument.venue_symbol}, to_ms_up(start_ns), now_ms)
+        return self._fills(rows, instrument)
+
+    async def _executions(self, named: Row, made_ms: int | None) -> list[Row]:
+        """Return the executions of one order, which was made at ``made_ms``: without a time seven days are told."""
+        now_ms = to_ms(self._context.clock.market_ns())
+        if made_ms is not None and now_ms - made_ms >= SPAN_MS:
+            return await self._executions_from(named, made_ms, now_ms)
+        params = {"category": self._market, "limit": str(EXECUTIONS_PAGE), **named}
+        return await pages(self._api, "privateGetV5ExecutionList", params)
+
+    async def _executions_from(self, named: Row, start_ms: int, now_ms: int) -> list[Row]:
+        params = {"category": self._market, "limit": str(EXECUTIONS_PAGE), **named}
         rows: list[Row] = []
-        for span_ms in range(first_ms, now_ms + 1, SPAN_MS):
+        for span_ms in range(max(start_ms, now_ms - SPANS * SPAN_MS, 0), now_ms + 1, SPAN_MS):
             until = {"startTime": str(span_ms), "endTime": str(span_ms + SPAN_MS - 1)}
             rows += await pages(self._api, "privateGetV5ExecutionList", params | until)
-        return self._fills(rows, instrument)
+        return rows
 
     async def _check_trigger(self, leg: Leg) -> None:
         request = leg.request
@@ -233,6 +243,10 @@ class BybitBroker:
         if self._socket is not None:
             return await self._socket.ask(f"order.{what}", params, operation=operation)
         return await ask(self._api, f"privatePostV5Order{what.capitalize()}", params, operation=operation)
+
+
+def _made_ms(row: Row) -> int | None:
+    return int(row.get("createdTime") or 0) or None
 
 
 def _is_trail(leg: Leg) -> bool:
