@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request
 
 from btx.bridges.account import Question, Reply, run_account
 from btx.bridges.places import Places
@@ -16,6 +17,7 @@ from btx.bridges.verdicts import Verdict, Verdicts
 from btx.config import Secret, Settings
 from btx.errors import AuthenticationError, BtxError, ClockError, DataError, MissingSecretError, TransportError
 from btx.model.account import AccountUpdate, Balance
+from btx.model.time import NS_PER_S
 from btx.model.venue import Channel, Environment, StreamState, StreamStatus, Subscription
 from btx.ports import Context, StreamEvent
 
@@ -25,8 +27,11 @@ ACCOUNT = Subscription(channel=Channel.ACCOUNT)
 
 
 class _Clock:
+    def __init__(self) -> None:
+        self.now_ns = 1_700_000_000_123_000_000
+
     def wire_ns(self) -> int:
-        return 1_700_000_000_123_000_000
+        return self.now_ns
 
     market_ns = wire_ns
 
@@ -62,11 +67,18 @@ class _Dialect:
 
 
 def heard(
-    *frames: Any, answers: int = 2, key: str = KEY, says_goodbye: bool = True
+    *frames: Any, answers: int = 2, key: str = KEY, says_goodbye: bool = True, dial_s: int = 0
 ) -> tuple[list[str], list[StreamEvent], BtxError]:
-    """What a server was asked that says one frame to each of so many questions, and then the rest and goodbye."""
+    """What a server was asked that says one frame to each of so many questions, and then the rest and goodbye.
+
+    By the clock it takes ``dial_s`` to connect.
+    """
     asked: list[str] = []
     told: list[StreamEvent] = []
+    clock = _Clock()
+
+    async def let_in(_connection: ServerConnection, _request: Request) -> None:
+        clock.now_ns += dial_s * NS_PER_S
 
     async def script(connection: ServerConnection) -> None:
         assert connection.request is not None
@@ -80,13 +92,14 @@ def heard(
         await connection.wait_closed()
 
     async def run() -> None:
-        async with serve(script, "127.0.0.1", 0, close_timeout=0.1) as server, AsyncExitStack() as resources:
+        serving = serve(script, "127.0.0.1", 0, close_timeout=0.1, process_request=let_in)
+        async with serving as server, AsyncExitStack() as resources:
             context = Context(
                 settings=Settings(api_key=Secret(key), api_secret=Secret("my-secret")),
                 environment=Environment.SIM,
                 market="spot",
                 endpoints=None,
-                clock=_Clock(),
+                clock=clock,
                 resources=resources,
             )
             base = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
@@ -111,6 +124,12 @@ def test_it_asks_one_thing_after_the_other_and_is_subscribed_before_anything_is_
     assert [each.balances["USDT"].free for each in (first, second) if isinstance(each, AccountUpdate)] == [5, 6]
     assert isinstance(error, TransportError)
     assert "enough" in str(error)
+
+
+def test_a_login_is_dated_when_the_connection_stands_however_long_the_dial_takes() -> None:
+    asked, _, _ = heard({"reply": ["login"]}, answers=1, dial_s=9)
+
+    assert asked == [f"login {KEY} 1700000009123"]
 
 
 @pytest.mark.parametrize(

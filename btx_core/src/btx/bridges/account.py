@@ -121,6 +121,7 @@ class _AccountFrames:
 
     async def ask(self) -> None:
         """Ask what is to be asked, and then wait until the connection ends."""
+        await self._requests.ready()  # what is signed is good for some seconds, which a slow dial would use up
         now_ms = to_ms(self._context.clock.wire_ns())
         *before, last = self._dialect.questions(self._context.settings, now_ms)
         self._last = last.key
