@@ -197,8 +197,15 @@ def test_a_leg_that_a_recording_has_is_not_split_again() -> None:
 # --- what takes the place of another ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("several", "reason"), [(True, "the venue wants 2 orders"), (False, "there is less to close")])
-def test_what_takes_the_place_of_an_order_stays_one(several: bool, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (None, "the venue wants 2 orders"),
+        (BtxError("there is less to close"), "there is less to close"),
+        (AssertionError(), "the adapter broke in btx_plan: AssertionError"),  # it has no text of its own
+    ],
+)
+def test_what_takes_the_place_of_an_order_stays_one(error: Exception | None, reason: str) -> None:
     is_first = True
 
     def plan(wanted: OrderRequest, orders: object) -> tuple[Part, ...]:
@@ -206,9 +213,9 @@ def test_what_takes_the_place_of_an_order_stays_one(several: bool, reason: str) 
         if is_first:
             is_first = False
             return (Part(quantity=wanted.quantity),)
-        if several:
+        if error is None:
             return halves(wanted, orders)
-        raise BtxError("there is less to close")
+        raise error
 
     async def scene() -> None:
         rig = OrderRig(ToyVenue(), plan=plan, next_id=numbered())

@@ -130,7 +130,7 @@ class Placing:
         try:
             legs, refusal = self._split(new), ""
         except Exception as error:  # noqa: BLE001 -- the adapter's: whatever broke, nothing was sent
-            legs, refusal = (), str(error)
+            legs, refusal = (), self._why_unplanned(error)
         if len(legs) > 1:
             refusal = f"the venue wants {len(legs)} orders of what is left: send it anew"
         if refusal:
@@ -196,10 +196,13 @@ class Placing:
         try:
             return self._split(leg)
         except Exception as error:  # noqa: BLE001 -- the adapter's: whatever broke, nothing was sent
-            reason = str(error) if isinstance(error, BtxError) else self._requests.broken("btx_plan", error)
+            reason = self._why_unplanned(error)
             self._register.add(leg)
             self.refuse_locally(leg, reason)
             return ()
+
+    def _why_unplanned(self, error: Exception) -> str:
+        return str(error) if isinstance(error, BtxError) else self._requests.broken("btx_plan", error)
 
     def _split(self, leg: Leg) -> tuple[Leg, ...]:
         if self._plan is None or leg.parts > 1:  # a recording knows what it was
