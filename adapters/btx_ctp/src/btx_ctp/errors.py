@@ -16,12 +16,15 @@ from btx.errors import (
     VenueError,
 )
 
-__all__ = ("LOCKING", "error_of", "refused_call")
+__all__ = ("LOCKING", "NOT_LOGGED_IN", "error_of", "refused_call")
 
 _WAIT_S = 1.0  # queries and orders are counted by the second
 
 _LIMITED = frozenset({90, 116})
-_NOT_READY = frozenset({6, 7, 8})  # the front is not up, or has forgotten the login: dial again later
+NOT_LOGGED_IN = 6
+"""The front has forgotten the login, or there was none: only another connection helps."""
+
+_NOT_READY = frozenset({NOT_LOGGED_IN, 7, 8})  # or the front is not up: dial again later
 _UNAUTHORISED = frozenset({3, 4, 5, 60, 63, 64, 75, 131, 140, 141})
 LOCKING = frozenset({3, 63, 75, 140, 141})
 """Refusals of a login that count towards locking the account, or the address: never tried again by ourselves."""

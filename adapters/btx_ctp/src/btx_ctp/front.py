@@ -4,12 +4,12 @@ The vendor's library connects again by itself; here a connection that is lost is
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from btx.errors import AuthenticationError, BtxError, RateLimitedError, SubscriptionRefusedError, TransportError
 from btx_ctp.config import Login
-from btx_ctp.errors import LOCKING, error_of
+from btx_ctp.errors import LOCKING, NOT_LOGGED_IN, error_of
 from btx_ctp.flow import Flow, Requests
 from btx_ctp.spi import FAULT, Row, spi_of
 
@@ -96,6 +96,8 @@ class Front:
             self.requests.take(*args)
         if not name.startswith("OnRsp") or name in _ANSWERS:
             self._hear(name, args)
+        if any(isinstance(each, Mapping) and each.get("ErrorID") == NOT_LOGGED_IN for each in args):
+            self._lose("CTP's front does not know the login any more")  # it stays connected, and of no use
 
 
 class TradingFront(Front):
