@@ -267,6 +267,19 @@ def test_an_order_that_is_not_among_the_newest_is_looked_for_in_the_history() ->
     assert (report.status, report.reason) == (Status.CANCELED, "")
 
 
+def test_an_order_that_is_over_and_was_made_more_than_a_week_ago_is_looked_for_since_its_signal() -> None:
+    week_ms = 7 * 86_400_000
+    made_ms = NOW_MS - week_ms - 5
+    old = attrs.evolve(leg(), request=attrs.evolve(leg().request, signal_ns=from_ms(made_ms - 1)))
+    over = order(orderStatus="Cancelled", cancelType="CancelByUser", createdTime=str(made_ms))
+    replies = {REALTIME: rows(), HISTORY: [rows(), rows(over)]}
+    (report,), there = ask(replies, lambda broker: broker.query(leg=old))
+
+    assert report.status is Status.CANCELED
+    asked = [(each.get("startTime"), each.get("endTime")) for each in there.of(HISTORY)]
+    assert asked == [(None, None), (str(made_ms - 1), str(made_ms + week_ms - 2))]
+
+
 def test_an_order_that_rests_for_more_than_a_week_is_asked_for_its_fills_from_its_beginning_on() -> None:
     week_ms = 7 * 86_400_000
     made_ms = NOW_MS - week_ms - 5

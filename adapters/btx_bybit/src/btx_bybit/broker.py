@@ -147,7 +147,7 @@ class BybitBroker:
         if _is_trail(leg):
             return await self._query_trail(leg)
         params = {"category": self._market, "symbol": instrument.venue_symbol, **_named(leg)}
-        rows = await self._list("GetV5OrderRealtime", params) or await self._list("GetV5OrderHistory", params)
+        rows = await self._list("GetV5OrderRealtime", params) or await self._closed(params, leg.request.signal_ns)
         report = read(order_report, rows[0], symbol=instrument.symbol) if rows else None
         if report is not None and not report.filled:
             return (report,)
@@ -188,6 +188,15 @@ class BybitBroker:
         now_ms = to_ms(self._context.clock.market_ns())
         rows = await self._executions_from({"symbol": instrument.venue_symbol}, to_ms_up(start_ns), now_ms)
         return self._fills(rows, instrument)
+
+    async def _closed(self, params: Row, signal_ns: int) -> list[Row]:
+        """Return an order that is over; without a time the orders of seven days are told, and it may be older."""
+        path, now_ms = "GetV5OrderHistory", to_ms(self._context.clock.market_ns())
+        rows = await self._list(path, params)
+        for span_ms in range(max(to_ms(signal_ns), now_ms - SPANS * SPAN_MS), now_ms - SPAN_MS, SPAN_MS):
+            until = {"startTime": str(span_ms), "endTime": str(span_ms + SPAN_MS - 1)}
+            rows = rows or await self._list(path, {**params, **until})
+        return rows
 
     async def _executions(self, named: Row, made_ms: int | None) -> list[Row]:
         """Return the executions of one order, which was made at ``made_ms``: without a time seven days are told."""
