@@ -193,7 +193,9 @@ class BybitBroker:
         """Return an order that is over; without a time the orders of seven days are told, and it may be older."""
         path, now_ms = "GetV5OrderHistory", to_ms(self._context.clock.market_ns())
         rows = await self._list(path, params)
-        for span_ms in range(max(to_ms(signal_ns), now_ms - SPANS * SPAN_MS), now_ms - SPAN_MS, SPAN_MS):
+        # Of an order of somebody else's, as `btx panic` asks about, there is no signal.
+        first_ms = max(to_ms(signal_ns), now_ms - SPANS * SPAN_MS) if signal_ns else now_ms
+        for span_ms in range(first_ms, now_ms - SPAN_MS, SPAN_MS):
             until = {"startTime": str(span_ms), "endTime": str(span_ms + SPAN_MS - 1)}
             rows = rows or await self._list(path, {**params, **until})
         return rows
