@@ -367,7 +367,7 @@ def _moments(files: tuple[Path, ...], until: int | None) -> Iterator[Moment]:
         moment = Moment(market_ns=stamp, frame=frame_of(line), note=line)
         if line["k"] == FrameKind.CLOSED.value:
             ends.append(moment)
-        elif line["k"] == "left":  # where the market ended, we may have hung up before the strategy went
+        elif line["k"] in {"left", "mark"}:  # what a slow end has behind our hanging up
             yield moment
         elif line["k"] != "trailer":
             yield from ends
