@@ -1,37 +1,12 @@
-"""CTP's cards. The binding it loads is patched for the whole process, so that process is not the tests' own."""
+"""CTP's cards of its ports and of all that is quickly told; those of whole runs are beside, in test_ctp_runs.py."""
 
-import importlib.util
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-from tests.e2e.measured import python
-
-DEADLINE_S = 240.0
+from btx.testing import GROUPS
+from tests.conformance.apart import needs_ctp, none_fails
+from tests.conformance.test_ctp_runs import OF_RUNS
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or importlib.util.find_spec("openctp_ctp") is None,
-    reason="CTP's binding, or what stands behind it here, is not there",
-)
-@pytest.mark.parametrize(
-    "groups", ["LOAD INS HIS STR ORD CPX ACC FUT CLK ERR END", "FLT RST LIM"], ids=["its-ports", "its-runs"]
-)
-def test_ctp_passes_every_card_that_is_about_what_it_declares(groups: str, root: Path, tmp_path: Path) -> None:
-    named = [word for group in groups.split() for word in ("--group", group)]
-    done = subprocess.run(
-        python("-m", "btx", "conformance", "ctp", "--json", str(tmp_path / "card.json"), *named),
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEADLINE_S,
-    )
-
-    (card,) = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
-    assert [each["number"] for each in card["cards"] if each["outcome"] == "failed"] == [], done.stdout[-4000:]
-    assert card["totals"]["passed"] > 25
-    assert done.returncode == 0, done.stderr
+@needs_ctp
+def test_ctp_passes_every_card_of_its_ports_that_is_about_what_it_declares(tmp_path: Path) -> None:
+    none_fails("ctp", *(group for group in GROUPS if group not in OF_RUNS), folder=tmp_path)

@@ -90,6 +90,7 @@ def blow(dice: random.Random, streams: Sequence[str], kinds: Collection[str]) ->
 class Cutter:
     """Strikes ``count`` times, each time when the last blow is over; runs on a thread of its own.
 
+    ``streams`` are pushed at the beginning and at the end, when what the client itself may be about to mend is mended.
     ``bars`` tells how many bars each data has seen, ``live`` whether all are live.
     ``resubscribe`` makes the client ask for a stream, and tells when it got it and gave it back.
     """
@@ -100,6 +101,7 @@ class Cutter:
         *,
         count: int,
         seed: int,
+        streams: Subscriptions,
         bars: Callable[[], Mapping[str, int]],
         live: Callable[[], bool],
         resubscribe: Callable[[], threading.Event],
@@ -110,9 +112,8 @@ class Cutter:
     ) -> None:
         self.recoveries: list[Recovery] = []
         self.error: BaseException | None = None
-        self.before: Subscriptions = frozenset()
-        self.after: Subscriptions = frozenset()
         self.dials = 0
+        self._streams = streams
         self._control = control
         self._count = count
         self._dice = random.Random(seed)
@@ -144,15 +145,19 @@ class Cutter:
 
     async def _main(self) -> None:
         control = await Control.connect(self._control)
+
+        async def is_whole() -> bool:
+            return heard(await self._sockets(control)) == self._streams
+
         try:
             # More dials than the venue's 300 in five minutes are the point; pings are counted among its five messages.
             await control.ask("terms", dials=10**9)
             await self._until(self._live_now, "the first bars")
-            self.before = heard(await self._sockets(control))
+            await self._until(is_whole, "all streams")
             for _ in range(self._count):
                 await asyncio.sleep(self._dice.uniform(0.0, 0.3))  # anywhere in a bar
-                await self._strike(control, blow(self._dice, sorted(self.before), self._kinds))
-            self.after = heard(await self._sockets(control))
+                await self._strike(control, blow(self._dice, sorted(self._streams), self._kinds))
+            await self._until(is_whole, "all streams at the end")
             self.dials = (await control.ask("sockets"))["counts"]["dials"]
         finally:
             with contextlib.suppress(Exception):
@@ -173,7 +178,7 @@ class Cutter:
             if time.monotonic() - began_s < this.lasts_s or not got.is_set():
                 return False
             sockets = await self._sockets(control)
-            return heard(sockets) == self.before and not struck & {each["number"] for each in sockets}
+            return heard(sockets) == self._streams and not struck & {each["number"] for each in sockets}
 
         async def is_live() -> bool:
             return self._live() and all(count > seen[name] for name, count in self._bars().items())

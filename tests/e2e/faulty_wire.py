@@ -37,6 +37,11 @@ class Proxy:
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._server: asyncio.Server | None = None
 
+    @property
+    def standing(self) -> int:
+        """How many connections there are now."""
+        return len(self._pairs)
+
     async def serve(self, resources: AsyncExitStack) -> str:
         """Return the address to use in place of the target's."""
         self._server = await asyncio.start_server(self._handle, "127.0.0.1", 0)

@@ -7,6 +7,7 @@ from typing import Any
 import backtrader as bt
 
 import btx
+from btx.model.order import Order, Status
 from btx.model.time import NS_PER_MS
 from tests.e2e.trading import run_on
 
@@ -16,7 +17,7 @@ def trade(strategy: Any) -> None:
     near, far = "near", "far"
     placed = strategy.placed = getattr(strategy, "placed", {})
     if not placed and strategy.broker.open_orders():  # an earlier process did
-        say(strategy)
+        say(strategy, resting(strategy))
         return
     close = strategy.data.close[0]
     if not placed:
@@ -26,12 +27,17 @@ def trade(strategy: Any) -> None:
         placed[near] = strategy.buy(size=0.1, exectype=bt.Order.Limit, price=round(close * 0.9995, 2))
         placed["since"] = int(strategy.data.ts_ms[0]) * NS_PER_MS
     elif not placed["coins"].alive() and placed[near].status == placed[far].status == bt.Order.Accepted:
-        say(strategy, placed_ns=placed["since"])
+        orders = resting(strategy)  # as they are now, which the strategy may not have been told yet
+        if [order.status for order in orders] == [Status.NEW] * 2:
+            say(strategy, orders, placed_ns=placed["since"])
 
 
-def say(strategy: Any, **more: Any) -> None:
+def resting(strategy: Any) -> list[Order]:
+    return [order for order in strategy.data.store.orders() if not order.status.is_final]
+
+
+def say(strategy: Any, orders: list[Order], **more: Any) -> None:
     store = strategy.data.store
-    orders = [order for order in store.orders() if not order.status.is_final]
     said = {
         "size": strategy.position.size,
         "orders": [

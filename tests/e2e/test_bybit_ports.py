@@ -57,6 +57,7 @@ def test_an_order_is_told_of_alike_by_push_and_by_question(market: str) -> None:
         *fills, asked = await bench.broker.query(leg=mine)
         began_ns = bench.clock.market - NS_PER_HOUR
         listed = await bench.broker.fills(instrument=mine.request.instrument, start_ns=began_ns)
+        await bench.account.until(lambda: len(bench.fills(mine)) >= len(listed))  # they have a topic of their own
 
         assert isinstance(asked, OrderReport)
         assert report.venue_order_id == asked.venue_order_id == receipt.venue_order_id

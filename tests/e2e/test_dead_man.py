@@ -46,7 +46,7 @@ async def pass_time(bench: Bench, seconds: int) -> None:
 
 async def killed(adapter: Any, market: str, home: Path) -> tuple[set[OrderType], list[OrderType]]:
     """Trade with a switch of 60 s and be killed; return what rested in the book before, and what is left."""
-    scenario = Scenario(seed=7, market=market, speed=12, warmup_ns=NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
+    scenario = Scenario(seed=7, market=market, speed=8, warmup_ns=NS_PER_HOUR, until_ns=4 * NS_PER_HOUR)
     async with (
         adapter.btx_simulator(scenario) as endpoints,
         bench_of(endpoints, market=market, symbol=SYMBOL, adapter=adapter) as bench,
@@ -59,7 +59,7 @@ async def killed(adapter: Any, market: str, home: Path) -> tuple[set[OrderType],
         async with trader(home, *words) as process, asyncio.timeout(DEADLINE_S):
             assert process.stdout is not None
             assert await process.stdout.readline() == b"ready\n"
-            await pass_time(bench, 80)  # longer than the countdown: it is renewed while the process lives
+            await pass_time(bench, 65)  # longer than the countdown: it is renewed while the process lives
             resting = await bench.broker.open_orders(instruments=[instrument])
             process.kill()
             await bench.account.until(

@@ -79,14 +79,17 @@ def test_bars_are_whole_once_and_in_order_however_often_the_market_stream_is_cut
     dice = random.Random(7)
     wire = Wire(scenario=free_running(300.0))
     history: dict[str, dict[int, tuple[float, ...]]] = {}
+    last_cut: list[int] = []
 
     def act(strategy: Doer) -> None:
-        if strategy.live_bars <= 30:
+        # Bars that come in a bunch cut one connection several times: cuts are counted where they are told.
+        if strategy.live_bars <= 30 or sum("DISCONNECTED" in note for note in strategy.notes) < 10:
+            last_cut[:] = [strategy.live_bars]
             delay_s = dice.uniform(0.0, 0.2)  # a minute is 0.2 s: anywhere in it, closes included
             assert wire.loop is not None
             assert wire.market is not None
             wire.loop.call_soon_threadsafe(wire.loop.call_later, delay_s, wire.market.cut)
-        elif strategy.live_bars == 36:
+        elif strategy.live_bars == last_cut[0] + 6:
             for data in strategy.datas:
                 history[data._name] = what_the_venue_says(data)
             strategy.env.runstop()

@@ -31,7 +31,7 @@ MONEY = {"USDT": Decimal(1_000_000), "BTC": Decimal(10)}
 # one: a thread may be held up between the two.
 NETWORK = FaultScript(
     faults=tuple(
-        Fault(kind=Kind.DELAY, where=where, count=10_000, for_s=0.2)
+        Fault(kind=Kind.DELAY, where=where, count=10_000, for_s=0.6)
         for where in (Where.SUBSCRIBE, Where.PLACE, Where.CANCEL)
     )
 )

@@ -118,8 +118,8 @@ def test_funding_is_paid_for_what_is_held_at_the_stamp(market: str) -> None:
         await bench.listen_to_account()
         bought = await placed(bench, await leg_of(bench))
         await bench.advance(6)
-        updates = bench.account.of(AccountUpdate)
         await bench.account.until(lambda: any(each.reason == "FUNDING_FEE" for each in bench.account.of(AccountUpdate)))
+        updates = bench.account.of(AccountUpdate)
 
         instrument = bought.request.instrument
         eight_ns = BEFORE_EIGHT_NS + 5 * NS_PER_MINUTE

@@ -60,6 +60,19 @@ def leave(strategy: Any) -> None:
         strategy.close()
 
 
+def wind_up(strategy: Any) -> None:
+    """When both entries have filled, take back what rests, close what is held, and end: nothing is under way then."""
+    if sum(order.status == order.Completed and order.isbuy() for order in strategy.orders) < 2:
+        return
+    if resting := strategy.broker.open_orders():
+        for order in resting:
+            strategy.cancel(order)
+    elif strategy.position.size:
+        strategy.close()
+    else:
+        strategy.env.runstop()
+
+
 def test_orders_on_paper_fill_against_the_public_market_and_the_venue_sees_none() -> None:
     store = btx.load(
         "binance", env="paper", scenario=world(minutes=600, speed=PACE), balances={"USDT": "200000"}, limits=None
@@ -72,7 +85,7 @@ def test_orders_on_paper_fill_against_the_public_market_and_the_venue_sees_none(
         seen["ledger"] = session._ask_simulator("ledger", api_key=account.api_key)
         seen["orders"] = store.orders()
 
-    steps = {1: buy(0.2), 2: limit(0.5), 3: bracket, 16: lambda s: s.close(), 19: lambda s: s.env.runstop()}
+    steps = {1: buy(0.2), 2: limit(0.5), 3: bracket, **dict.fromkeys(range(16, 500), wind_up)}
     strategy = run_on(store, steps, at_end=look)
 
     assert seen["ledger"]["orders"] == []
@@ -90,19 +103,21 @@ def test_orders_on_paper_fill_against_the_public_market_and_the_venue_sees_none(
 
 
 def test_a_limit_order_is_filled_by_a_trade_at_its_price_and_pays_the_makers_fee() -> None:
-    store = btx.load("binance", env="paper", scenario=world(minutes=120, speed=PACE, seed=5), limits=None)
+    store = btx.load("binance", env="paper", scenario=world(minutes=600, speed=PACE, seed=5), limits=None)
 
     orders: list[Order] = []
 
     def rest(strategy: Any) -> None:
         """Place one that rests; the market may come to it before this process does, then another one."""
         orders[:] = store.orders()
+        if orders and not orders[-1].status.is_final:
+            return
         if orders and {fill.liquidity.value for fill in orders[-1].fills if fill.liquidity} == {"MAKER"}:
             strategy.env.runstop()
-        elif not orders or orders[-1].status.is_final:
+        else:
             limit(0.9999, 0.01)(strategy)
 
-    strategy = run_on(store, dict.fromkeys(range(2, 120), rest))
+    strategy = run_on(store, dict.fromkeys(range(2, 600), rest))
 
     *_, order = orders
     assert order.status.value == "FILLED"
@@ -143,7 +158,7 @@ def trade(market: Endpoints, home: Path, *, until: str) -> dict[str, Any]:
 
 
 async def below(market: Endpoints, price: float, since_ns: int) -> int:
-    """Wait until the market has traded below a price; return where it is."""
+    """Wait until the market has traded below a price, and enough to fill what rests there; return where it is."""
     control = await Control.connect(market.control)
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -151,7 +166,7 @@ async def below(market: Endpoints, price: float, since_ns: int) -> int:
                 now_ns: int = (await control.ask("hello"))["market_ns"]
                 span = {"start_ns": since_ns + NS_PER_MINUTE, "end_ns": now_ns, "limit": 1000}
                 bars = (await control.ask("truth", symbol="BTCUSDT", interval="1m", **span))["bars"]
-                if any(float(low) < price for _, _, _, low, *_ in bars):
+                if any(float(high) < price and float(volume) >= 0.1 for _, _, high, _, _, volume in bars):
                     return now_ns
                 await asyncio.sleep(0.05)
     finally:

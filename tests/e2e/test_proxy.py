@@ -52,11 +52,11 @@ def test_rest_and_both_sockets_go_through_the_proxy_and_none_goes_past_it(
 
 
 @pytest.fixture
-def nobody() -> int:
-    """Return a port where nothing listens."""
+def nobody() -> Iterator[int]:
+    """A port where nothing listens, and nobody else may."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+        yield int(held.getsockname()[1])
 
 
 def _requests(endpoints: Endpoints) -> Any:

@@ -69,6 +69,7 @@ class Apart(bt.Strategy):
         self.bars = {data._name: 0 for data in self.datas}
         self.lengths = dict(self.bars)
         self.told: dict[str, list[Any]] = {data._name: [] for data in self.datas}
+        self.halved: set[str] = set()
 
     def notify_order(self, order: Any) -> None:
         if order.status == order.Completed:
@@ -90,7 +91,8 @@ class Apart(bt.Strategy):
         size = float(SIZES[key])
         if bar == 1:
             self.buy(data=data, size=size)
-        elif bar == 3 and key[1] == 1:
+        elif bar >= 3 and key[1] == 1 and self.told[data._name] and data._name not in self.halved:
+            self.halved.add(data._name)
             self.sell(data=data, size=size / 2)
 
 

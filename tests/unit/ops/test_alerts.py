@@ -141,11 +141,11 @@ def test_nobody_there_is_told_without_the_secret_part(caplog: pytest.LogCaptureF
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}/{SECRET_PART}"
-    hook = webhook(address, tries=2)
+        hook = webhook(address, tries=2)
 
-    with caplog.at_level(logging.DEBUG):
-        hook.tell("one", "")
-        hook.close(timeout_s=WAIT_S)
+        with caplog.at_level(logging.DEBUG):
+            hook.tell("one", "")
+            hook.close(timeout_s=WAIT_S)
 
     assert hook.dropped == 1
     assert "ConnectionRefusedError" in caplog.text

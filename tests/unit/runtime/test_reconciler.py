@@ -403,14 +403,19 @@ def test_a_hand_s_exit_is_nobody_s_here() -> None:
     run(scene())
 
 
+def place_unheard(toy: ToyVenue) -> None:
+    """The venue makes an exit, and pushes nothing from then on."""
+    toy.is_muted = True
+    toy.place_foreign("x-7", leg(side=Side.SELL))
+    toy.described["x-7"] = {"origin": Origin.ATTACHED, "trigger_price": Decimal(110)}
+
+
 @pytest.mark.parametrize("rests", [True, False])
 def test_an_exit_is_found_by_asking_though_nothing_of_it_was_ever_pushed(rests: bool) -> None:
     async def scene() -> None:
         async with entered() as rig:
             toy = rig.toy
-            toy.is_muted = True
-            toy.place_foreign("x-7", leg(side=Side.SELL))
-            toy.described["x-7"] = {"origin": Origin.ATTACHED, "trigger_price": Decimal(110)}
+            place_unheard(toy)
             if rests:
                 await rig.reconciler.reconcile()
                 assert rig.orders.order("x-7").status is Status.NEW
@@ -430,9 +435,7 @@ def test_a_fill_of_an_exit_that_is_told_before_the_exit_itself_is_counted_all_th
     async def scene() -> None:
         async with entered() as rig:
             toy = rig.toy
-            toy.is_muted = True
-            toy.place_foreign("x-7", leg(side=Side.SELL))
-            toy.described["x-7"] = {"origin": Origin.ATTACHED, "trigger_price": Decimal(110)}
+            place_unheard(toy)
             toy.execute("x-7", 6)
             (early,) = toy.orders["x-7"].fills
 

@@ -453,8 +453,9 @@ def test_withdraw_waits_for_the_end_of_orders_and_not_longer_than_told(outside: 
 
         outside.do(toy.faults["cancel"].append, Fault.SILENT)
         two = strategy.session.submit(request())
-        strategy.session.withdraw([two], timeout_s=1.0)
-        assert strategy.session.orders()[1].status.name == "PENDING_CANCEL"
+        strategy.until(lambda: strategy.statuses(two)[-1:] == ["NEW"])
+        strategy.session.withdraw([two], timeout_s=0.5)
+        strategy.until(lambda: strategy.statuses(two)[-1:] == ["PENDING_CANCEL"])
 
 
 def test_extensions_are_asked_with_the_account_as_it_is_now(outside: Outside) -> None:
