@@ -90,7 +90,9 @@ def test_orders_on_paper_fill_against_the_public_market_and_the_venue_sees_none(
 
     assert seen["ledger"]["orders"] == []
     own = {order.leg.client_order_id: order for order in seen["orders"]}
-    assert {order.status.value for order in own.values()} <= {"FILLED", "CANCELED", "EXPIRED", "NEW"}
+    assert {order.status.value for order in own.values()} <= {"FILLED", "CANCELED", "EXPIRED", "REJECTED"}
+    refused = [order.info.reason for order in strategy.orders if order.status == bt.Order.Rejected]
+    assert all("do not lie around the last price" in reason for reason in refused)  # the market was there before them
     fills = [fill for order in own.values() for fill in order.fills]
     assert len(fills) >= 3
     spent = sum((fill.price * fill.quantity * fill.side.sign for fill in fills), Decimal(0))

@@ -340,7 +340,7 @@ def test_a_rebased_market_runs_on_wall_time() -> None:
 
 def test_a_running_market_plays_by_itself_and_pushes_forming_bars() -> None:
     async def scenario() -> list[WorldEvent]:
-        played = world(speed=600.0, until_ns=15 * NS_PER_MINUTE)
+        played = world(speed=300.0, until_ns=15 * NS_PER_MINUTE)  # three seconds: longer than it is held up at once
         events, ended = heard(played), asyncio.Event()
         played.on_ended(ended.set)
         async with played:
