@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from btx.model.frames import Frame, FrameKind
+from btx.storage.recorded import lines, parts
 from btx.storage.recording import Limits, Recorder
 
 
@@ -26,15 +27,11 @@ if __name__ == "__main__":
         on_fault=print,
         limits=Limits(flush_s=0.01),
     )
-    begun = recorder.path.stat().st_size
     for number in range(100):
         recorder.tap(Frame(kind=FrameKind.RECEIVED, connection=1, text=str(number)))
     pause = threading.Event()
-    seen, size = begun, begun
-    while recorder._queue or size == begun or size != seen:
-        seen = size
-        pause.wait(0.1)
-        size = recorder.path.stat().st_size
+    while sum(line["k"] == "received" for line in lines(parts(folder))) < 100:
+        pause.wait(0.02)
     sys.stdout.write("flushed\n")
     sys.stdout.flush()
     sys.stdin.read()
