@@ -16,7 +16,9 @@ from btx.rules.breaker import Breaker
 from btx.runtime import faultpoints
 from btx.runtime.facts import Timing
 
-QUICK = Timing(patience_s=0.8, settle_pause_s=0.05, nudge_s=0.3, breaker=Breaker(open_ns=500_000_000))
+# The venue refuses what is under way for longer than the window: a machine that is busy for a moment is not meant.
+WINDOW_MS = 2000
+QUICK = Timing(patience_s=2.3, settle_pause_s=0.05, nudge_s=0.3, breaker=Breaker(open_ns=500_000_000))
 
 
 class Restarted(bt.Strategy):
@@ -108,7 +110,7 @@ def trade(
         env="sim",
         scenario=btx.scenario(attach=control),
         keep="restarted",
-        receive_window_ms=500,
+        receive_window_ms=WINDOW_MS,
         timing=QUICK,
     )
     cerebro = bt.Cerebro(stdstats=False)
