@@ -118,8 +118,11 @@ def test_a_connection_that_dies_without_a_word_is_noticed_by_its_missing_pongs(p
         assert wire.market is not None
         if strategy.news == 3:
             wire.soon(wire.market.mute)
-        elif strategy.news >= 10 and "DISCONNECTED" in strategy.notes and strategy.data.is_live:
+        elif strategy.news >= 10 and is_told(strategy) and strategy.data.is_live:
             ends_well(strategy)
+
+    def is_told(strategy: Watcher) -> bool:  # the store and the data each say it, and bars may wait in between
+        return "DISCONNECTED" in strategy.notes and "CONNBROKEN" in strategy.phases
 
     strategy = watch(wire, act)
 
