@@ -264,14 +264,28 @@ def test_a_strategy_of_ones_own_sees_the_recording_and_its_orders_go_nowhere(
     assert "seen 80" in shown
 
 
+class _Watch(bt.Strategy):
+    params = (("most", None),)  # as above: where the market waits for nobody
+
+    def prenext(self) -> None:
+        self.next()
+
+    def next(self) -> None:
+        self.seen = getattr(self, "seen", 0) + self.data.is_live
+        if self.seen == self.p.most:
+            self.env.runstop()
+
+
 def _watched(folder: Path, *, env: str = "sim", **feed: Any) -> Path:
-    scenario = btx.scenario(seed=next(_seeds), until="10m", warmup="3h", pace=120.0 if env == "paper" else "lockstep")
+    waits = env == "sim"
+    until, pace = ("10m", "lockstep") if waits else ("2d", 120.0)
+    scenario = btx.scenario(seed=next(_seeds), until=until, warmup="3h", pace=pace)
     store = btx.load("binance", env=env, scenario=scenario, record=folder, limits=None, timing=_TIMING)
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.setbroker(store.getbroker())
     cerebro.adddata(store.getdata(dataname="BTC/USDT", **feed))
     cerebro.adddata(store.getdata(dataname="ETH/USDT", backfill="30m"))
-    cerebro.addstrategy(bt.Strategy)
+    cerebro.addstrategy(_Watch, most=None if waits else 10)
     cerebro.run()
     (file,) = parts(folder)
     return file

@@ -434,7 +434,7 @@ class Recording(Protocol):
         """A closed bar was delivered."""
 
     def left(self) -> None:
-        """The strategy has begun to go: which bars are delivered from here on is chance. Idempotent."""
+        """The strategy begins to go, or its feeds end: which bars are delivered from here on is chance. Idempotent."""
 
     def account(self, event: OrderReport | Fill) -> None:
         """The account stream told something of an order."""

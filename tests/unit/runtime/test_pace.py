@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,6 +21,8 @@ from btx.runtime.control import Control
 from btx.runtime.mailbox import FeedEnd, FeedLive, Mailbox, Note, OrderUpdate, Wakeup
 from btx.runtime.pace import Lockstep
 from btx.runtime.prints import Making
+from btx.storage.recorded import lines, parts
+from btx.storage.recording import Recorder
 from tests.control_peer import ControlPeer
 from tests.toy_venue import DEADLINE_S, Fault, ToyVenue
 from tests.unit.runtime.rig import QUICK, BarRig, Log, OrderRig, items, run
@@ -569,6 +572,27 @@ def test_a_free_running_simulator_ends_the_feeds_when_its_world_ends(outside: Ou
     assert strategy.of(FeedEnd) == [FeedEnd()]
     assert not strategy.wakeup.patient
     strategy.session.stop()
+
+
+def test_a_recording_says_when_the_world_ended_though_the_strategy_has_not_gone(
+    outside: Outside, tmp_path: Path
+) -> None:
+    peer = peer_with(speed=1.0)
+    strategy = in_lockstep(
+        peer,
+        recording=lambda clock, _settings, on_fault: Recorder(
+            tmp_path, about={"session": "toy"}, clock=clock, secrets=(), on_fault=on_fault
+        ),
+    )
+    strategy.open(instrument=BTC, interval=MINUTE)
+    strategy.until(lambda: bool(strategy.of(FeedLive)))
+
+    outside.wait(peer.push({"event": "ended", "market_ns": 1}))
+    strategy.run()
+    strategy.session.stop()
+
+    # What is pushed from here on is delivered to nobody: in a replay it is no difference.
+    assert [line["k"] for line in lines(parts(tmp_path))].count("left") == 1
 
 
 @pytest.mark.parametrize("making", [None, Making()], ids=["bars", "trades"])

@@ -576,6 +576,8 @@ class Link:
         self._end_feeds(error)
 
     def _end_feeds(self, error: Exception | None = None) -> None:
+        if self.recording is not None:  # what is on its way to a feed that has ended is not delivered
+            self.recording.left()
         if self.market_side is not None:
             self.market_side.end_feeds(error)
 
