@@ -360,6 +360,7 @@ def _play(
 def _moments(files: tuple[Path, ...], until: int | None) -> Iterator[Moment]:
     """Read what is to be played; not that we hung up at the end, which would look as if the venue had."""
     ends: list[Moment] = []
+    has_left = False
     for line in itertools.islice(lines(files), until):
         stamp = market_ns(line)
         if stamp is None:
@@ -370,8 +371,10 @@ def _moments(files: tuple[Path, ...], until: int | None) -> Iterator[Moment]:
         elif line["k"] in {"left", "mark"}:  # what a slow end has behind our hanging up
             yield moment
         elif line["k"] != "trailer":
-            yield from ends
-            ends.clear()
+            has_left = has_left or line["k"] == "left"
+            if not has_left:  # else we have hung up one of our sockets, and another one still talks
+                yield from ends
+                ends.clear()
             yield moment
 
 
