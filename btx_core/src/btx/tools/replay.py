@@ -40,9 +40,7 @@ _UNREADABLE = 2
 _SETTLE_S = 3.0  # for what the last frames lead to
 _LOOK_S = 0.02
 _BESIDE = {"quote": "quotes", "trade": "trades", "book": "book"}
-_TIMING = Timing(
-    redial=Backoff(base_s=0.02, cap_s=0.2), grace_drift_s=0.05, bars=BarTimes(late_pause_s=0.05, settle_s=0.0)
-)
+_NEVER_S = 1e6
 
 
 @attrs.define(kw_only=True)
@@ -119,7 +117,8 @@ class _Recorded:
     is_whole: bool  # it ended of its own will
     dropped: int
     compared_at_ns: int | None
-    speed: float  # market seconds per second of wall time
+    speed: float  # market seconds per second of wall time, on the whole
+    is_lockstep: bool  # the market stood while the strategy worked
 
     @property
     def is_paper(self) -> bool:
@@ -137,7 +136,11 @@ def read_seen(files: tuple[Path, ...]) -> _Recorded:
     at, last = marks[-1] if marks else (None, None)
     is_whole = last is not None and last["k"] == "trailer"
     seen, feeds, dropped, header = Seen(), _Feeds(), 0, None
+    before, stood = (0, 0), False
     for line in itertools.islice(lines(files), None if at is None else at + 1):
+        stamps = line.get("w", 0), line.get("m", 0)
+        stood = stood or (stamps[0] > before[0] and stamps[1] == before[1] != 0)
+        before = stamps
         match line["k"]:
             case "header":
                 header = header or line
@@ -165,6 +168,7 @@ def read_seen(files: tuple[Path, ...]) -> _Recorded:
         dropped=dropped,
         compared_at_ns=market_ns(last) if last is not None else None,
         speed=_speed(header, line),
+        is_lockstep=stood,
     )
 
 
@@ -349,12 +353,23 @@ def _play(
         header["market"],
         endpoints=served,
         recording=lambda _clock, _settings, _on_fault: again,
-        timing=_TIMING,
+        timing=_timing(recorded),
         world=f"a recording of {header['session']}",
         paper=recorded.is_paper,
     )
     watch_cerebro(store, recorded.feeds, strategy).run()
     return again, replay
+
+
+def _timing(recorded: _Recorded) -> Timing:
+    """Return what a session that replays waits for.
+
+    A bar is late when it was in the recording's own time.  What an answer says is
+    believed at once: here it is asked for a moment sooner than it was, or later.
+    """
+    overdue_s = _NEVER_S if recorded.is_lockstep else BarTimes().overdue_s
+    bars = BarTimes(late_pause_s=0.05, settle_s=0.0, overdue_s=overdue_s)
+    return Timing(redial=Backoff(base_s=0.02, cap_s=0.2), grace_drift_s=0.05, bars=bars)
 
 
 def _moments(files: tuple[Path, ...], until: int | None) -> Iterator[Moment]:
@@ -368,14 +383,15 @@ def _moments(files: tuple[Path, ...], until: int | None) -> Iterator[Moment]:
         moment = Moment(market_ns=stamp, frame=frame_of(line), note=line)
         if line["k"] == FrameKind.CLOSED.value:
             ends.append(moment)
-        elif line["k"] in {"left", "mark"}:  # what a slow end has behind our hanging up
-            yield moment
-        elif line["k"] != "trailer":
-            has_left = has_left or line["k"] == "left"
-            if not has_left:  # else we have hung up one of our sockets, and another one still talks
-                yield from ends
-                ends.clear()
-            yield moment
+            continue
+        if line["k"] == "trailer":
+            break
+        has_left = has_left or line["k"] == "left"
+        # Once the strategy goes we hang up one socket after the other; only one that was dialled anew had been cut.
+        if line["k"] == FrameKind.OPENED.value or not (has_left or line["k"] == "mark"):
+            yield from ends
+            ends.clear()
+        yield moment
 
 
 # --- the two side by side -------------------------------------------------------------------------------------
