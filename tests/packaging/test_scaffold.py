@@ -127,6 +127,15 @@ def test_an_adapter_that_can_be_imported_already_is_not_made_again(
         new_adapter("known", tmp_path)
 
 
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(
+        ConfigError, match=r"btx-kraken cannot be written \(.+\): write the adapter elsewhere with --into"
+    ):
+        new_adapter("kraken", tmp_path / "file")
+
+
 def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "btx-kraken").mkdir()
 

@@ -43,7 +43,13 @@ def acme(install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [
-        ({"name": "acne"}, UnknownVenueError, r"pip install btx-acne$"),
+        ({"name": "kraken"}, UnknownVenueError, r"pip install btx-kraken$"),
+        ({"name": "Acne"}, UnknownVenueError, r"did you mean 'acme'\?$"),
+        (
+            {"name": "My Venue"},
+            UnknownVenueError,
+            r"'My Venue' is installed \(installed: acme.*\): write one of these$",
+        ),
         (
             {"env": "production"},
             ConfigError,
@@ -57,6 +63,7 @@ def acme(install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             r"^env='testnet' needs keys and BTX_ACME_API_SECRET is not set: export BTX_ACME_API_SECRET=\.\.\., or ",
         ),
         ({"env": "testnet", "api_key": ""}, MissingSecretError, r"needs keys and api_key= is empty: export"),
+        ({"env": "testnet", "api_key": 12345}, ConfigError, r"^a secret is text: write 'env:NAME' or 'file:PATH'$"),
         ({"env": "testnet", "api_key": "env:NOPE"}, MissingSecretError, r"^environment variable NOPE is not set"),
         ({"env": "live", "confirm": True}, MissingSecretError, r"^env='live' needs keys"),
         ({"env": "live", **KEYS}, ConfigError, r"^env='live' is real money: .* confirm=True\) or BTX_LIVE=1$"),

@@ -89,6 +89,8 @@ def resolve_secret(reference: str) -> Secret:
         MissingSecretError: the variable or the file is not there.
         ConfigError: the file cannot be read.
     """
+    if not isinstance(reference, str):
+        raise ConfigError("a secret is text: write 'env:NAME' or 'file:PATH'")  # and does not show what it is
     kind, _, rest = reference.partition(":")
     if kind == "env":
         if rest not in os.environ:

@@ -1,8 +1,10 @@
 """Plugins: find venues by name, load one, check its API number, call its hooks with types."""
 
 import contextlib
+import difflib
 import importlib.metadata
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -38,6 +40,7 @@ __all__ = (
 VENUES_GROUP = "btx.venues"
 EXTENSIONS_GROUP = "btx.extensions"
 
+_NAME = re.compile("[a-z][a-z0-9_-]*")  # what a venue can be called
 _REQUIRED = ("btx_venue", "btx_store", "btx_broker", "btx_feed", "btx_websocket")
 
 
@@ -197,11 +200,19 @@ def _entry_point(name: str) -> importlib.metadata.EntryPoint:
     points = [point for point in importlib.metadata.entry_points(group=VENUES_GROUP) if point.name == name]
     if not points:
         known = ", ".join(sorted(installed_venues())) or "none"
-        raise UnknownVenueError(f"no adapter for {name!r} is installed (installed: {known}): pip install btx-{name}")
+        raise UnknownVenueError(f"no adapter for {name!r} is installed (installed: {known}): {_hint(name)}")
     owners = sorted({point.dist.name if point.dist is not None else point.value for point in points})
     if len(owners) > 1:
         raise PluginError(f"the venue {name!r} is offered by {' and '.join(owners)}: uninstall all but one")
     return points[0]
+
+
+def _hint(name: str) -> str:
+    """Say what to write in place of a name that nobody has."""
+    near = difflib.get_close_matches(str(name).lower(), installed_venues(), n=1, cutoff=0.7)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"pip install btx-{name}" if _NAME.fullmatch(str(name)) else "write one of these"
 
 
 def register_extensions(manager: pluggy.PluginManager) -> None:

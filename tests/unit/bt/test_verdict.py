@@ -111,3 +111,14 @@ def test_a_question_without_an_answer_is_one_sentence(
 ) -> None:
     with pytest.raises(error, match=sentence):
         store_on(Toy()).would_accept(**words)
+
+
+def test_a_started_store_tells_the_rules_of_one_instrument_and_an_unstarted_one_says_what_to_do() -> None:
+    store = store_on(Toy())
+    with pytest.raises(BtxError, match=r"is not started: cerebro.run\(\) does it, or store.start\(\)"):
+        store.instrument("BTC/USDT")
+    store.start()
+    try:
+        assert store.instrument("BTC/USDT") == store.instruments()["BTC/USDT"]
+    finally:
+        store.stop()

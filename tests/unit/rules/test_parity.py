@@ -158,6 +158,17 @@ def test_a_planted_difference_is_named_with_its_cause(
     assert found.left != found.right
 
 
+@pytest.mark.parametrize("size", ["NaN", "Infinity"])
+def test_a_size_that_is_no_number_is_compared_like_any_other(size: str) -> None:
+    odd = replaced(LEFT, "signals", 0, size=Decimal(size)), replaced(RIGHT, "signals", 0, size=Decimal(size))
+
+    assert compare(*odd, cut=odd[0]).first is None
+    assert differs(odd[0], replaced(odd[1], "signals", 0, price=Decimal("101.0000000001"))).cause is Cause.ROUNDING
+    found = differs(odd[0])
+    assert found.cause is Cause.STRATEGY
+    assert "asks for another size or price" in found.why
+
+
 @pytest.mark.parametrize(
     ("name", "place", "cause", "why"),
     [

@@ -85,6 +85,7 @@ CASES: list[tuple[str, dict[str, Any], Level, str]] = [
     ("withdrawals", {"rights": attrs.evolve(FINE, may_withdraw=None)}, Level.WARN, "whether the key may withdraw"),
     ("addresses", {"rights": attrs.evolve(FINE, is_ip_restricted=False)}, Level.WARN, "from every address"),
     ("clock", {"clock_offset_ns": -3 * NS_PER_S}, Level.WARN, "ours is +3000 ms from the venue's"),
+    ("clock", {"clock_offset_ns": 1, "clock_doubt_ns": 3 * NS_PER_S}, Level.FAIL, "ours is +0 ms from"),
     ("clock", {"clock_doubt_ns": 3 * NS_PER_S}, Level.FAIL, "±3000 ms"),
     ("disk", {"disk_free": 50 * 2**20}, Level.FAIL, "50 MB are free"),
     ("disk", {"disk_free": 500 * 2**20}, Level.WARN, "500 MB are free"),

@@ -605,6 +605,8 @@ def broker(*stores: "LiveStore", currency: str | None = None) -> LiveBroker:
     """
     if not stores:
         raise ConfigError("btx.broker needs at least one store: btx.broker(btx.load('binance'), ...)")
+    if strange := [store for store in stores if not hasattr(store, "getbroker")]:
+        raise ConfigError(f"{strange[0]!r} is no store: btx.broker(btx.load('binance'), ...)")
     if len({id(store) for store in stores}) != len(stores):
         raise ConfigError("a store was given twice: the same account loaded twice is the same store")
     if not all(hasattr(store, "session") for store in stores):

@@ -222,6 +222,16 @@ class LiveStore:
         """Return the market's instruments by symbol; empty before the start."""
         return dict(self.session.instruments())
 
+    def instrument(self, symbol: str) -> Instrument:
+        """Return one instrument, with the venue's rules.
+
+        Raises:
+            UnknownSymbolError: the venue lists none of this name.
+            BtxError: the store is not started, so its instruments are not known.
+        """
+        self._check_started()
+        return self.session.instrument(symbol)
+
     def would_accept(
         self,
         request: OrderRequest | None = None,
@@ -257,8 +267,7 @@ class LiveStore:
                     'would_accept(side="buy", dataname="BTC/USDT", size=1): an order has a side and a size'
                 )
             symbol = symbol_of(dataname if dataname is not None else getattr(data, "_dataname", None))
-            if not self.session.instruments():
-                raise BtxError(f"{self.session.name} is not started: cerebro.run() does it, or store.start()")
+            self._check_started()
             request = request_of(
                 self.session.instrument(symbol),
                 side=side,
@@ -283,6 +292,10 @@ class LiveStore:
             ConfigError: the data is of no account of this store's broker.
         """
         return self.broker.open_orders(data, store=self) if self.broker is not None else []
+
+    def _check_started(self) -> None:
+        if not self.session.instruments():
+            raise BtxError(f"{self.session.name} is not started: cerebro.run() does it, or store.start()")
 
     # --- what backtrader asks ----------------------------------------------------------------------------------
 

@@ -62,22 +62,32 @@ def _name_of(data: Any) -> str:
 def load_strategy(where: str) -> Any:
     """Return the strategy class that ``FILE.py`` or ``FILE.py:CLASS`` names.
 
+    The modules beside the file can be imported by it, as if it were run; its own name stands for no other module,
+    so that a strategy may be called ``signal.py``.
+
     Raises:
-        ConfigError: there is no such file or class, or the file has several strategies and none was named.
+        ConfigError: there is no such file or class, the file is not Python's, or it has several strategies and
+            none was named.
     """
     name, _, wanted = where.rpartition(":") if ":" in where and not where.endswith(".py") else (where, "", "")
     path = Path(name)
     if not path.is_file():
         raise ConfigError(f"there is no file {path}: name the strategy like strategy.py:MyStrategy")
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
+    module_name = f"btx_strategy_{path.stem}"
+    module_spec = importlib.util.spec_from_file_location(module_name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise ConfigError(f"{path} is no Python file: name the strategy like strategy.py:MyStrategy")
     module = importlib.util.module_from_spec(module_spec)
-    sys.modules[path.stem] = module
+    sys.modules[module_name] = module  # backtrader looks classes' modules up there
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # at the end: nothing that is installed is hidden
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
         raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    except SystemExit as error:
+        raise ConfigError(f"{path} cannot be imported: it ends the process ({error})") from error
     found = {
         each.__name__: each
         for each in vars(module).values()

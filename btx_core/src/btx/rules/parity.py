@@ -111,8 +111,8 @@ def _broken(left: Trace, right: Trace, time_ns: int) -> Difference:
     )
 
 
-def _signals(trace: Trace, until_ns: int) -> list[Signal]:
-    return [signal for signal in trace.signals if signal.bar_ns <= until_ns]
+def _signals(trace: Trace, until_ns: int) -> list[Any]:
+    return [_wish(signal) for signal in trace.signals if signal.bar_ns <= until_ns]
 
 
 # --- what is compared -------------------------------------------------------------------------------------
@@ -235,14 +235,29 @@ def _ticks(change: Decimal, tick: Decimal | None) -> str:
 def _why_signal(ours: Signal | None, theirs: Signal | None, _left: Trace, _right: Trace) -> tuple[Cause, str]:
     if ours is None or theirs is None or _asked(ours) != _asked(theirs):
         return Cause.STRATEGY, "the strategy decides otherwise on the same bars: chance, a clock, or what it kept"
-    pairs = ((ours.size, theirs.size), (ours.price, theirs.price), (ours.limit, theirs.limit))
-    if all(abs((one or _ZERO) - (other or _ZERO)) < _ROUNDED for one, other in pairs):
+    if all(_is_near(one, other) for one, other in zip(_numbers(ours), _numbers(theirs), strict=True)):
         return Cause.ROUNDING, "it differs in the last digits alone"
     return Cause.STRATEGY, "the strategy asks for another size or price on the same bars"
 
 
 def _asked(signal: Signal) -> tuple[Any, ...]:
     return signal.data, signal.bar_ns, signal.side, signal.kind
+
+
+def _numbers(signal: Signal) -> tuple[Decimal, ...]:
+    return tuple(each or _ZERO for each in (signal.size, signal.price, signal.limit))
+
+
+def _is_near(one: Decimal, other: Decimal) -> bool:
+    if not (one.is_finite() and other.is_finite()):  # a strategy may ask for anything
+        return str(one) == str(other)
+    return abs(one - other) < _ROUNDED
+
+
+def _wish(signal: Signal) -> tuple[Any, ...]:
+    """Return what counts of a signal: a size that is no number is the same as another that is none."""
+    numbers = (signal.size, signal.price, signal.limit)
+    return signal.number, *_asked(signal), *("NaN" if each is not None and each.is_nan() else each for each in numbers)
 
 
 def _why_step(ours: OrderStep | None, theirs: OrderStep | None, left: Trace, right: Trace) -> tuple[Cause, str]:
@@ -348,7 +363,11 @@ _KINDS = {
         explain=_why_bar,
     ),
     "signal": _Kind(
-        items=lambda run: run.signals, time_ns=lambda each: each.bar_ns, text=_show_signal, explain=_why_signal
+        items=lambda run: run.signals,
+        matter=_wish,
+        time_ns=lambda each: each.bar_ns,
+        text=_show_signal,
+        explain=_why_signal,
     ),
     "order": _Kind(
         items=lambda run: (step for step in run.steps if step.status in _TOLD),

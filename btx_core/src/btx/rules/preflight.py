@@ -134,7 +134,7 @@ def _key(facts: Facts, wishes: Wishes) -> Iterator[Verdict]:
 
 def _clock(facts: Facts) -> Iterator[Verdict]:
     offset_ns, doubt_ns = facts.clock_offset_ns, facts.clock_doubt_ns
-    text = f"ours is {-offset_ns / NS_PER_MS:+.0f} ms from the venue's, ±{doubt_ns / NS_PER_MS:.0f} ms"
+    text = f"ours is {round(-offset_ns / NS_PER_MS):+d} ms from the venue's, ±{doubt_ns / NS_PER_MS:.0f} ms"
     if doubt_ns * 2 >= facts.receive_window_ns:
         yield _fail("clock", text, "an answer takes longer than receive_window_ms: find a better line")
     elif abs(offset_ns) > _CLOCK_FAR_NS:

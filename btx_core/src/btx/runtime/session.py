@@ -272,7 +272,7 @@ class Session:
             return listed[symbol] if symbol in listed else listed[perpetual_of(symbol)]
         except KeyError:
             near = difflib.get_close_matches(symbol.upper(), self._facts.instruments, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else "symbols are written like BTC/USDT"
+            hint = f"did you mean {' or '.join(near)}?" if near else _how_symbols_look(listed)
             raise UnknownSymbolError(f"{self.info.title} {self.market} has no instrument {symbol!r}: {hint}") from None
 
     def fee_schedule(self, instrument: Instrument) -> FeeSchedule:
@@ -683,3 +683,9 @@ class Session:
     def _idle(self, posted: int) -> None:
         if self._link is not None:
             self._link.on_idle(posted)
+
+
+def _how_symbols_look(listed: Mapping[str, Instrument]) -> str:
+    """Say what to write, by what the market lists: not every venue's symbols have a slash."""
+    known = [each for each in ("BTC/USDT", "BTC/USDT:USDT") if each in listed] or list(listed)[:2]
+    return f"symbols here are written like {' or '.join(known)}" if known else "the market lists none"

@@ -36,8 +36,8 @@ def new_adapter(name: str, into: Path, *, margin: bool = False) -> tuple[Path, .
     Its venue has a spot market, and with ``margin`` perpetuals, too.
 
     Raises:
-        ConfigError: the name is none, or taken, or the folder is there; nothing was written.
-        OSError: it cannot be written.
+        ConfigError: the name is none, or taken, or the folder is there, and nothing was written; or the disk
+            takes no more of it.
     """
     _check(name)
     folder = into / distribution_name(name)
@@ -45,9 +45,14 @@ def new_adapter(name: str, into: Path, *, margin: bool = False) -> tuple[Path, .
         raise ConfigError(f"{folder} is there already: remove it, or write the adapter elsewhere with --into")
     words = _words(name)
     files = {folder / path: _renamed(text, words) for path, text in _files(name, margin=margin)}
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written ({error.strerror}): write the adapter elsewhere with --into"
+        ) from error
     return tuple(files)
 
 

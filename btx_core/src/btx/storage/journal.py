@@ -56,7 +56,10 @@ def open_journal(
             path.parent.mkdir(parents=True, exist_ok=True)
             resources.enter_context(writer_lock(path))
         except OSError as error:
-            raise ConfigError(f"{path}: no journal can be written here: {error}") from error
+            why = error.strerror or error
+            raise ConfigError(
+                f"{path}: no journal can be written here ({why}): name another folder with BTX_HOME=..."
+            ) from error
         with _opening(path), engine_for(path, mode="rwc", busy_timeout_s=busy_timeout_s).connect() as connection:
             migrate(connection, path)
         engine = engine_for(path, mode="rw", busy_timeout_s=busy_timeout_s)
