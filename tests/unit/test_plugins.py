@@ -1,5 +1,6 @@
 """Plugins: found by name, isolated when broken, and told apart."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,45 @@ def test_a_broken_adapter_fails_alone_and_its_cure_is_named(install: Install, so
     assert open_venue("sound").info.name == "sound"
 
 
+@pytest.mark.parametrize(
+    ("source", "where"),
+    [
+        ("x = 1\n\nimport nowhere_to_be_found", ", btx_acme_plugin.py line 3"),
+        ("def btx_venue():\n    return unheard_of", ", btx_acme_plugin.py line 2"),
+    ],
+)
+def test_the_line_that_broke_an_adapter_is_named(install: Install, source: str, where: str) -> None:
+    install("acme", source)
+
+    with pytest.raises(PluginError) as raised:
+        open_venue("acme")
+    assert f"{where}): pip install --force-reinstall btx-acme, or mend it there if it is yours" in str(raised.value)
+
+
+def test_an_entry_point_that_names_nothing_is_shown(install: Install, tmp_path: Path) -> None:
+    install("acme")
+    (told,) = tmp_path.glob("site/btx_acme*.dist-info/entry_points.txt")
+    told.write_text("[btx.venues]\nacme = btx_acme_plugn\n")
+
+    with pytest.raises(PluginError, match=r"cannot be imported \(Mod.*; its entry point is 'btx_acme_plugn'\): pip"):
+        open_venue("acme")
+    told.write_text("[btx.venues]\nacme = pathlib:Path\n")
+    with pytest.raises(
+        PluginError, match=r"no VenueInfo to the hook .*: it is required; its entry point is 'pathlib:P"
+    ):
+        open_venue("acme")
+
+
+def test_a_distribution_without_the_entry_point_is_told_what_to_write(install: Install) -> None:
+    install("acme", group="btx.venue")
+
+    with pytest.raises(
+        UnknownVenueError,
+        match=r"btx-acme is installed and offers no venue 'acme': in the group 'btx.venues' .* acme = 'btx_acme.pl",
+    ):
+        open_venue("acme")
+
+
 @pytest.mark.parametrize("hook", ["btx_venue", "btx_store", "btx_broker", "btx_feed", "btx_websocket", "btx_simulator"])
 def test_a_missing_required_hook_is_named_at_load(install: Install, hook: str) -> None:
     install("acme", without(hook))
@@ -100,6 +140,30 @@ def test_a_hook_this_core_does_not_know_fails_the_load(install: Install, extra: 
     with pytest.raises(PluginError, match="the adapter 'acme' of btx-acme does not fit this core: ") as raised:
         open_venue("acme")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "cure"),
+    [
+        ("@hookimpl\ndef btx_brokre(context): ...", "there is no hook btx_brokre: did you mean btx_broker?"),
+        ("@hookimpl\ndef btx_qqqqqqqqqqqq(): ...", "there is no hook btx_qqqqqqqqqqqq: choose of btx_broker, btx_"),
+        (
+            "@hookimpl\ndef btx_plan(request, name): ...",
+            "the hook btx_plan is given request, lots, and not name",
+        ),
+        (
+            "@hookimpl\nasync def btx_calendar(instrument): ...",
+            "the hook btx_calendar is called without await: write def in place of async def",
+        ),
+        ("def btx_commission(instrument): ...", "nobody calls its btx_commission: write @hookimpl above it"),
+    ],
+)
+def test_what_is_wrong_with_a_hook_is_told_with_its_cure(install: Install, extra: str, cure: str) -> None:
+    install("acme", f"{VENUE.format(name='acme')}\n\n{extra}")
+
+    with pytest.raises(PluginError) as raised:
+        open_venue("acme")
+    assert f"does not fit this core: {cure}" in str(raised.value)
 
 
 @pytest.mark.parametrize(("step", "upgrade"), [(-1, "btx-acme"), (1, "btx-core")])

@@ -3,11 +3,15 @@
 import contextlib
 import difflib
 import importlib.metadata
+import inspect
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -40,6 +44,7 @@ __all__ = (
 VENUES_GROUP = "btx.venues"
 EXTENSIONS_GROUP = "btx.extensions"
 
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _NAME = re.compile("[a-z][a-z0-9_-]*")  # what a venue can be called
 _REQUIRED = ("btx_venue", "btx_store", "btx_broker", "btx_feed", "btx_websocket")
 
@@ -174,6 +179,7 @@ def load_venue(name: str, *, defaults: object) -> Venue:
         IncompatiblePluginError: it was written for another hook API number.
     """
     point = _entry_point(name) if name not in _offered else None
+    its_point = f"; its entry point is {point.value!r}" if point is not None else ""
     distribution = point.dist.name if point is not None and point.dist is not None else f"btx-{name}"
     who = f"the adapter {name!r} of {distribution}"
     try:
@@ -181,10 +187,11 @@ def load_venue(name: str, *, defaults: object) -> Venue:
         info = plugin.btx_venue() if hasattr(plugin, "btx_venue") else None
     except Exception as error:
         raise PluginError(
-            f"{who} cannot be imported ({type(error).__name__}: {error}): pip install --force-reinstall {distribution}"
+            f"{who} cannot be imported ({type(error).__name__}: {error}{_place(error) or its_point}): "
+            f"pip install --force-reinstall {distribution}, or mend it there if it is yours"
         ) from error
     if not isinstance(info, VenueInfo):
-        raise PluginError(f"{who} answers no VenueInfo to the hook btx_venue: it is required")
+        raise PluginError(f"{who} answers no VenueInfo to the hook btx_venue: it is required{its_point}")
     _check_api(info, distribution)  # before its hooks are looked at: those may be another API's
     manager = new_manager()
     manager.register(defaults, name="btx defaults")
@@ -196,8 +203,20 @@ def load_venue(name: str, *, defaults: object) -> Venue:
     return Venue(manager, info)
 
 
+def _place(error: BaseException) -> str:
+    """Say in which line of an adapter an error came up; nothing where none of its lines ran."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [each for each in frames if each.filename != __file__ and "importlib" not in each.filename]
+    return f", {Path(theirs[-1].filename).name} line {theirs[-1].lineno}" if theirs else ""
+
+
 def _entry_point(name: str) -> importlib.metadata.EntryPoint:
     points = [point for point in importlib.metadata.entry_points(group=VENUES_GROUP) if point.name == name]
+    if not points and _is_distribution(f"btx-{name}"):
+        raise UnknownVenueError(
+            f"btx-{name} is installed and offers no venue {name!r}: in the group {VENUES_GROUP!r} of its entry points "
+            f"write {name} = 'btx_{name}.plugin', and install it again"
+        )
     if not points:
         known = ", ".join(sorted(installed_venues())) or "none"
         raise UnknownVenueError(f"no adapter for {name!r} is installed (installed: {known}): {_hint(name)}")
@@ -205,6 +224,14 @@ def _entry_point(name: str) -> importlib.metadata.EntryPoint:
     if len(owners) > 1:
         raise PluginError(f"the venue {name!r} is offered by {' and '.join(owners)}: uninstall all but one")
     return points[0]
+
+
+def _is_distribution(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
 
 
 def _hint(name: str) -> str:
@@ -259,7 +286,41 @@ def new_manager() -> pluggy.PluginManager:
     return manager
 
 
+def _misfits(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
+    """Say what of a plugin's hooks cannot be, each with its cure."""
+    hooks = [each for each in dir(hookspecs) if each.startswith("btx_")]
+    for name in (each for each in dir(plugin) if not each.startswith("_")):  # pluggy passes the others over, too
+        function = getattr(plugin, name)
+        if (words := manager.parse_hookimpl_opts(plugin, name)) is None:
+            if name in hooks and inspect.isfunction(function) and function.__module__ == _name_of(plugin):
+                yield f"nobody calls its {name}: write @hookimpl above it"
+            continue
+        hook = words.get("specname") or name
+        if hook not in hooks:
+            near = difflib.get_close_matches(hook, hooks, n=1)
+            yield f"there is no hook {hook}: " + (
+                f"did you mean {near[0]}?" if near else f"choose of {', '.join(hooks)}"
+            )
+            continue
+        given = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+        if strange := [each for each in _wanted(function) if each not in given]:
+            yield f"the hook {hook} is given {', '.join(given) or 'nothing'}, and not {', '.join(strange)}"
+        elif inspect.iscoroutinefunction(function):
+            yield f"the hook {hook} is called without await: write def in place of async def"
+
+
+def _name_of(plugin: object) -> str | None:
+    return plugin.__name__ if isinstance(plugin, ModuleType) else None
+
+
+def _wanted(function: Any) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [each.name for each in parameters if each.default is each.empty and each.kind in _BY_POSITION]
+
+
 def _register(manager: pluggy.PluginManager, plugin: object, *, name: str, who: str) -> None:
+    for misfit in _misfits(manager, plugin):
+        raise PluginError(f"{who} does not fit this core: {misfit}")
     try:
         manager.register(plugin, name=name)
         manager.check_pending()

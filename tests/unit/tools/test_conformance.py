@@ -7,8 +7,12 @@ from click.testing import CliRunner
 
 from btx.cli import cli
 from btx.defaults import open_venue
+from btx.model.order import Leg
+from btx.plugins import offer
+from btx.testing.broken.variant import Variant
 from btx.testing.card import GROUPS, Outcome, Result, registered
 from btx.testing.report import ConformanceCard, cards_to_json, read_cards
+from btx.testing.toy.broker import ToyBroker
 from btx.tools.conformance import cards_page, shipped_cards
 
 
@@ -42,6 +46,30 @@ def test_what_is_not_there_is_one_sentence(arguments: tuple[str, ...], words: st
 
     assert done.exit_code != 0
     assert words in done.output + str(done.exception)
+
+
+def test_what_btx_warns_of_is_shown_with_a_card_that_failed_and_with_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    code, output = run("conformance", "binance", "--market", "spot", "--card", "END-05")
+    assert (code, caplog.records, "warned" in output) == (0, [], False)
+
+    with offer("toy", _Deaf()):
+        code, output = run("conformance", "toy", "--market", "spot", "--card", "END-05")
+    assert (code, caplog.records) == (1, [])
+    assert "✗ END-05" in output
+    assert "warned: toy/sim/spot: open at the end, cancelled: BUY " in output
+
+
+class _Deaf(Variant):
+    """The toy venue, whose cancels are said to be done and are not."""
+
+    def __init__(self) -> None:
+        super().__init__(broker=_DeafBroker)
+
+
+class _DeafBroker(ToyBroker):
+    async def cancel(self, *, leg: Leg, venue_order_id: str | None) -> None: ...
 
 
 def test_without_a_name_every_card_is_listed_and_the_page_is_made_of_them() -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from btx.model.venue import Endpoints
+from btx.model.venue import Endpoints, StreamState, StreamStatus
 from btx.ports import StreamEvent
 from btx.testing.card import CardFailedError
 
@@ -62,4 +62,6 @@ class Heard:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise CardFailedError(f"expected {what}, and it did not come in {self._deadline_s:g} s") from None
+            faults = [each.detail for each in self.of(StreamStatus) if each.state is StreamState.FAULT]
+            told = f"; the stream told of a fault: {faults[-1]}" if faults else ""
+            raise CardFailedError(f"expected {what}, and it did not come in {self._deadline_s:g} s{told}") from None

@@ -5,6 +5,7 @@ import contextlib
 import os
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from decimal import Decimal
@@ -104,7 +105,7 @@ class Runner:
         except CardFailedError as error:
             return Outcome.FAILED, f"{error}; look at {card.hint}"
         except Exception as error:  # noqa: BLE001 -- whatever an adapter raises where it should not is a finding
-            return Outcome.FAILED, f"{_unexpected(error)}; look at {card.hint}"
+            return Outcome.FAILED, f"{_unexpected(error, self.subject.package)}; look at {card.hint}"
         return Outcome.PASSED, ""
 
     def _play(self, card: Card) -> None:
@@ -270,11 +271,24 @@ def _home() -> Iterator[Path]:
                 os.environ["BTX_HOME"] = before
 
 
-def _unexpected(error: BaseException) -> str:
-    frames = []
-    trace = error.__traceback__
-    while trace is not None:
-        frames.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
-        trace = trace.tb_next
+def _unexpected(error: BaseException, package: str) -> str:
+    """Say what an adapter raised, and in which of its own lines: of what led to it the first, where it has one."""
     text = str(error) or "no message"
-    return f"expected no error here, and {type(error).__name__} came from {frames[-1] if frames else '?'}: {text}"
+    awaits = " (is an await missing?)" if "coroutine" in text else ""
+    where = next((place for each in reversed(list(_chain(error))) if (place := _line_of(each, package))), None)
+    place = where or _line_of(error, "") or "?"
+    return f"expected no error here, and {type(error).__name__} came from {place}: {text}{awaits}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _line_of(error: BaseException, package: str) -> str:
+    """Return the last line of a package that an error came through, nothing where there is none."""
+    frames = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    of_it = [(name, line) for name, line in frames if f"{name}.".startswith(f"{package}." if package else "")]
+    return ":".join(map(str, of_it[-1])) if of_it else ""

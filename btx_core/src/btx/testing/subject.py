@@ -37,6 +37,12 @@ class Subject:
         return self.plugin if isinstance(self.plugin, ModuleType) else None
 
     @property
+    def package(self) -> str:
+        """What the adapter's own modules lie in: where its author looks."""
+        name: str = self.plugin.__name__ if isinstance(self.plugin, ModuleType) else type(self.plugin).__module__
+        return name.rpartition(".")[0] or name
+
+    @property
     def distribution(self) -> importlib.metadata.Distribution | None:
         """The installed distribution that offers the venue, None where it is not installed."""
         return distribution_of(self.name) if offered(self.name) is None else None

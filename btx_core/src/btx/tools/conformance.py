@@ -1,7 +1,9 @@
 """``btx conformance``: the kit from the command line, and the cards that installed adapters bring with them."""
 
+import contextlib
 import importlib.metadata
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import attrs
@@ -17,6 +19,7 @@ from btx.tools.files import check_writable
 
 __all__ = ("cards_page", "list_cards", "list_venues", "run_conformance", "shipped_cards", "totals")
 
+_REMARKS = 5  # of a card that failed, at most
 _SIGNS = {Outcome.PASSED: "[green]✓[/]", Outcome.FAILED: "[bold red]✗[/]", Outcome.SKIPPED: "[yellow]–[/]"}
 
 
@@ -41,11 +44,12 @@ def run_conformance(
     cards = []
     for each in (market,) if market is not None else info.markets:
         console.print(f"{info.title} {each}", style="bold")
-        with Runner(name, each) as runner:
+        with Runner(name, each) as runner, _logged() as remarks:
             results = []
             for card in wanted:
+                remarks.clear()
                 results.append(runner.run(card))
-                _show(console, results[-1])
+                _show(console, results[-1], remarks)
         cards.append(attrs.evolve(passport(name, info, each, date=date), results=tuple(results)))
         console.print(totals(cards[-1]))
     if report is not None:
@@ -53,10 +57,32 @@ def run_conformance(
     return 1 if any(card.failures for card in cards) else 0
 
 
-def _show(console: Console, result: Result) -> None:
+@contextlib.contextmanager
+def _logged() -> Iterator[list[str]]:
+    """Keep what btx warns of while cards are played: it is of interest where a card fails."""
+    remarks: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            remarks.append(record.getMessage())
+
+    log, handler = logging.getLogger("btx"), Kept(logging.WARNING)
+    log.addHandler(handler)
+    before, log.propagate = log.propagate, False
+    try:
+        yield remarks
+    finally:
+        log.propagate = before
+        log.removeHandler(handler)
+
+
+def _show(console: Console, result: Result, remarks: Collection[str]) -> None:
     console.print(f"{_SIGNS[result.outcome]} {result.number}  {result.title}", soft_wrap=True)
     if result.reason:
         console.print(f"          {result.reason}", soft_wrap=True, markup=False)
+    if result.outcome is Outcome.FAILED:
+        for remark in list(dict.fromkeys(remarks))[-_REMARKS:]:
+            console.print(f"          warned: {remark}", style="dim", soft_wrap=True, markup=False)
 
 
 def totals(card: ConformanceCard) -> str:
