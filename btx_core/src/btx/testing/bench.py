@@ -320,7 +320,7 @@ class Bench:
             said = ", ".join(each.status.value for each in self.reports(leg)) or "nothing"
             raise CardFailedError(
                 f"expected the account's stream to say {names} of the {leg.request.order_type.value} order "
-                f"{leg.client_order_id}, and it said {said}"
+                f"{leg.client_order_id}, and it said {said}{self.account.fault}"
             )
         return found()[-1]
 

@@ -50,6 +50,12 @@ class Heard:
         """Return what came of one kind, in its order."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    @property
+    def fault(self) -> str:
+        """What frame could not be read, for the end of a sentence; nothing where all could."""
+        faults = [each.detail for each in self.of(StreamStatus) if each.state is StreamState.FAULT]
+        return f"; the stream told of a fault: {faults[-1]}" if faults else ""
+
     async def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait until something is so.
 
@@ -62,6 +68,6 @@ class Heard:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            faults = [each.detail for each in self.of(StreamStatus) if each.state is StreamState.FAULT]
-            told = f"; the stream told of a fault: {faults[-1]}" if faults else ""
-            raise CardFailedError(f"expected {what}, and it did not come in {self._deadline_s:g} s{told}") from None
+            raise CardFailedError(
+                f"expected {what}, and it did not come in {self._deadline_s:g} s{self.fault}"
+            ) from None

@@ -128,9 +128,8 @@ async def _intervals(bench: Bench) -> None:
             expect(bar.interval == interval, f"expected bars of {interval}, and one is of {bar.interval}")
             if not has_hours:  # a session may end in the middle of a longer bar
                 grid = (interval.open_of(bar.open_ns), interval.close_of(bar.open_ns))
-                expect(
-                    (bar.open_ns, bar.close_ns) == grid, f"expected a bar of {interval} at {grid}, not at {bar.open_ns}"
-                )
+                found = (bar.open_ns, bar.close_ns)
+                expect(found == grid, f"expected a bar of {interval} that opens and closes at {grid}, not at {found}")
 
 
 @ports_card(
