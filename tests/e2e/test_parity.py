@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -320,3 +322,27 @@ def test_what_cannot_be_compared_is_one_sentence_and_exit_code_2(
 
     assert done.exit_code == 2
     assert sentence in done.stderr
+
+
+INTERRUPTED = """
+import signal
+
+import backtrader as bt
+
+
+class Interrupted(bt.Strategy):
+    def next(self):
+        if len(self) == 5 and "/sim/" in repr(self.data.store):
+            signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_a_comparison_that_is_interrupted_says_nothing_of_the_two_runs(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(INTERRUPTED)
+    command = [sys.executable, "-m", "btx", "parity", "mine.py", "--span", "1h"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 130
+    assert "difference" not in done.stdout
+    assert "Traceback" not in done.stderr

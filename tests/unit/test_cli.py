@@ -230,6 +230,17 @@ def test_an_interruption_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_question_that_nobody_answers_is_one_sentence(tmp_path: Path) -> None:
+    source = "import click, btx.cli as c; c.cli.command('ask')(lambda: click.confirm('Sure?', abort=True)); c.main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", source, "ask"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.strip() == "btx: nobody answers here: look at what is asked, and say --yes"
+
+
 def test_python_m_btx_is_the_command(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "btx", "sim", "nobody"], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -617,7 +617,10 @@ def main() -> None:
     _load_extension_commands()
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as error:
+        if isinstance(error.__context__, EOFError):  # a question, and nobody there to answer it
+            click.echo("\nbtx: nobody answers here: look at what is asked, and say --yes", err=True)
+            sys.exit(2)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

@@ -25,6 +25,7 @@ from btx.rules.parity import Difference, Parity, compare
 from btx.rules.symbols import perpetual_of
 from btx.sim.synthetic import SYNTHETIC_ORIGIN_NS, synthetic_tape
 from btx.tools.files import check_writable, files_by_symbol, kline_files
+from btx.tools.interrupts import interrupting_at_once
 from btx.tools.page import page
 from btx.tools.words import usual_symbol
 
@@ -67,7 +68,8 @@ def play(job: Job, env: str) -> Trace:
     words |= {"leverage": job.leverage, "margin_mode": job.margin_mode}
     store = btx.load(job.venue, market=job.market, scenario=job.scenario, **words)
     feeds = [{"dataname": symbol} for symbol in job.data]
-    return trace_run(store, load_strategy(job.strategy), feeds, name=env, percents=job.percents)
+    with interrupting_at_once():
+        return trace_run(store, load_strategy(job.strategy), feeds, name=env, percents=job.percents)
 
 
 def explain(job: Job, left: Trace, right: Trace) -> Parity:
