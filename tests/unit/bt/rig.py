@@ -37,7 +37,7 @@ from btx.ports import Sink, Wanted
 from btx.rules.backoff import Backoff
 from btx.runtime.bars import BarTimes
 from btx.runtime.facts import Timing
-from btx.runtime.mailbox import GroupWritten, MemberEnded, OrderUpdate, Recovered
+from btx.runtime.mailbox import GroupWritten, MemberEnded, MemberUnchanged, OrderUpdate, Recovered
 from btx.runtime.session import Session
 from tests.toy_venue import FEES, INFO, ToyPlugin, ToyVenue
 from tests.values import BTC, MINUTE, bar
@@ -166,6 +166,10 @@ class ByHand(Session):
     def end(self, member_id: str, status: Status, reason: str = "", group_id: str = "g") -> None:
         """Say that a member is over."""
         self.events.put(MemberEnded(group_id=group_id, member_id=member_id, status=status, reason=reason))
+
+    def keep(self, member_id: str, reason: str, group_id: str = "g") -> None:
+        """Say that an amendment of a member came to nothing."""
+        self.events.put(MemberUnchanged(group_id=group_id, member_id=member_id, reason=reason))
 
     def cancel(self, owner_id: str) -> None:
         self.cancelled.append(owner_id)

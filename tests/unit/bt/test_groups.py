@@ -208,6 +208,22 @@ def test_a_member_is_cancelled_by_its_own_name_and_amended_before_it_has_a_leg()
     assert take.info.reason == "cancelled by the strategy"
 
 
+def test_an_amendment_that_could_not_be_written_down_is_refused_and_can_be_asked_for_again() -> None:
+    def amend(b: Bracket, strategy: Script) -> None:
+        assert strategy.broker.amend(b.orders[1], price=95)
+        b.session.keep("m10", "the disk is full")
+
+    def again(b: Bracket, strategy: Script) -> None:
+        assert b.orders[1].info.amend_refused == "the disk is full"
+        assert strategy.broker.amend(b.orders[1], price=96)
+        b.session.write(rewritten(b))
+
+    bracket = Bracket(amend, again, nothing)
+
+    _, stop, _ = bracket.orders
+    assert (stop.created.price, stop.info.amended) == (96.0, True)
+
+
 def rewritten(bracket: Bracket) -> Group:
     """Return the group with its last amendment."""
     group, (member_id, request) = bracket.group, bracket.session.amendments[-1]

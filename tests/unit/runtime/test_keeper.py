@@ -13,7 +13,7 @@ from btx.errors import BtxError
 from btx.model.order import Group, GroupKind, ListKind, Member, Order, OrderType, Side, Status, TimeInForce
 from btx.model.venue import Capabilities
 from btx.runtime.keeper import Keeper, alone, needs_keeper
-from btx.runtime.mailbox import MemberEnded
+from btx.runtime.mailbox import MemberEnded, MemberUnchanged
 from tests.toy_venue import INFO, Fault, ToyVenue
 from tests.unit.runtime.rig import Log, ToyClock, run
 from tests.unit.runtime.small_desk import SmallDesk
@@ -450,6 +450,82 @@ def test_an_amendment_that_is_not_on_disk_changes_nothing() -> None:
 
             assert rig.notes[0][0] == "FAULT"
             assert [each.leg.request.price for each in rig.legs("entry")] == [Decimal(100)]
+
+    run(whole())
+
+
+def test_an_amendment_that_is_not_on_disk_is_told_as_refused_and_is_in_no_later_write() -> None:
+    async def whole() -> None:
+        async with rigged() as rig:
+            rig.keeper.take(bracket())
+            await rig.until(lambda: bool(rig.open("entry")))
+            rig.desk.disk_is_full = True
+            rig.keeper.amend("stop", stop_request(trigger_price=Decimal(95)))
+            await rig.until(lambda: bool(rig.log.of(MemberUnchanged)))
+            rig.desk.disk_is_full = False
+
+            rig.keeper.cancel("limit")
+            await rig.until(lambda: rig.desk.groups()[0].withdrawn == ("limit",))
+
+            told = MemberUnchanged(group_id="g", member_id="stop", reason="the disk is full")
+            assert rig.log.of(MemberUnchanged) == [told]
+            assert rig.desk.groups()[0].members[0].request.trigger_price == Decimal(90)
+
+    run(whole())
+
+
+def test_a_cancel_that_is_not_on_disk_is_in_the_next_write() -> None:
+    async def whole() -> None:
+        async with rigged() as rig:
+            rig.keeper.take(bracket())
+            await rig.until(lambda: bool(rig.open("entry")))
+            rig.desk.disk_is_full = True
+            rig.keeper.cancel("limit")
+            await rig.until(lambda: bool(rig.notes))
+            rig.desk.disk_is_full = False
+
+            rig.keeper.amend("stop", stop_request(trigger_price=Decimal(95)))
+            await rig.until(lambda: rig.desk.groups()[0].members[0].request.trigger_price == Decimal(95))
+
+            assert rig.desk.groups()[0].withdrawn == ("limit",)
+
+    run(whole())
+
+
+def test_an_order_that_is_not_in_its_group_on_disk_ends_rejected() -> None:
+    async def whole() -> None:
+        async with rigged() as rig:
+            rig.keeper.take(alone("a", request()))
+            await rig.until(lambda: bool(rig.open("a")))
+            rig.desk.disk_is_full = True
+
+            rig.keeper.add(Member(member_id="b", request=request(price=Decimal(90))), to="a")
+            await rig.until(lambda: bool(rig.ended()))
+
+            assert rig.ended() == {"b": Status.REJECTED}
+            assert not rig.keeper.knows("b")
+            assert rig.open("a")
+            assert not rig.legs("b")
+
+    run(whole())
+
+
+def test_a_group_that_is_over_before_its_new_order_is_on_disk_ends_that_order_too() -> None:
+    async def whole() -> None:
+        async with rigged() as rig:
+            rig.keeper.take(alone("a", request()))
+            await rig.until(lambda: bool(rig.open("a")))
+            rig.desk.disk = disk = asyncio.Event()
+            rig.keeper.add(Member(member_id="b", request=request(price=Decimal(90))), to="a")
+            rig.toy.execute("a", 6)
+            await rig.log.until(lambda: "a" in rig.ended())
+
+            disk.set()
+            await rig.until(lambda: "b" in rig.ended())
+
+            assert rig.ended() == {"a": Status.FILLED, "b": Status.CANCELED}
+            assert not rig.notes
+            assert not rig.legs("b")
 
     run(whole())
 

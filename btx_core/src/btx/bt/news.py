@@ -31,7 +31,7 @@ from btx.model.order import (
 )
 from btx.model.time import NS_PER_DAY
 from btx.rules.wallet import Key
-from btx.runtime.mailbox import BookingTold, GroupWritten, MemberEnded, OrderUpdate
+from btx.runtime.mailbox import BookingTold, GroupWritten, MemberEnded, MemberUnchanged, OrderUpdate
 from btx.runtime.session import Session
 
 __all__ = ("News",)
@@ -103,6 +103,8 @@ class News:
                     account.take_totals(item)
                 case GroupWritten(group=group):
                     self._on_group(account, group)
+                case MemberUnchanged():
+                    self._on_unchanged(account, item)
                 case BookingTold():
                     account.take_booking(item.booking, recovered=item.recovered)
                     if not is_ending:
@@ -152,6 +154,13 @@ class News:
                 self._accepted(ticket)
             if ticket.amending == member.request and (trails or not _needs_new_leg(ticket, is_exit=is_exit)):
                 self._amended(ticket)
+
+    def _on_unchanged(self, account: Account, item: MemberUnchanged) -> None:
+        ticket = account.tickets.get(item.member_id)
+        if ticket is not None and ticket.amending is not None:
+            ticket.amending = None
+            self.refuse_amendment(ticket, item.reason)
+            self._go_on(ticket)
 
     def _on_update(self, account: Account, ticket: Ticket, update: OrderUpdate) -> None:
         leg, order = update.order, ticket.order

@@ -36,7 +36,16 @@ from btx.model.time import NS_PER_HOUR, Interval
 from btx.model.venue import Channel, Connection, ConnectionState, Environment
 from btx.rules.bars import fits
 from btx.rules.symbols import perpetual_of
-from btx.runtime.mailbox import BarItem, BookingTold, GroupWritten, Mailbox, MemberEnded, Note, OrderUpdate
+from btx.runtime.mailbox import (
+    BarItem,
+    BookingTold,
+    GroupWritten,
+    Mailbox,
+    MemberEnded,
+    MemberUnchanged,
+    Note,
+    OrderUpdate,
+)
 from btx.runtime.prints import LONGEST_HISTORY_NS, Making
 from btx.runtime.session import Session
 
@@ -398,7 +407,9 @@ class LiveStore:
         """Something waits to be told, or to be taken over by the broker."""
         return bool(self._notifications or self.session.events) or (self.broker is not None and self.broker.has_news)
 
-    def events(self) -> Iterator[OrderUpdate | GroupWritten | MemberEnded | AccountUpdate | BookingTold]:
+    def events(
+        self,
+    ) -> Iterator[OrderUpdate | GroupWritten | MemberEnded | MemberUnchanged | AccountUpdate | BookingTold]:
         """Take what the session learned; its remarks go to ``notify_store`` and to the log."""
         while (item := self.session.events.take()) is not None:
             if isinstance(item, Note):

@@ -48,7 +48,7 @@ from btx.rules.groups import (
 )
 from btx.rules.orders import new_fills
 from btx.rules.wallet import Key
-from btx.runtime.mailbox import MemberEnded
+from btx.runtime.mailbox import MemberEnded, MemberUnchanged
 from btx.runtime.naked import NakedWatch
 from btx.runtime.tasks import Tasks
 
@@ -128,7 +128,8 @@ class _Kept:
     """A group, what is known of it, and what is to happen."""
 
     group: Group
-    written: Group  # as it stands on disk, or will in a moment
+    written: Group  # as it stands on disk, and what is in force whether it came there or not
+    disk: asyncio.Lock = attrs.field(factory=asyncio.Lock)  # one write at a time: what fails is in no later one
     legs: dict[str, None] = attrs.field(factory=dict)  # client order ids, oldest first
     is_ready: bool = False  # on disk, so its legs may be sent
     stale: set[str] = attrs.field(factory=set)  # members that were not at the venue when the process began
@@ -155,8 +156,8 @@ class _Kept:
 class Keeper:
     """Looks after all groups of a session. Lives on btx-io.
 
-    ``post`` gets the end of each member, once; ``written`` each group when it is
-    on disk; ``on_naked(group_id, quantity, seconds)`` is told once of each
+    ``post`` gets the end of each member, once, and what could not be amended;
+    ``written`` each group when it is on disk; ``on_naked(group_id, quantity, seconds)`` is told once of each
     stretch in which a group is naked for longer than ``alarm_s``; ``progressed``
     is called after everything that may have changed ``is_busy``.  An order that
     was cancelled to be replaced is waited for ``patience_s``, then decided upon
@@ -169,7 +170,7 @@ class Keeper:
         desk: Desk,
         capabilities: Capabilities,
         clock: Clock,
-        post: Callable[[MemberEnded], None],
+        post: Callable[[MemberEnded | MemberUnchanged], None],
         note: Callable[[str, str], None],
         written: Callable[[Group], None] = lambda _group: None,
         on_naked: Callable[[str, Decimal, float], None] = lambda _group_id, _quantity, _seconds: None,
@@ -306,8 +307,7 @@ class Keeper:
         if kept is None:
             raise BtxError(f"there is no group of order {to} that order {member.member_id} could belong to")
         self._group_of[member.member_id] = kept.group.group_id
-        change = functools.partial(_with_member, member=member)
-        self._start(self._amend(kept, change), f"writing {member.member_id} into its group")
+        self._start(self._add(kept, member), f"writing {member.member_id} into its group")
 
     def _legs_of(self, group: Group) -> dict[str, Order]:
         legs = self._desk.legs(group.group_id, *(member.member_id for member in group.everyone))
@@ -325,15 +325,14 @@ class Keeper:
         if kept is not None and member_id not in kept.group.withdrawn:
             change = functools.partial(_without, member_id=member_id)
             kept.group = change(kept.group)
-            self._start(self._write(kept, change), f"writing the cancel of {member_id} down")
+            self._start(self._write_in_force(kept, change), f"writing the cancel of {member_id} down")
             self._schedule(kept)
 
     def amend(self, member_id: str, request: OrderRequest) -> None:
         """Have an order of a group as ``request`` says from now on, when that is on disk."""
         kept = self._of_member(member_id)
         if kept is not None:
-            change = functools.partial(_with_request, member_id=member_id, request=request)
-            self._start(self._amend(kept, change), f"writing the amendment of {member_id} down")
+            self._start(self._amend(kept, member_id, request), f"writing the amendment of {member_id} down")
 
     def on_price(self, symbol: str, high: Decimal, low: Decimal, close: Decimal, *, time_ns: int | None = None) -> None:
         """Hear where the market was (a closed bar) and is; for a single price all three are the same.
@@ -391,20 +390,46 @@ class Keeper:
         self._written(kept.group)
         self._schedule(kept)
 
-    async def _amend(self, kept: _Kept, change: Callable[[Group], Group]) -> None:
-        if await self._write(kept, change):
-            kept.group = change(kept.group)
+    async def _add(self, kept: _Kept, member: Member) -> None:
+        reason = await self._change(kept, functools.partial(_with_member, member=member))
+        if reason is not None:
+            group_id = self._group_of.pop(member.member_id)
+            self._post(
+                MemberEnded(group_id=group_id, member_id=member.member_id, status=Status.REJECTED, reason=reason)
+            )
+
+    async def _amend(self, kept: _Kept, member_id: str, request: OrderRequest) -> None:
+        reason = await self._change(kept, functools.partial(_with_request, member_id=member_id, request=request))
+        if reason is not None:
+            self._post(MemberUnchanged(group_id=kept.group.group_id, member_id=member_id, reason=reason))
+
+    async def _change(self, kept: _Kept, change: Callable[[Group], Group]) -> str | None:
+        """Change a group when that is on disk; return why it is not, None when it is."""
+        async with kept.disk:
+            changed = change(kept.written)
+            reason = await self._write(kept, changed)
+            if reason is None:
+                kept.written, kept.group = changed, change(kept.group)
+        if reason is None:
+            if not kept.is_over:
+                self._living[kept.group.group_id] = kept  # it may have been, when it was without the new member
             self._written(kept.group)
             self._schedule(kept)
+        return reason
 
-    async def _write(self, kept: _Kept, change: Callable[[Group], Group]) -> bool:
-        kept.written = change(kept.written)
+    async def _write_in_force(self, kept: _Kept, change: Callable[[Group], Group]) -> None:
+        """Write down what has happened already; where the disk does not take it, it is in the next write."""
+        async with kept.disk:
+            kept.written = change(kept.written)
+            await self._write(kept, kept.written)
+
+    async def _write(self, kept: _Kept, group: Group) -> str | None:
         try:
-            await self._desk.write_group(self._state(kept.written, is_over=kept.is_over))
+            await self._desk.write_group(self._state(group, is_over=kept.is_over))
         except BtxError as error:
-            self._note("FAULT", f"group {kept.group.group_id}: a change is not on disk: {error}")
-            return False
-        return True
+            self._note("FAULT", f"group {group.group_id}: a change is not on disk: {error}")
+            return str(error)
+        return None
 
     def _state(self, group: Group, *, is_over: bool = False) -> GroupState:
         return GroupState(group=group, is_over=is_over, time_ns=self._clock.wire_ns())
@@ -454,7 +479,7 @@ class Keeper:
         request = trailing.moved(member.request, trigger)
         change = functools.partial(_with_request, member_id=member.member_id, request=request)
         kept.group = change(kept.group)
-        self._start(self._write(kept, change), f"writing the trail of {member.member_id} down")
+        self._start(self._write_in_force(kept, change), f"writing the trail of {member.member_id} down")
 
     # --- rounds ------------------------------------------------------------------------------------------
 
@@ -595,7 +620,7 @@ class Keeper:
             self._post(kept.told[member_id])
             if kept.is_over:
                 del self._living[kept.group.group_id]
-                self._start(self._write(kept, _as_it_is), f"writing the end of group {kept.group.group_id} down")
+                self._start(self._write_in_force(kept, _as_it_is), f"writing the end of {kept.group.group_id} down")
 
     # --- commands ----------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ from btx.runtime.mailbox import (
     GroupWritten,
     Mailbox,
     MemberEnded,
+    MemberUnchanged,
     Note,
     OrderUpdate,
     Recovered,
@@ -676,7 +677,9 @@ class Link:
         else:
             mailbox.put(item)
 
-    def _post_event(self, item: OrderUpdate | GroupWritten | MemberEnded | AccountUpdate | BookingTold) -> None:
+    def _post_event(
+        self, item: OrderUpdate | GroupWritten | MemberEnded | MemberUnchanged | AccountUpdate | BookingTold
+    ) -> None:
         self._post(self._events, item, None)
         waiting = len(self._events)
         if waiting >= self._alarm_at:

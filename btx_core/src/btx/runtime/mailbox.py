@@ -27,6 +27,7 @@ __all__ = (
     "GroupWritten",
     "Mailbox",
     "MemberEnded",
+    "MemberUnchanged",
     "Note",
     "OrderUpdate",
     "Recovered",
@@ -111,6 +112,15 @@ class MemberEnded:
 
 
 @attrs.frozen(kw_only=True)
+class MemberUnchanged:
+    """An amendment of an order of a group came to nothing: it could not be written down. The order goes on."""
+
+    group_id: str
+    member_id: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class Note:
     """A remark for the user: a connection up or down, an account stream that missed something.
 
@@ -133,7 +143,7 @@ class BookingTold:
     recovered: bool = False
 
 
-SessionItem = OrderUpdate | GroupWritten | MemberEnded | AccountUpdate | BookingTold | Note
+SessionItem = OrderUpdate | GroupWritten | MemberEnded | MemberUnchanged | AccountUpdate | BookingTold | Note
 
 
 @attrs.frozen(kw_only=True)
