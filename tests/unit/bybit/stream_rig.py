@@ -99,15 +99,23 @@ def lost(
     ready: Callable[[Heard], bool] | None = None,
     options: dict[str, str] | None = None,
     dead_man_s: float | None = None,
+    let_in: Callable[[], None] = lambda: None,
     **kwargs: Any,
 ) -> tuple[BtxError | None, Heard]:
-    """Run a stream until it ends by itself, or until ``ready``; nothing of it is left behind."""
+    """Run a stream until it ends by itself, or until ``ready``; nothing of it is left behind.
+
+    ``let_in`` is called as each connection is about to stand.
+    """
+
+    async def play(request: web.Request) -> web.StreamResponse:
+        let_in()
+        return await socket(script)(request)
 
     async def run() -> tuple[BtxError | None, Heard, list[Any]]:
         unseen: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
         heard, error = Heard(), None
-        routes = dict.fromkeys((f"GET /v5/public/{market}", "GET /v5/private"), socket(script))
+        routes = dict.fromkeys((f"GET /v5/public/{market}", "GET /v5/private"), play)
         async with serve(routes) as where, connected(where, **kwargs) as context:
             settings = attrs.evolve(context.settings, options=options or {})
             mine = attrs.evolve(context, market=market, settings=settings, dead_man_s=dead_man_s)

@@ -25,7 +25,7 @@ from btx.model.order import (
     Side,
     Status,
 )
-from btx.model.time import from_ms
+from btx.model.time import NS_PER_S, from_ms
 from btx.model.venue import StreamState
 from btx.ports import StreamEvent
 from btx.rules.orders import apply, new_order
@@ -100,6 +100,21 @@ def test_the_account_logs_in_with_a_signature_and_subscribes_what_it_needs(marke
     assert heard.states == [StreamState.SUBSCRIBED]
     assert heard.events[0].subscriptions == ACCOUNT  # type: ignore[union-attr]
     assert type(error) is TransportError
+
+
+def test_the_login_is_dated_when_the_connection_stands_however_long_the_dial_takes() -> None:
+    clock, requests = ManualClock(wire=1_672_364_262_000_000_000), list[dict[str, Any]]()
+
+    def let_in() -> None:
+        clock.wire += 9 * NS_PER_S
+
+    async def script(connection: web.WebSocketResponse) -> None:
+        requests.append(await connection.receive_json())
+        await connection.close()
+
+    lost(script, ACCOUNT, clock=clock, let_in=let_in)
+
+    assert requests[0]["args"][1] == 1_672_364_271_000 + 10_000
 
 
 @pytest.mark.parametrize(("market", "switch"), [("spot", "dcp.spot"), ("linear", "dcp.future")])

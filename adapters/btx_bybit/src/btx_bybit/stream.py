@@ -130,6 +130,7 @@ class _AccountFrames:
             AuthenticationError: the key is not accepted; ClockError where it is the time that was not.
             TransportError: what is asked for is refused, or not answered.
         """
+        await self._requests.ready()  # the signature is good for some seconds, which a slow dial would use up
         refusal = await self._ask("auth", auth_args(self._context))
         if refusal:
             words = refusal.lower()
