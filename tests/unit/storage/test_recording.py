@@ -230,6 +230,15 @@ def test_blotting_out_leaves_json_json_and_market_data_alone() -> None:
 # --- files --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["sign", "sig", "SIGN", "Sig"])
+def test_a_signature_with_a_short_name_is_blotted_out_and_the_sign_of_a_number_is_not(name: str) -> None:
+    redact, signature = Redactor(), "q/Z9+" * 8 + "4Y="
+
+    assert json.loads(redact(json.dumps({"args": [{name: signature, "n": 1}]}))) == {"args": [{name: "***", "n": 1}]}
+    assert redact(f"https://toy/orders?a=1&{name}={'0f' * 32}&b=2") == f"https://toy/orders?a=1&{name}=***&b=2"
+    assert redact(f'{{"{name}":"-","design":"{signature}"}}') == f'{{"{name}":"-","design":"{signature}"}}'
+
+
 def test_a_login_over_a_socket_is_blotted_out_whole() -> None:
     login = json.dumps({"req_id": "auth", "op": "auth", "args": ["mY.kEy", 1662350400000, "5f2d"], "x": [1]})
 

@@ -10,9 +10,10 @@ __all__ = ("Redactor",)
 _MARK = "***"
 _SHORTEST = 6  # what is shorter would be found in everything
 # The hint is looked for first: a plain search costs a tenth of the pattern's, and market data have none.
-_HINTS = ("ignature", "piKey", "pikey", "API-KEY", "istenKey", "istenToken", "oken", "ecret", "assphrase")
+_HINTS = ("sig", "Sig", "SIG", "piKey", "pikey", "API-KEY", "istenKey", "istenToken", "oken", "ecret", "assphrase")
 _NAMED = re.compile(
-    r"""\b(signature|api_?key|x-mbx-apikey|listen_?key|listen_?token|access_?token|token|secret|passphrase)
+    r"""\b(signature|api_?key|x-mbx-apikey|listen_?key|listen_?token|access_?token|token|secret|passphrase
+        |sign?(?=["']?\s*[=:]\s*["']?[\w+/%-]{32}))  # a shorter value is no signature, but the sign of a number
         (["']?\s*[=:]\s*["']?)([^&\s"',}\]]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
