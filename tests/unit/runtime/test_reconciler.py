@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from btx.errors import TransportError
+from btx.errors import OrderNotFoundError, TransportError
 from btx.model.account import AccountSnapshot, AccountUpdate
 from btx.model.journal import Event, Intent, Record, Sent, Snapshot
 from btx.model.order import VENUE_MADE, Fill, Leg, OrderReport, OrderType, Origin, Side, Status
@@ -426,6 +426,31 @@ def test_an_exit_is_found_by_asking_though_nothing_of_it_was_ever_pushed(rests: 
             assert rig.orders.order("x-7").filled == 6
             assert rig.reconciler.expected == toy.balances
             assert (rig.drifts, rig.told("FOREIGN")) == ([], [])
+
+    run(scene())
+
+
+@pytest.mark.parametrize("knows_fills", [False, True])
+def test_an_exit_that_the_venue_lists_only_after_its_fill_is_found_by_the_next_look(knows_fills: bool) -> None:
+    async def scene() -> None:
+        async with entered() as rig:
+            toy = rig.toy
+            place_unheard(toy)
+            toy.execute("x-7", 6)
+            query = toy.query
+
+            async def not_yet(*, leg: Leg) -> tuple[OrderReport | Fill, ...]:
+                toy.query = query  # type: ignore[method-assign]
+                if not knows_fills:
+                    raise OrderNotFoundError("there is no such order")
+                return tuple(attrs.evolve(each, origin=Origin.CLIENT) for each in toy.orders["x-7"].fills)
+
+            toy.query = not_yet  # type: ignore[method-assign]
+            await rig.reconciler.reconcile()
+
+            assert rig.orders.order("x-7").filled == 6
+            assert rig.reconciler.expected == toy.balances
+            assert rig.drifts == []
 
     run(scene())
 

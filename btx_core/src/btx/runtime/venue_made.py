@@ -125,7 +125,8 @@ class VenueMade:
     async def look_up(self, fill: Fill) -> Fill | None:
         """Return a fill of nobody here as one of an order the exchange made, None when a client made it.
 
-        A list of fills does not say that, and the push that did may be lost: the order is asked for, once.
+        A list of fills does not say that, and the push that did may be lost: the order is asked for, until the venue
+        has told of it, which may come after the fill.
 
         Raises:
             BtxError: the venue does not answer.
@@ -140,7 +141,10 @@ class VenueMade:
                 told = await self._guard.read("query", functools.partial(self._broker.query, leg=leg))
             except OrderNotFoundError:
                 told = ()
-            self._known[fill.symbol, number] = self._made_by(told)
+            made = self._made_by(told)
+            if made == _OF_NOBODY and not any(isinstance(each, OrderReport) for each in told):
+                return None
+            self._known[fill.symbol, number] = made
         origin, name = self._known[fill.symbol, number]
         return attrs.evolve(fill, origin=origin, client_order_id=name) if origin is not Origin.CLIENT else None
 
