@@ -245,8 +245,8 @@ class Guard:
         await self.acquire(operation)
         return await self.once(operation, request)
 
-    async def acquire(self, operation: str) -> None:
-        """Wait until ``operation`` may leave without passing any limit it counts against.
+    async def acquire(self, operation: str) -> bool:
+        """Wait until ``operation`` may leave without passing any limit it counts against; return whether it had to.
 
         What it came to is told to :meth:`heard`.
 
@@ -261,9 +261,11 @@ class Guard:
         waiter = _Waiter(operation, now_ns, asyncio.get_running_loop().create_future())
         self._waiting[lane].append(waiter)
         self._admit()
-        if not waiter.turn.done():
+        has_to_wait = not waiter.turn.done()
+        if has_to_wait:
             await self._wait_for(waiter, lane)
         waiter.turn.result()
+        return has_to_wait
 
     def heard(self, operation: str, error: BaseException | None = None) -> None:
         """Tell what became of a request that left: nothing went wrong, or what it raised."""

@@ -174,6 +174,10 @@ class Settling:
         """Take it that an order never arrived."""
         self._end(leg, Status.REJECTED, reason, inferred=True)
 
+    def withdraw(self, leg: Leg) -> None:
+        """Take it that an order was cancelled before it left."""
+        self._end(leg, Status.CANCELED, "it was cancelled before it left", inferred=False)
+
     def amend_result(self, client_order_id: str, outcome: CancelOutcome, reason: str) -> AmendResult:
         """Return what became of an amendment, as of now."""
         return AmendResult(
