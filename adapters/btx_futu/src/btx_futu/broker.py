@@ -1,5 +1,6 @@
 """Orders of Futu: placed, cancelled, asked about by the remark they carry."""
 
+import datetime
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -107,8 +108,8 @@ class FutuBroker(UndeclaredBroker):
             raise OutcomeUnknownError(f"OpenD does not know what became of order {leg.client_order_id} yet")
         if self._opend.is_paper or not report.filled:
             return (report,)
-        mine = [fill for fill in await self._deals() if fill.venue_order_id == report.venue_order_id]
-        return (*mine, report)
+        deals = await self._deals(report.symbol, leg.request.signal_ns)
+        return (*(fill for fill in deals if fill.venue_order_id == report.venue_order_id), report)
 
     async def open_orders(self, *, instruments: Collection[Instrument]) -> tuple[OrderReport, ...]:
         """Return all orders that rest now in these instruments, whoever placed them."""
@@ -118,15 +119,23 @@ class FutuBroker(UndeclaredBroker):
         return tuple(each for each in found if each is not None and each.symbol in wanted)
 
     async def fills(self, *, instrument: Instrument, start_ns: int) -> tuple[Fill, ...]:
-        """Return a real account's executions of the day in an instrument; of a paper account nothing tells them."""
+        """Return a real account's executions of 90 days in an instrument; of a paper account nothing tells them."""
         if self._opend.is_paper:
             return ()
-        deals = await self._deals()
+        deals = await self._deals(instrument.symbol, start_ns)
         return tuple(each for each in deals if each.symbol == instrument.symbol and each.time_ns >= start_ns)
 
-    async def _deals(self) -> tuple[Fill, ...]:
-        table = await self._opend.trades("deal_list_query")
-        return tuple(sorted((read(codec.fill, row) for row in rows(table)), key=lambda fill: fill.time_ns))
+    async def _deals(self, symbol: str, start_ns: int) -> tuple[Fill, ...]:
+        """Return the account's executions, oldest first: of the day, and those of the days before if it began then."""
+        methods = ("deal_list_query", "history_deal_list_query")[: len(self._days(symbol, start_ns))]
+        tables = [await self._opend.trades(method) for method in methods]
+        found = [read(codec.fill, row) for table in tables for row in rows(table)]
+        return tuple(sorted({fill.fill_id: fill for fill in found}.values(), key=lambda fill: fill.time_ns))
+
+    def _days(self, symbol: str, start_ns: int) -> set[datetime.date | None]:
+        """Return the trading days of a moment and of now: one, or two."""
+        calendar = calendar_of(symbol)
+        return {trading_day(calendar, moment) for moment in (start_ns, self._clock.market_ns())}
 
     async def _row_of(self, leg: Leg) -> Mapping[str, Any]:
         """Return the row of an order: of the day's list, or of that of the days before, if it is so old.
@@ -134,8 +143,7 @@ class FutuBroker(UndeclaredBroker):
         Raises:
             OrderNotFoundError: it is in neither.
         """
-        calendar = calendar_of(leg.request.instrument.symbol)
-        days = {trading_day(calendar, moment) for moment in (leg.request.signal_ns, self._clock.market_ns())}
+        days = self._days(leg.request.instrument.symbol, leg.request.signal_ns)
         methods = ("order_list_query", "history_order_list_query") if len(days) > 1 else ("order_list_query",)
         for method in methods:
             table = await self._opend.trades(method)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from btx.errors import AuthenticationError, BtxError, TransportError
+from btx.errors import AuthenticationError, OutcomeUnknownError, TransportError
 from btx.ports import Context
 from btx_futu.config import account_number, address, is_real, options
 from btx_futu.errors import error_of
@@ -206,7 +206,7 @@ class OpenD:
         Raises:
             BtxError: what its text says.
         """
-        code, answer, *more = await self._on_thread(getattr(line.context, method), *arguments, **words)
+        code, answer, *more = await self._on_thread(getattr(line.context, method), *arguments, acts=acts, **words)
         if code != 0:
             raise error_of(str(answer), acts=acts)
         return (answer, *more) if more else answer
@@ -228,14 +228,16 @@ class OpenD:
             self._account = wanted if wanted is not None else there[0]
         return self._account
 
-    async def _on_thread(self, function: Callable[..., Any], *arguments: Any, **words: Any) -> Any:
+    async def _on_thread(self, function: Callable[..., Any], *arguments: Any, acts: bool = False, **words: Any) -> Any:
         work = functools.partial(function, *arguments, **words)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except BtxError:
-            raise
-        except RuntimeError as error:  # the threads were shut down: the session ends
+            answer = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError as error:  # the threads were shut down, and nothing was asked: the session ends
             raise TransportError(f"the connection to OpenD is being closed: {error}") from error
+        try:
+            return await answer
+        except RuntimeError as error:  # of the library: it may have broken behind what it sent
+            raise (OutcomeUnknownError if acts else TransportError)(f"futu-api broke: {error}") from error
 
     # --- the end --------------------------------------------------------------------------------------------
 
