@@ -25,7 +25,8 @@ from btx.errors import (
 )
 from btx.model.order import OrderReport, Status, TimeInForce
 from btx.model.time import NS_PER_HOUR, NS_PER_MINUTE, Interval
-from btx.model.venue import Environment
+from btx.model.venue import Channel, Environment, StreamStatus, Subscription
+from btx.runtime.wishes import Wishes
 from btx_futu.opend import opend
 from btx_futu.sdk import futu
 from tests.unit.futu.rig import session
@@ -119,6 +120,40 @@ def test_half_a_packet_and_a_cut_do_not_poison_what_comes_after() -> None:
                 await rig.store.account()
 
             assert (await rig.store.account()).balances["HKD"].free == 1_000_000
+
+    run(scene())
+
+
+@pytest.mark.parametrize("quotes", [False, True])
+def test_a_connection_to_an_opend_that_has_lost_the_quote_servers_is_lost(quotes: bool) -> None:
+    """A minute that forms is no whole bar then; that the trading servers are lost is no matter here."""
+
+    def status(*, quotes: bool) -> Any:
+        message = futu().common.pb.Notify_pb2.Response(retType=0)
+        message.s2c.type, message.s2c.connectStatus.qotLogined = 3, quotes
+        message.s2c.connectStatus.trdLogined = not quotes
+        return message
+
+    async def scene() -> None:
+        async with session() as rig:
+            share = (await rig.store.instruments(symbols=["HK.00700"]))["HK.00700"]
+            standing = asyncio.Event()
+            wanted = Wishes({Subscription(channel=Channel.BAR, instrument=share, interval=MINUTE)})
+
+            def hear(event: Any) -> None:
+                if isinstance(event, StreamStatus):
+                    standing.set()
+
+            running = asyncio.create_task(rig.stream.run(wanted=wanted, sink=hear))
+            await standing.wait()
+            (line,) = (each for each in opend(rig.context)._lines if each.hears)
+            line.push(1003, 0, status(quotes=True))
+            line.push(1003, 0, status(quotes=quotes))
+            if quotes:
+                line.drop("the test is over")
+
+            with pytest.raises(TransportError, match="the test is over" if quotes else "lost the quote servers"):
+                await running
 
     run(scene())
 

@@ -21,7 +21,7 @@ __all__ = ("FutuStream",)
 _NOTIFY, _ORDER, _DEAL, _BARS = 1003, 2208, 2218, 3007  # protocol ids, of the documentation's list
 _MINUTE = Interval.parse("1m")
 _KL_1MIN = 1  # Qot_Common.KLType
-_LOGGED_OUT = 3  # Notify.NotifyType: the connection status has changed
+_STATUS = 3  # Notify.NotifyType: the connection status has changed
 
 
 class FutuStream:
@@ -47,6 +47,8 @@ class FutuStream:
     # --- the market ---------------------------------------------------------------------------------------------
 
     async def _run_market(self, wanted: Wanted, sink: Sink) -> None:
+        blind: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # OpenD is, though it stands
+
         def on_push(proto_id: int, _serial: int, message: Any) -> None:
             if proto_id == _BARS and message.s2c.klType == _KL_1MIN:
                 try:
@@ -56,6 +58,9 @@ class FutuStream:
                     return
                 for bar in bars:
                     sink(bar)
+            elif _is_status(proto_id, message) and not message.s2c.connectStatus.qotLogined and not blind.done():
+                blind.set_exception(TransportError("OpenD has lost the quote servers"))
+                blind.exception()  # it is looked at: nobody may wait for it any more
 
         line = await self._opend.dial(is_trade=False, on_push=on_push)
         try:
@@ -66,7 +71,7 @@ class FutuStream:
                 await self._subscribe(line, standing - now, is_on=False)
                 standing = now
                 sink(StreamStatus(state=StreamState.SUBSCRIBED, subscriptions=standing))
-                await _first(line, wanted, standing)
+                await _first(line, wanted, standing, blind)
         finally:
             await self._opend.hang_up(line)
 
@@ -99,7 +104,7 @@ class FutuStream:
                 self._tell(proto_id, message, sink)
                 heard = max(heard, serial)
                 changed.set()
-            elif proto_id == _NOTIFY and message.s2c.type == _LOGGED_OUT and not message.s2c.connectStatus.trdLogined:
+            elif _is_status(proto_id, message) and not message.s2c.connectStatus.trdLogined:
                 sink(StreamStatus(state=StreamState.FAULT, detail="OpenD has lost the trading servers"))
 
         line = await self._opend.dial(is_trade=True, on_push=on_push)
@@ -156,7 +161,12 @@ class FutuStream:
             )
 
 
-async def _first(line: Line, wanted: Wanted, standing: frozenset[Subscription], *tasks: "asyncio.Task[None]") -> None:
+def _is_status(proto_id: int, message: Any) -> bool:
+    """Say whether a push tells whether OpenD is logged in to the servers behind it."""
+    return proto_id == _NOTIFY and message.s2c.type == _STATUS
+
+
+async def _first(line: Line, wanted: Wanted, standing: frozenset[Subscription], *tasks: "asyncio.Future[None]") -> None:
     """Return when something else is wanted.
 
     Raises:
