@@ -8,7 +8,8 @@ import attrs
 import backtrader as bt
 import pytest
 
-from btx.model.order import Group, GroupKind, OrderType, Side, Status
+from btx.errors import RiskVetoError
+from btx.model.order import Group, GroupKind, OrderRequest, OrderType, Side, Status
 from btx.model.venue import VenueInfo
 from tests.toy_venue import Fault
 from tests.unit.bt.rig import RICH, ByHand, Rig, Script, agree, fresh, play
@@ -185,6 +186,39 @@ def test_no_entry_leaves_when_one_of_its_exits_is_refused(changes: dict[str, Any
     assert [bracket.words(order) for order in bracket.orders] == [["Rejected"]] * 3
     others = [order for n, order in enumerate(bracket.orders) if n != at_fault]
     assert all(re.search("tied to|its parent= order", order.info.reason) for order in others)
+
+
+class OneExit(ByHand):
+    """A session whose limits let one late exit pass."""
+
+    def submit(self, request: OrderRequest, *, oco_with: str | None = None, parent: str | None = None) -> str:
+        if self.ties:
+            raise RiskVetoError("1 order per minute is the limit")
+        return super().submit(request, oco_with=oco_with, parent=parent)
+
+
+def test_of_exits_that_leave_one_by_one_the_first_is_followed_though_the_second_is_refused() -> None:
+    rig, exits = fresh(info=RICH, session=OneExit), list[Any]()
+    entries: list[Any] = []
+
+    def enter(strategy: Script) -> None:
+        entries.append(strategy.buy(price=100, **REST))
+
+    def protect(strategy: Script) -> None:
+        stop = strategy.sell(size=1, price=80, exectype=bt.Order.Stop, parent=entries[0], transmit=False)
+        exits.extend((stop, strategy.sell(price=120, parent=entries[0], **REST)))
+
+    def cancel(strategy: Script) -> None:
+        strategy.cancel(exits[0])
+
+    strategy = play(rig, enter, protect, cancel, lambda _: None)
+
+    stop, limit = exits
+    told = [(each.ref, each.getstatusname()) for each in strategy.orders]
+    assert [word for ref, word in told if ref == stop.ref] == ["Submitted", "Accepted"]
+    assert [word for ref, word in told if ref == limit.ref] == ["Rejected"]
+    assert stop.info.client_order_id == "late1"
+    assert rig.store.session.cancelled == ["late1"]  # type: ignore[attr-defined]
 
 
 def test_a_member_is_cancelled_by_its_own_name_and_amended_before_it_has_a_leg() -> None:

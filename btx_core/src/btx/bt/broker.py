@@ -537,10 +537,13 @@ class LiveBroker(bt.BrokerBase):
 
     def _submit(self, bundle: Bundle) -> None:
         account, sent = bundle.head.book.account, list(bundle)
-        group = bundle.send()
-        for ticket in sent:
-            ticket.order.addinfo(client_order_id=ticket.owner_id)
-            account.tickets[ticket.owner_id] = ticket
+        try:
+            group = bundle.send()
+        finally:  # of several that leave one by one, the first may have left when another is refused
+            for ticket in sent:
+                if ticket.owner_id:
+                    ticket.order.addinfo(client_order_id=ticket.owner_id)
+                    account.tickets[ticket.owner_id] = ticket
         if group is not None:
             account.unwritten[group.group_id] = group
 
