@@ -297,6 +297,40 @@ def test_trailing_stops_count_against_limits_of_their_own_where_the_tables_say_s
     assert slept == []
 
 
+def test_an_order_that_is_cancelled_while_it_waits_for_its_share_of_the_limits_does_not_leave() -> None:
+    info = attrs.evolve(
+        INFO,
+        limits={"spot": (RateLimit(name="orders", limit=1, window_s=10.0, scope="account"),)},
+        costs={"spot": {"place": {"orders": 1}}},
+    )
+    now_ns, slept, nap = [0], list[float](), asyncio.Event()
+
+    async def scene() -> None:
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            rig.log.touch()
+            await nap.wait()
+            now_ns[0] += int(seconds * 1e9)
+
+        rig = OrderRig(ToyVenue(), guard=Guard(info=info, now_ns=lambda: now_ns[0], sleep=sleep))
+        async with listening(rig):
+            rig.submit()
+            rig.submit("a2")
+            await rig.log.until(lambda: bool(slept) and rig.order().status is Status.NEW)
+            rig.desk.cancel("a2")
+            nap.set()
+            await rig.quiet()
+
+            assert rig.order("a2").status is Status.CANCELED
+            assert rig.order("a2").evidence.reason == "it was cancelled before it left"
+            assert (rig.toy.count("place"), rig.toy.count("cancel")) == (1, 0)
+
+            rig.submit("a3")  # the next one is not held up by it
+            await rig.log.until(lambda: rig.order("a3").status is Status.NEW)
+
+    run(scene())
+
+
 def test_an_order_that_is_cancelled_while_its_replacement_is_under_way_is_not_placed_anew() -> None:
     async def scene() -> None:
         rig = OrderRig(ToyVenue())

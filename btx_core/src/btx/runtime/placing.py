@@ -127,7 +127,7 @@ class Placing:
 
     async def place_in_stead(self, new: Leg) -> None:
         """Place what takes the place of an order that has ended; it was held for that."""
-        if self._register.orders[new.client_order_id].pending is Pending.CANCEL:
+        if self._is_withdrawn((new,)):
             self._settling.end_placing(new.client_order_id)
             self._settling.withdraw(new)
             return
@@ -260,8 +260,7 @@ class Placing:
         try:
             await self._register.write_intents(legs, is_written=is_written)
             await self.until_free(legs[0].request.instrument)
-            await self._guard.acquire(operation)
-            await self._guard.once(operation, functools.partial(self._leave, legs, send))
+            has_left = await self._leave_in_turn(legs, operation, send)
             reach("send.after")
         except OutcomeUnknownError as error:
             for leg in legs:
@@ -275,11 +274,25 @@ class Placing:
         else:
             for leg in legs:
                 self._settling.expect_news(leg)
-            return True
+            return has_left
         finally:
             for leg in legs:
                 self._settling.end_placing(leg.client_order_id)
         return False
+
+    def _is_withdrawn(self, legs: Sequence[Leg]) -> bool:
+        """Say whether the end was asked for of orders that have not left; of a list all end with one."""
+        return any(self._register.orders[leg.client_order_id].pending is Pending.CANCEL for leg in legs)
+
+    async def _leave_in_turn(self, legs: Sequence[Leg], operation: str, send: Callable[[], Awaitable[object]]) -> bool:
+        """Send, once, when the limits allow it; False: the end was asked for meanwhile, which may be a minute."""
+        if await self._guard.acquire(operation) and self._is_withdrawn(legs):
+            self._guard.heard(operation, asyncio.CancelledError())  # it had its turn, and does not leave
+            for leg in legs:
+                self._settling.withdraw(leg)
+            return False
+        await self._guard.once(operation, functools.partial(self._leave, legs, send))
+        return True
 
     async def _leave(self, legs: Sequence[Leg], send: Callable[[], Awaitable[object]]) -> None:
         async with self._naming or contextlib.nullcontext():  # names that count up must arrive as they were given
