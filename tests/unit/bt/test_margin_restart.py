@@ -164,6 +164,24 @@ def test_a_liquidation_that_was_told_is_not_told_again_by_the_next_run() -> None
     assert rig.store.session.told == [("old", "f9")]  # type: ignore[attr-defined]
 
 
+def test_liquidations_in_two_instruments_whose_trades_have_one_number_are_two() -> None:
+    other = attrs.evolve(PERP, symbol="ETH/USDT:USDT", venue_symbol="ETHUSDT", base="ETH")
+    toy = MarginToy(PERP, other, margining=FIVE_TIMES)
+    for each in (PERP, other):
+        toy.hold(each, "2", "100")
+    rig = again(toy, Recovered())
+    made = attrs.evolve(told("9", "2", "80", realised="-40"), side=Side.SELL, origin=Origin.LIQUIDATION)
+
+    def hear(_strategy: Script) -> None:
+        for symbol in (PERP.symbol, other.symbol, other.symbol):
+            event = attrs.evolve(made, symbol=symbol)
+            rig.store.session.events.put(OrderUpdate(event=event, order=left(Side.SELL, "80", made)))
+
+    play(rig, hear, lambda _: None)
+
+    assert rig.broker.ledger()["USDT"] == 10_000 - 2 * (40 + D("0.1"))
+
+
 def test_a_position_that_another_program_has_opened_is_taken_over_and_told() -> None:
     toy = MarginToy(PERP, margining=FIVE_TIMES)
     rig = again(toy, Recovered())

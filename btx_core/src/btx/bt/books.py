@@ -186,7 +186,7 @@ class Account:
         self.unwritten: dict[str, Group] = {}  # handed over; its first leg says that it is on disk
         self.early: list[OrderUpdate | MemberEnded] = []  # came before the first bar
         self._booked: dict[tuple[BookingKind, str], Decimal] = {}
-        self.strange: set[str] = set()  # fills of orders the exchange made, that were told
+        self.strange: set[tuple[str, str]] = set()  # fills of orders the exchange made, that were told: symbol and id
         self._costs: Mapping[Key, Position] = {}
         # The venue's totals that are not compared yet, with their market time, and the wire time they were heard at.
         self._told: dict[str, tuple[Decimal, int, int]] = {}

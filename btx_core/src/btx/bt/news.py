@@ -330,13 +330,13 @@ class News:
 
     def _on_venue_fill(self, account: Account, item: OrderUpdate, fill: Fill) -> None:
         """Show a liquidation, or what undoes a double fill, as an order of its own, so that its trade closes."""
-        if fill.fill_id in account.strange:
+        if (fill.symbol, fill.fill_id) in account.strange:
             return
         book = account.books.get(Key(fill.symbol, fill.position_side))
         if book is not None and not book.has_begun:
             account.early.append(attrs.evolve(item, event=fill, recovered=()))
             return
-        account.strange.add(fill.fill_id)
+        account.strange.add((fill.symbol, fill.fill_id))  # venues number the trades of each instrument apart
         whose = fill.origin.value if fill.origin is not Origin.CLIENT else "of no order of this strategy"
         why = f"{whose}: {fill.side.value} {fill.quantity.normalize():f} {fill.symbol} at {fill.price:f}"
         if book is None:
