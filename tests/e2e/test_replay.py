@@ -263,6 +263,12 @@ def test_a_strategy_of_ones_own_sees_the_recording_and_its_orders_go_nowhere(
     assert code == 0, shown
     assert "seen 80" in shown
 
+    text = strategy.read_text(encoding="utf-8").replace("self.buy(size=1)", "__import__('signal').raise_signal(2)")
+    strategy.write_text(text, encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):  # half a replay says nothing of the recording
+        run_replay(file, speed=None, strategy=str(strategy), as_json=False)
+    assert "nothing came" not in capsys.readouterr().out
+
 
 class _Watch(bt.Strategy):
     params = (("most", None),)  # as above: where the market waits for nobody

@@ -33,6 +33,7 @@ from btx.sim.replay import Moment, Replay
 from btx.storage.handed import RecordingBroker, amendment_id, leg_of, outcome_of
 from btx.storage.recorded import frame_of, lines, market_ns, parts
 from btx.storage.tally import Tally
+from btx.tools.interrupts import interrupting_at_once
 
 __all__ = ("Seen", "read_seen", "run_replay")
 
@@ -293,7 +294,8 @@ def run_replay(file: Path, *, speed: float | None, strategy: str | None, as_json
         print(f"btx: {error}", file=sys.stderr)  # noqa: T201 -- with --json, too
         return _UNREADABLE
     began = time.monotonic()
-    again, replay = _play(files, recorded, speed=speed, strategy=chosen)
+    with interrupting_at_once():
+        again, replay = _play(files, recorded, speed=speed, strategy=chosen)
     result = _Result(
         recorded=recorded,
         again=again.seen,
