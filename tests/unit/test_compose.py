@@ -63,6 +63,16 @@ def acme(install: Install, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             r"^env='testnet' needs keys and BTX_ACME_API_SECRET is not set: export BTX_ACME_API_SECRET=\.\.\., or ",
         ),
         ({"env": "testnet", "api_key": ""}, MissingSecretError, r"needs keys and api_key= is empty: export"),
+        (
+            {"env": "testnet", "api_key": "my-key\n"},
+            ConfigError,
+            r"^api_key= begins or ends with a blank, or has a line ",
+        ),
+        (
+            {"env": "testnet", **KEYS, "api_secret": "a\nb"},
+            ConfigError,
+            r"^api_secret= begins or ends .* copy it once more$",
+        ),
         ({"env": "testnet", "api_key": 12345}, ConfigError, r"^a secret is text: write 'env:NAME' or 'file:PATH'$"),
         ({"env": "testnet", "api_key": "env:NOPE"}, MissingSecretError, r"^environment variable NOPE is not set"),
         ({"env": "live", "confirm": True}, MissingSecretError, r"^env='live' needs keys"),
@@ -112,6 +122,14 @@ def test_keys_come_from_the_environment_a_file_or_the_call(tmp_path: Path, monke
     assert store.session.settings.api_key.reveal() == "exported"
     assert store.session.settings.api_secret.reveal() == "filed"
     assert "exported" not in repr(store.session.settings)
+
+
+def test_a_private_key_of_several_lines_is_a_secret() -> None:
+    pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n"
+
+    store = btx.load("acme", env="testnet", api_key="k", api_secret=pem)
+
+    assert store.session.settings.api_secret.reveal() == pem
 
 
 def test_an_extension_may_give_the_keys(install: Install) -> None:

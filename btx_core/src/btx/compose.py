@@ -475,4 +475,9 @@ def _secret(venue: Venue, env: str, what: str, reference: str | None, settings: 
             f"env={env!r} needs keys and {where}: "
             f"export {variable}=..., or btx.load({name!r}, env={env!r}, {what}='file:PATH')"
         )
+    text = secret.reveal()
+    is_pem = "-----BEGIN " in text  # a private key, which has lines
+    if not is_pem and (text != text.strip() or not text.isprintable()):  # as copying leaves it: no venue knows that
+        where = f"{what}=" if reference is not None else variable
+        raise ConfigError(f"{where} begins or ends with a blank, or has a line break in it: copy it once more")
     return secret
