@@ -47,6 +47,11 @@ SELL: dict[str, Any] = {"side": Side.SELL}
             },
             {"takeProfit": "65000.5", "stopLoss": "60000", "tpslMode": "Full", "closeOnTrigger": True},
         ),
+        ({"params": {"takeProfit": 65000, "positionIdx": 1}}, {"takeProfit": "65000", "positionIdx": 0}),
+        (
+            {"params": {"takeProfit": 65000, "tpLimitPrice": 64900}},
+            {"tpslMode": "Partial", "tpOrderType": "Limit", "tpLimitPrice": "64900"},
+        ),
     ],
 )
 def test_each_kind_of_order_of_a_contract_has_its_documented_parameters(
@@ -77,6 +82,10 @@ def test_each_kind_of_order_of_a_contract_has_its_documented_parameters(
         (
             {"order_type": OrderType.STOP_LIMIT, **STOP, "params": {"orderFilter": "StopOrder"}},
             {"orderFilter": "StopOrder", "price": "61837.6"},
+        ),
+        (
+            {"params": {"takeProfit": 65000, "stopLoss": "60000", "slLimitPrice": "59900", "isLeverage": 1}},
+            {"takeProfit": "65000", "tpOrderType": "Market", "slOrderType": "Limit", "isLeverage": 1},
         ),
     ],
 )

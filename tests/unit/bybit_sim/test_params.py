@@ -12,18 +12,18 @@ from btx_bybit.sim.wire import WireError
 @pytest.mark.parametrize(
     ("param", "raw", "value"),
     [
-        (text("a"), 5, "5"),
+        (text("a"), "5", "5"),
         (choice("a", ("Buy",)), "Buy", "Buy"),
         (integer("a"), "7", 7),
         (integer("a", most=50), 900, 50),
         (decimal("a"), "-0.50", Decimal("-0.50")),
-        (decimal("a"), 3, Decimal(3)),
+        (decimal("a"), "3", Decimal(3)),
         (boolean("a"), True, True),
         (boolean("a"), "False", False),
         (link_id("a"), "my_own-1", "my_own-1"),
     ],
 )
-def test_numbers_may_be_texts(param: Param, raw: Any, value: Any) -> None:
+def test_texts_are_read_and_counts_may_be_texts(param: Param, raw: Any, value: Any) -> None:
     assert read((param,), {"a": raw, "unknown": 1}) == {"a": value}
 
 
@@ -44,6 +44,10 @@ def test_nothing_is_nothing_and_what_must_be_there_is_missed(nothing: dict[str, 
         (decimal("a"), "1e3"),
         (decimal("a"), True),
         (decimal("a"), "NaN"),
+        (decimal("a"), 3),
+        (decimal("a"), 0.5),
+        (text("a"), 5),
+        (link_id("a"), 5),
         (boolean("a"), "maybe"),
         (link_id("a"), "with a blank"),
         (link_id("a"), "x" * 37),

@@ -189,6 +189,7 @@ def test_a_stop_loss_a_take_profit_and_a_trail_guard_a_whole_position() -> None:
         codes += [
             await post(client, "trading-stop", stopLoss=at(price, 1.05)),
             await post(client, "trading-stop", trailingStop="0.05"),
+            await post(client, "trading-stop", stopLoss=at(price, 0.97), slOrderType="Market"),
             await post(client, "trading-stop", trailingStop="500", activePrice=at(price, 0.9)),
         ]
         left = await waiting(client)
@@ -197,7 +198,7 @@ def test_a_stop_loss_a_take_profit_and_a_trail_guard_a_whole_position() -> None:
 
     codes, guarded, listed, left, after, price = played(scene)
 
-    assert codes == [10001, 0, 34040, 0, 0, 0, 0, 34040, 0, 10001, 10001, 110092]
+    assert codes == [10001, 0, 34040, 0, 0, 0, 0, 34040, 0, 10001, 10001, 10001, 110092]
     assert listed.keys() == {"TakeProfit", "StopLoss", "TrailingStop"}
     assert (guarded["trailingStop"], float(guarded["stopLoss"])) == ("600.00", float(at(price, 0.96)))
     assert (listed["StopLoss"]["tpslMode"], listed["StopLoss"]["triggerBy"]) == ("Full", "LastPrice")

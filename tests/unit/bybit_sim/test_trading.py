@@ -90,6 +90,14 @@ def test_a_market_order_is_acknowledged_and_filled(market: str) -> None:
         ("linear", {"qty": None}, 10001),
         ("linear", {"qty": "0"}, 10001),
         ("linear", {"qty": "much"}, 10001),
+        ("linear", {"qty": 0.01}, 10001),
+        ("linear", {"takeProfit": 110000}, 10001),
+        ("linear", {"takeProfit": "110000", "tpslMode": "Partial", "tpOrderType": "Limit"}, 10001),
+        (
+            "linear",
+            {"takeProfit": "110000", "tpslMode": "Partial", "tpOrderType": "Limit", "tpLimitPrice": "110000.05"},
+            10001,
+        ),
         ("linear", {"qty": "0.00001"}, 10001),
         ("linear", {"qty": "0.0101"}, 10001),
         ("linear", {"qty": "5000"}, 10001),
@@ -121,8 +129,10 @@ def test_a_market_order_is_acknowledged_and_filled(market: str) -> None:
         ("spot", {"orderType": "Limit", "price": "150000"}, 170193),
         ("spot", {"side": "Sell", "orderType": "Limit", "price": "50000"}, 170194),
         ("spot", {"isLeverage": 1}, 170036),
-        ("spot", {"takeProfit": "110000"}, 170130),
-        ("spot", {"orderType": "Limit", "price": "99500", "takeProfit": "99000"}, 10001),
+        ("spot", {"takeProfit": "110000", "tpOrderType": "Market"}, 170130),
+        ("spot", {"orderType": "Limit", "price": "99500", "takeProfit": "99000", "tpOrderType": "Market"}, 10001),
+        ("spot", {"orderType": "Limit", "price": "99500", "takeProfit": "110000"}, 170003),
+        ("spot", {"orderType": "Limit", "price": "99500", "stopLoss": "99000", "tpOrderType": "Market"}, 170003),
         ("spot", {"triggerPrice": "110000"}, 170130),
         ("spot", {"orderFilter": "StopOrder"}, 170130),
     ],
@@ -419,6 +429,26 @@ def test_attached_exits_guard_what_was_opened_and_can_be_amended_before() -> Non
     assert (profit["orderLinkId"], float(profit["qty"])) == ("", 0.01)
 
 
+@pytest.mark.parametrize(("kind", "is_limit"), [({}, False), ({"tpOrderType": "Limit"}, True)])
+def test_a_limit_price_of_an_exit_is_looked_at_only_of_a_limit_order(kind: dict[str, str], is_limit: bool) -> None:
+    async def scene(client: Client) -> Any:
+        price = await last(client)
+        exits = {"tpslMode": "Partial", "takeProfit": at(price, 1.05), "tpLimitPrice": at(price, 1.04), **kind}
+        await create(client, orderType="Limit", price=at(price, 0.995), orderLinkId="rests", **exits)
+        where = {"category": "linear", "symbol": "BTCUSDT", "orderLinkId": "rests"}
+        await client.signed("POST", "/v5/order/amend", **where, takeProfit=at(price, 1.06))
+        amended = await one(client, "rests")
+        await create(client, **exits)
+        listed = await client.signed("GET", "/v5/order/realtime", category="linear", symbol="BTCUSDT")
+        [exit_] = [each for each in listed["result"]["list"] if each["stopOrderType"]]
+        return amended, exit_["orderType"], at(price, 1.04)
+
+    amended, order_type, limit = played(scene)
+
+    assert order_type == ("Limit" if is_limit else "Market")
+    assert amended["tpLimitPrice"] == (f"{float(limit):.2f}" if is_limit else "")
+
+
 def test_a_dead_mans_switch_is_set_for_the_product_that_is_traded() -> None:
     async def scene(client: Client) -> Any:
         path = "/v5/order/disconnected-cancel-all"
@@ -438,6 +468,7 @@ def test_a_spot_limit_order_brings_its_take_profit_and_its_stop_loss_once_it_is_
     async def scene(client: Client) -> Any:
         price = await last(client, "spot")
         guards = {"takeProfit": at(price, 1.05), "stopLoss": at(price, 0.95), "slOrderType": "Limit"}
+        guards["tpOrderType"] = "Market"
         limit = {"orderType": "Limit", "price": at(price, 1.001), "slLimitPrice": at(price, 0.94)}
         await create(client, "spot", **limit, **guards, orderLinkId="mine")
         listed = (await client.signed("GET", "/v5/order/realtime", category="spot"))["result"]["list"]

@@ -3,6 +3,7 @@
 Source: https://bybit-exchange.github.io/docs/v5/order/create-order and .../amend-order, 2026.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -36,6 +37,8 @@ _TRIGGERS = {TriggerBy.LAST: "LastPrice", TriggerBy.MARK: "MarkPrice"}
 _TIMES_IN_FORCE = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
 _OPENING = frozenset({(PositionSide.LONG, Side.BUY), (PositionSide.SHORT, Side.SELL)})
 _RISING, _FALLING = 1, 2  # "triggerDirection"
+_WHOLE_NUMBERS = frozenset({"isLeverage", "positionIdx", "triggerDirection"})  # of create-order; others are texts
+_EXITS = {"takeProfit": "tp", "stopLoss": "sl"}
 
 
 def is_conditional(order_type: OrderType | None) -> bool:
@@ -47,7 +50,8 @@ def order_params(leg: Leg, *, market: str) -> dict[str, Any]:
     """Return the parameters of ``order/create``.
 
     What the user passed through (``takeProfit``, ``stopLoss``, ``tpslMode``, ``smpType``,
-    ``isLeverage``, ``closeOnTrigger``, ``slippageTolerance``, ...) goes with it.
+    ``isLeverage``, ``closeOnTrigger``, ``slippageTolerance``, ...) goes with it, numbers as texts, and with what its
+    exits need besides.
 
     Raises:
         NotSupportedError: Bybit has no such order.
@@ -64,7 +68,8 @@ def order_params(leg: Leg, *, market: str) -> dict[str, Any]:
         **_price(request),
         **(_of_spot(request) if market == SPOT else _of_contract(request)),
     }
-    return {**{name: exact_text(value) for name, value in request.params.items()}, **words}
+    given = {name: value if name in _WHOLE_NUMBERS else exact_text(value) for name, value in request.params.items()}
+    return {**_exit_words(given, market), **given, **words}
 
 
 def amend_params(leg: Leg, venue_order_id: str | None, new: Leg, *, market: str) -> dict[str, Any]:
@@ -104,7 +109,23 @@ def order_filter(request: OrderRequest) -> str:
 
 def exact_text(value: Any) -> Any:
     """Return a parameter as the venue reads it: prices and sizes are texts there."""
-    return plain(exact(value)) if isinstance(value, float | Decimal) else value
+    is_number = isinstance(value, float | Decimal | int) and not isinstance(value, bool)
+    return plain(exact(value)) if is_number else value
+
+
+def _exit_words(given: Mapping[str, Any], market: str) -> dict[str, str]:
+    """Return what the exits of an order need said and the user left out: the kinds of orders they become.
+
+    Spot refuses an exit without (170003); of a contract a limit price without is not looked at, and the exit would be
+    a market order, and only exits of a part may have one.
+    """
+    words: dict[str, str] = {}
+    for name, prefix in _EXITS.items():
+        is_limit = bool(given.get(f"{prefix}LimitPrice"))
+        if name in given and (is_limit or market == SPOT):
+            words[f"{prefix}OrderType"] = "Limit" if is_limit else "Market"
+            words |= {"tpslMode": "Partial"} if is_limit and market != SPOT else {}
+    return words
 
 
 def _check(request: OrderRequest) -> None:

@@ -1,4 +1,9 @@
-"""Reading request parameters as Bybit does: numbers may be texts, what is unknown is ignored (docs/v5, 2025)."""
+"""Reading request parameters as Bybit does: what is unknown is ignored, and a text is no number (docs/v5, 2025).
+
+Prices, quantities and names are of the type ``string``; one that comes as a number of JSON is answered with 10001,
+"Request parameter error.", as clients met it (ccxt issue 19403, bybit-api issue 217, 2023; Bybit.Net pull request 267,
+2025), which is why pybit writes them as texts.  A query has nothing but texts.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -47,9 +52,15 @@ def read(params: Iterable[Param], sent: Mapping[str, Raw]) -> dict[str, Any]:
     return values
 
 
+def _written(raw: Raw) -> str:
+    if not isinstance(raw, str):
+        raise WireError(10001, "Request parameter error.")
+    return raw
+
+
 def text(name: str, *, mandatory: bool = False) -> Param:
     """Any text."""
-    return Param(name=name, convert=lambda _, raw: str(raw), mandatory=mandatory)
+    return Param(name=name, convert=lambda _, raw: _written(raw), mandatory=mandatory)
 
 
 def choice(name: str, values: Iterable[str], *, error: WireError | None = None, mandatory: bool = False) -> Param:
@@ -80,12 +91,13 @@ def integer(name: str, *, least: int = 0, most: int | None = None, mandatory: bo
 
 
 def decimal(name: str, *, mandatory: bool = False) -> Param:
-    """A number in plain notation."""
+    """A number in plain notation, written as a text."""
 
     def convert(parameter: str, raw: Raw) -> Decimal:
-        if isinstance(raw, bool) or _NUMBER.fullmatch(str(raw)) is None:
+        written = _written(raw)
+        if _NUMBER.fullmatch(written) is None:
             raise invalid(parameter)
-        return Decimal(str(raw))
+        return Decimal(written)
 
     return Param(name=name, convert=convert, mandatory=mandatory)
 
@@ -106,8 +118,9 @@ def link_id(name: str = "orderLinkId") -> Param:
     """A client order id: at most 36 letters, digits, dashes and underscores."""
 
     def convert(parameter: str, raw: Raw) -> str:
-        if _LINK_ID.fullmatch(str(raw)) is None:
+        written = _written(raw)
+        if _LINK_ID.fullmatch(written) is None:
             raise WireError(10001, f"{parameter} is invalid: at most 36 letters, numbers, dashes and underscores")
-        return str(raw)
+        return written
 
     return Param(name=name, convert=convert)

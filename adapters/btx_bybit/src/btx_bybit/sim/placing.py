@@ -169,7 +169,13 @@ def _spot_order(venue: Venue, listing: Listing, values: Mapping[str, Any]) -> di
 
 
 def _spot_exits(venue: Venue, listing: Listing, values: Mapping[str, Any]) -> tuple[Exit, ...]:
-    """Return what is sent with a spot order; each waits as a TP/SL order once all of it is filled."""
+    """Return what is sent with a spot order; each waits as a TP/SL order once all of it is filled.
+
+    What kind of order each becomes must be said: without it the venue answers 170003 (Bybit.Net issue 242, 2024).
+    """
+    for name, prefix, _ in _EXIT_NAMES.values():
+        if values.get(name) and f"{prefix}OrderType" not in values:
+            raise WireError(170003, "An unknown parameter was sent.")
     asked = {**values, "tpslMode": "Partial"}  # so that either may have a limit
     kind = "BidirectionalTpslOrder" if values.get("takeProfit") and values.get("stopLoss") else "tpslOrder"
     found = exits_of(venue, listing, asked, base=values.get("price"))
@@ -246,10 +252,16 @@ def _exit(listing: Listing, values: Mapping[str, Any], base: Decimal, side: Side
     name, prefix, title = _EXIT_NAMES[is_profit]
     price, limit = values[name], values.get(f"{prefix}LimitPrice")
     is_whole = values.get("tpslMode", "Full") == "Full"
-    if (limit is not None or values.get(f"{prefix}OrderType") == "Limit") and is_whole:
+    is_limit = values.get(f"{prefix}OrderType") == "Limit"
+    if (limit is not None or is_limit) and is_whole:
         raise WireError(10001, f"{prefix}OrderType can not be Limit in full tpslMode")
-    if price % listing.instrument.tick_size:
-        raise invalid(name)
+    if is_limit and not limit:
+        raise invalid(f"{prefix}LimitPrice")
+    if not is_limit:
+        limit = None  # it "only works when tpslMode=Partial and tpOrderType=Limit"
+    for word, value in ((name, price), (f"{prefix}LimitPrice", limit)):
+        if value is not None and value % listing.instrument.tick_size:
+            raise invalid(word)
     is_above = is_profit is (side is Side.BUY)
     if (price <= base) if is_above else (price >= base):
         should = "higher" if is_above else "lower"
@@ -280,7 +292,11 @@ def amended_exits(
     """
     if "takeProfit" not in values and "stopLoss" not in values:
         return None
-    mode = "Full" if all(each.is_whole for each in before) else "Partial"
-    new = exits_of(venue, listing, {"tpslMode": mode, **values}, base=base, side=side)
+    terms: dict[str, Any] = {"tpslMode": "Full" if all(each.is_whole for each in before) else "Partial"}
+    for each in before:
+        if each.price is not None:  # a limit price is "only working when original order sets partial limit tp/sl"
+            _, prefix, _ = _EXIT_NAMES[each.is_profit]
+            terms |= {f"{prefix}OrderType": "Limit", f"{prefix}LimitPrice": each.price}
+    new = exits_of(venue, listing, {**terms, **values}, base=base, side=side)
     kept = [each for each in before if _EXIT_NAMES[each.is_profit][0] not in values]
     return (*kept, *new)

@@ -172,6 +172,10 @@ def _add_margin(venue: Venue, ask: Ask) -> JSON:
 
 def _trading_stop(venue: Venue, ask: Ask) -> JSON:
     listing = listing_of(venue, ask.values)
+    for name in ("tpOrderType", "slOrderType"):
+        if name in ask.values and "tpslMode" not in ask.values:
+            # As a client met it in 2026: CryptoClients.Net, issue 21.
+            raise WireError(10001, f"{name} can not have a value when tpSlMode is empty")
     symbol = listing.venue_symbol
     side = venue.position_side(ask.get("positionIdx", 0), ask.api_key, symbol)
     position = venue.desk.position(api_key=ask.api_key, venue_symbol=symbol, position_side=side)
