@@ -345,6 +345,41 @@ def test_spot_stops_know_by_their_price_which_way_they_wait() -> None:
     assert cond["orderStatus"] == "Deactivated"
 
 
+def test_orders_of_spot_are_cancelled_under_their_own_kind() -> None:
+    async def scene(client: Client) -> Any:
+        price = await last(client, "spot")
+        where = {"category": "spot", "symbol": "BTCUSDT"}
+        await create(client, "spot", orderType="Limit", price=at(price, 0.995), orderLinkId="rests")
+        stop = {"triggerPrice": at(price, 0.9), "side": "Sell", "qty": "0.1"}
+        await create(client, "spot", **stop, orderFilter="tpslOrder", orderLinkId="tp")
+        await create(client, "spot", **stop, orderFilter="StopOrder", orderLinkId="stop")
+        codes = []
+        for name, kind in (("tp", {}), ("tp", {"orderFilter": "StopOrder"}), ("tp", {"orderFilter": "tpslOrder"})):
+            answer = await client.signed("POST", "/v5/order/cancel", **where, orderLinkId=name, **kind)
+            codes.append(answer["retCode"])
+        ended = await client.signed("POST", "/v5/order/cancel-all", **where)
+        left = await client.signed("GET", "/v5/order/realtime", **where)
+        return codes, ended["result"]["list"], left["result"]["list"]
+
+    codes, ended, left = played(scene, "spot")
+
+    assert codes == [170213, 170213, 0]
+    assert ([each["orderLinkId"] for each in ended], [each["orderLinkId"] for each in left]) == (["rests"], ["stop"])
+
+
+def test_a_batch_of_spot_has_ten_orders_at_most() -> None:
+    async def scene(client: Client) -> Any:
+        codes = []
+        for count in (11, 10):
+            gone = [{"symbol": "BTCUSDT", "orderLinkId": f"x{number}"} for number in range(count)]
+            client.clock.pass_s(2)
+            answer = await client.signed("POST", "/v5/order/cancel-batch", category="spot", request=gone)
+            codes.append(answer["retCode"])
+        return codes
+
+    assert played(scene, "spot") == [10001, 0]
+
+
 def test_batches_do_what_they_can_and_say_of_each_what_became_of_it() -> None:
     async def scene(client: Client) -> Any:
         price = await last(client)
@@ -382,13 +417,15 @@ def test_everything_is_cancelled_by_symbol_or_coin() -> None:
         await create(client, triggerPrice="90000", triggerDirection=2)
         nothing = await client.signed("POST", "/v5/order/cancel-all", category="linear")
         other = await client.signed("POST", "/v5/order/cancel-all", category="linear", symbol="NOPEUSDT")
-        elsewhere = await client.signed("POST", "/v5/order/cancel-all", category="inverse")
+        inverse = await client.signed("POST", "/v5/order/cancel-all", category="inverse")
+        elsewhere = await client.signed("POST", "/v5/order/cancel-all", category="inverse", settleCoin="BTC")
         both = await client.signed("POST", "/v5/order/cancel-all", category="linear", settleCoin="USDT")
-        return nothing["retCode"], other["retCode"], elsewhere["result"], both["result"]
+        codes = [nothing["retCode"], other["retCode"], inverse["retCode"]]
+        return codes, elsewhere["result"], both["result"]
 
-    nothing, other, elsewhere, both = played(scene)
+    codes, elsewhere, both = played(scene)
 
-    assert (nothing, other) == (10001, 10001)
+    assert codes == [10001, 10001, 10001]
     assert elsewhere == {"list": [], "success": "1"}
     assert (len(both["list"]), both["success"]) == (2, "1")
 
@@ -472,7 +509,8 @@ def test_a_spot_limit_order_brings_its_take_profit_and_its_stop_loss_once_it_is_
         limit = {"orderType": "Limit", "price": at(price, 1.001), "slLimitPrice": at(price, 0.94)}
         await create(client, "spot", **limit, **guards, orderLinkId="mine")
         listed = (await client.signed("GET", "/v5/order/realtime", category="spot"))["result"]["list"]
-        await client.signed("POST", "/v5/order/cancel-all", category="spot", symbol="BTCUSDT")
+        everything = {"category": "spot", "symbol": "BTCUSDT"}
+        await client.signed("POST", "/v5/order/cancel-all", **everything, orderFilter="BidirectionalTpslOrder")
         left = (await client.signed("GET", "/v5/order/realtime", category="spot"))["result"]["list"]
         past = await client.signed("GET", "/v5/order/history", category="spot", orderStatus="Deactivated")
         return await one(client, "mine", "spot"), listed, left, past["result"]["list"]

@@ -11,7 +11,7 @@ from btx.sim.conditionals import SimConditional
 from btx.sim.orders import TRIGGER_TYPES, NewOrder, PriceKind, Refused, SimOrder
 from btx.sim.skin.text import JSON
 from btx_bybit.sim.errors import TOO_FEW_LEFT, gone, place_refused
-from btx_bybit.sim.listings import CATEGORIES
+from btx_bybit.sim.listings import CATEGORIES, INVERSE, LINEAR, SPOT
 from btx_bybit.sim.params import Param, Raw, choice, integer, invalid, read, text
 from btx_bybit.sim.placing import AMENDMENT, ORDER, WHICH, amended_exits, listing_of, new_order
 from btx_bybit.sim.rows import TRIGGERS
@@ -21,7 +21,8 @@ from btx_bybit.sim.wire import WireError
 
 __all__ = ("CALLS", "is_asked_for")
 
-_MOST = {"spot": 10, "linear": 20, "inverse": 20}
+_MOST = {SPOT: 10, LINEAR: 20, INVERSE: 20}  # orders of a batch
+_PLAIN = "Order"  # "If not passed, Order by default": orderFilter of cancel and cancel-all, of spot (2025)
 _FILTERS = ("Order", "StopOrder", "tpslOrder", "OcoOrder", "BidirectionalTpslOrder")
 
 
@@ -162,7 +163,7 @@ def _cancel(venue: Venue, ask: Ask) -> JSON:
 def _canceled(venue: Venue, api_key: str, values: Mapping[str, Any], now_ns: int) -> JSON:
     listing_of(venue, values)
     order = _named(venue, api_key, values)
-    if not order.is_open:
+    if not order.is_open or (venue.is_spot and values.get("orderFilter", _PLAIN) != _kind_of(order)):
         raise gone(is_spot=venue.is_spot)
     venue.cancel(api_key, order, now_ns)
     return _names(venue, order)
@@ -171,27 +172,37 @@ def _canceled(venue: Venue, api_key: str, values: Mapping[str, Any], now_ns: int
 def is_asked_for(venue: Venue, order: SimOrder | SimConditional, ask: Ask) -> bool:
     """Say whether an order is among those of a request: by symbol, coins and ``orderFilter``."""
     instrument = venue.engine.listings[order.venue_symbol].instrument
-    kind = "Order"
-    if isinstance(order, SimConditional) or order.order_type in TRIGGER_TYPES:
-        kind = order.memo.get("stopOrderType", "")
-        kind = kind if kind in {"tpslOrder", "BidirectionalTpslOrder"} else "StopOrder"
     is_its = {
         "symbol": order.venue_symbol,
         "baseCoin": instrument.base,
         "settleCoin": instrument.settle,
-        "orderFilter": kind,
+        "orderFilter": _kind_of(order),
     }
     return all(ask.get(name, value) == value for name, value in is_its.items())
 
 
+def _kind_of(order: SimOrder | SimConditional) -> str:
+    """Return an order's ``orderFilter``; one that has been triggered and is open is an order like others."""
+    if isinstance(order, SimOrder):
+        has_triggered = order.is_open and order.working_ns is not None
+        if order.order_type not in TRIGGER_TYPES or has_triggered:
+            return _PLAIN
+    kind = order.memo.get("stopOrderType", "")
+    return kind if kind in {"tpslOrder", "BidirectionalTpslOrder"} else "StopOrder"
+
+
 def _cancel_all(venue: Venue, ask: Ask) -> JSON:
-    if ask["category"] == "linear" and not {"symbol", "baseCoin", "settleCoin"} & set(ask.values):
+    """Of spot only one kind of orders ends, if no other is named those that wait for nothing (cancel-all.mdx, 2025)."""
+    if ask["category"] in {"linear", "inverse"} and not {"symbol", "baseCoin", "settleCoin"} & set(ask.values):
         raise WireError(10001, "Missing some parameters that must be filled in, symbol or baseCoin or settleCoin")
     done = []
     if ask["category"] == venue.category:
         if "symbol" in ask.values:
             venue.listing(ask["symbol"])
         orders = [each for each in venue.orders(ask.api_key) if each.is_open and is_asked_for(venue, each, ask)]
+        if venue.is_spot:
+            kind = ask.get("orderFilter", _PLAIN)
+            orders = [each for each in orders if _kind_of(each) == kind]
         venue.cancel_each(ask.api_key, orders, ask.market_ns)
         done = [_names(venue, each) for each in orders]
     return {"list": done, "success": "1"}
@@ -212,6 +223,8 @@ def _batch(one: _One, params: tuple[Param, ...], nothing: JSON) -> Callable[[Ven
 
     def run(venue: Venue, ask: Ask) -> Answer:
         rows, codes = [], []
+        if len(ask["request"]) > _MOST.get(ask["category"], _MOST[LINEAR]):
+            raise invalid("request")
         for raw in ask["request"]:
             if not isinstance(raw, dict):
                 raise invalid("request")
@@ -235,7 +248,7 @@ def _batch(one: _One, params: tuple[Param, ...], nothing: JSON) -> Callable[[Ven
 
 
 def _requests(name: str, raw: Raw) -> list[Any]:
-    if not isinstance(raw, list) or not 1 <= len(raw) <= max(_MOST.values()):
+    if not isinstance(raw, list) or not raw:
         raise invalid(name)
     return raw
 
