@@ -105,6 +105,22 @@ def test_money_that_is_paid_in_is_a_transfer() -> None:
     ]
 
 
+def test_movements_without_both_ends_of_a_span_are_of_a_day() -> None:
+    async def scene(client: Client) -> Any:
+        client.world.margin.transfer(
+            api_key="alice", asset="USDT", amount=Decimal(500), now_ns=client.world.market.now_ns
+        )
+        paid_ms = client.world.market.now_ns // 10**6
+        day_ms = 25 * 3_600_000
+        before, after = {"startTime": paid_ms - day_ms}, {"endTime": paid_ms + day_ms}
+        spans: list[dict[str, int]] = [{}, before, after, {**before, **after}]
+        counts = [len(await movements(client, **span)) for span in spans]
+        wrong = await client.signed("GET", "/v5/account/transaction-log", category="nothing")
+        return counts, wrong["retCode"]
+
+    assert played(scene) == ([1, 0, 0, 1], 10001)
+
+
 @pytest.mark.parametrize(("market", "taker"), [("spot", "0.001"), ("linear", "0.00055")])
 def test_fees_rights_coins_and_collateral_are_told(market: str, taker: str) -> None:
     async def scene(client: Client) -> Any:
@@ -112,17 +128,19 @@ def test_fees_rights_coins_and_collateral_are_told(market: str, taker: str) -> N
         one = await client.signed("GET", "/v5/account/fee-rate", category=market, symbol="ETHUSDT")
         none = await client.signed("GET", "/v5/account/fee-rate", category=market, symbol="NOPE")
         other = await client.signed("GET", "/v5/account/fee-rate", category="inverse")
+        unsaid = await client.signed("GET", "/v5/account/fee-rate")
         key = await client.signed("GET", "/v5/user/query-api")
         coins = await client.signed("GET", "/v5/asset/coin/query-info")
         collateral = await client.signed("GET", "/v5/account/collateral-info", currency="USDT")
         rows = (rates["result"]["list"], one["result"]["list"], other["result"]["list"])
-        return rows, none["retCode"], key["result"], coins["result"]["rows"], collateral["result"]["list"]
+        codes = (none["retCode"], unsaid["retCode"])
+        return rows, codes, key["result"], coins["result"]["rows"], collateral["result"]["list"]
 
-    (rates, one, other), none, key, coins, collateral = played(scene, market)
+    (rates, one, other), (none, unsaid), key, coins, collateral = played(scene, market)
 
     assert {row["takerFeeRate"] for row in rates} == {taker}
     assert [row["symbol"] for row in one] == ["ETHUSDT"]
-    assert (other, none != 0) == ([], True)
+    assert (other, none != 0, unsaid) == ([], True, 10001)
     assert (key["readOnly"], key["uta"], "Withdraw" in key["permissions"]["Wallet"]) == (0, 1, False)
     assert {"BTC", "ETH", "USDT"} <= {row["coin"] for row in coins}
     assert [row["currency"] for row in collateral] == ["USDT"]

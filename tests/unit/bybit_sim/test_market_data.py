@@ -57,6 +57,24 @@ def test_bars_come_latest_first_and_within_the_asked_span(market: str) -> None:
     assert low * 0.999 <= price <= high * 1.001
 
 
+@pytest.mark.parametrize(("market", "most"), [("spot", 60), ("linear", 1000)])
+def test_recent_trades_are_as_many_as_the_category_allows(market: str, most: int) -> None:
+    async def scene(client: Client) -> Any:
+        return len((await got(client, "recent-trade", market, limit=1000))["list"])
+
+    assert played(scene, market, **WARM) == most
+
+
+@pytest.mark.parametrize("market", ["spot", "linear"])
+def test_bars_of_no_category_are_those_of_linear(market: str) -> None:
+    async def scene(client: Client) -> Any:
+        answer = await client.get("/v5/market/kline", symbol="BTCUSDT", interval="1", limit=1)
+        wrong = await client.get("/v5/market/kline", symbol="BTCUSDT", interval="1", category="nothing")
+        return answer["retCode"], wrong["retCode"]
+
+    assert played(scene, market, **WARM) == (0 if market == "linear" else 10001, 10001)
+
+
 def test_bars_of_the_mark_and_of_the_index_meet_at_their_ends() -> None:
     async def scene(client: Client) -> Any:
         return [(await got(client, f"{kind}-price-kline", interval="1", limit=3))["list"] for kind in ("mark", "index")]

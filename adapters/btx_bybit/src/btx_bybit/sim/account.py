@@ -5,6 +5,7 @@ from decimal import Decimal
 from btx.model.derivatives import MarginMode
 from btx.sim.skin.text import JSON
 from btx_bybit.sim.errors import unknown_symbol
+from btx_bybit.sim.instruments import CATEGORY
 from btx_bybit.sim.params import choice, text
 from btx_bybit.sim.rows import wallet_row
 from btx_bybit.sim.venue import Ask, Call, Venue
@@ -75,7 +76,7 @@ def _wallet(venue: Venue, ask: Ask) -> JSON:
 
 
 def _fee_rates(venue: Venue, ask: Ask) -> JSON:
-    if ask.get("category", venue.category) != venue.category:
+    if ask["category"] != venue.category:
         return {"list": []}
     wanted = ask.get("symbol")
     if wanted is not None and wanted not in venue.engine.listings:
@@ -214,7 +215,7 @@ CALLS: tuple[Call, ...] = (
     Call(
         run=_fee_rates,
         rest=("GET", "/v5/account/fee-rate"),
-        params=(text("category"), text("symbol"), text("baseCoin")),
+        params=(CATEGORY, text("symbol"), text("baseCoin")),
         is_signed=True,
         limit=5,
     ),

@@ -9,9 +9,9 @@ from btx.model.order import Side
 from btx.model.time import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, NS_PER_S, Interval, from_ms, to_ms
 from btx.sim.orders import Listing
 from btx.sim.skin.text import JSON
-from btx_bybit.sim.errors import unknown_symbol
+from btx_bybit.sim.errors import invalid_category, unknown_symbol
 from btx_bybit.sim.instruments import CATEGORY
-from btx_bybit.sim.listings import contract_of, pair_of
+from btx_bybit.sim.listings import CATEGORIES, LINEAR, contract_of, pair_of
 from btx_bybit.sim.params import Param, choice, integer, text
 from btx_bybit.sim.rows import side_text, usd_price
 from btx_bybit.sim.tickers import best_levels, contract_ticker, open_interest, spot_ticker, turnover
@@ -42,6 +42,7 @@ _ZERO = Decimal(0)
 _CENT = Decimal("0.00000001")
 _RATIO = Decimal("0.000001")
 _LOOKS = 4  # marks of a bar that is made of them: at its open, within it, and at its close
+_SPOT_TRADES = 60  # "limit" of recent-trade: at most and usually (docs/v5/market/recent-trade.mdx, 2025)
 _KEPT_NS = 365 * NS_PER_DAY  # how far back made-up rates are told
 
 
@@ -51,8 +52,9 @@ def _time(venue: Venue, _: Ask) -> JSON:
 
 
 def _listing(venue: Venue, ask: Ask) -> Listing:
-    if ask.get("category", venue.category) != venue.category:
-        raise unknown_symbol(is_spot=ask["category"] == "spot")
+    category = ask.get("category", LINEAR)  # "When category is not passed, use linear by default", of bars, 2025
+    if category != venue.category:
+        raise unknown_symbol(is_spot=category == "spot")
     return venue.listing(ask["symbol"])
 
 
@@ -180,7 +182,8 @@ def book_levels(listing: Listing, levels: Iterable[tuple[Decimal, Decimal]]) -> 
 def _trades(venue: Venue, ask: Ask) -> JSON:
     listing = _listing(venue, ask)
     symbol = listing.venue_symbol
-    trades = venue.market.trades(symbol, limit=ask.get("limit", 60 if venue.is_spot else 500))
+    usual, most = (_SPOT_TRADES, _SPOT_TRADES) if venue.is_spot else (500, 1000)
+    trades = venue.market.trades(symbol, limit=min(ask.get("limit", usual), most))
     rows = [
         {
             "execId": public_trade_id(venue.category, symbol, trade.trade_id),
@@ -268,7 +271,7 @@ def _price_limit(venue: Venue, ask: Ask) -> JSON:
 
 
 _SYMBOL = text("symbol", mandatory=True)
-_OPTIONAL_CATEGORY = text("category")
+_OPTIONAL_CATEGORY = choice("category", (*CATEGORIES, "option"), error=invalid_category())
 _BARS = (
     _OPTIONAL_CATEGORY,
     _SYMBOL,

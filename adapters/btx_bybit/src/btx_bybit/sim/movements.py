@@ -1,4 +1,7 @@
-"""``/v5/account/transaction-log``: every movement of an account's money (docs/v5/account/transaction-log.mdx, 2025)."""
+"""``/v5/account/transaction-log``: every movement of an account's money (docs/v5/account/transaction-log.mdx, 2026).
+
+Without both ends of a span it tells of a day, with both of seven at most.
+"""
 
 from decimal import Decimal
 
@@ -9,7 +12,9 @@ from btx.model.time import NS_PER_DAY, to_ms
 from btx.sim.margin_events import SimBooking
 from btx.sim.orders import SimFill
 from btx.sim.skin.text import JSON
+from btx_bybit.sim.errors import invalid_category
 from btx_bybit.sim.ids import booking_id, execution_id
+from btx_bybit.sim.listings import CATEGORIES
 from btx_bybit.sim.paging import page_of, span_of
 from btx_bybit.sim.params import choice, integer, text
 from btx_bybit.sim.rows import link_id, side_text
@@ -48,7 +53,7 @@ class _Movement:
 
 
 def _log(venue: Venue, ask: Ask) -> JSON:
-    start_ns, end_ns = span_of(ask, most_ns=7 * NS_PER_DAY)
+    start_ns, end_ns = span_of(ask, most_ns=7 * NS_PER_DAY, usual_ns=NS_PER_DAY)
     moves = _of_spot(venue, ask.api_key) if venue.is_spot else _on_margin(venue, ask.api_key)
     found = [
         each
@@ -180,7 +185,7 @@ CALLS: tuple[Call, ...] = (
         rest=("GET", "/v5/account/transaction-log"),
         params=(
             choice("accountType", ("UNIFIED",)),
-            text("category"),
+            choice("category", (*CATEGORIES, "option"), error=invalid_category()),
             text("currency"),
             text("baseCoin"),
             text("type"),
