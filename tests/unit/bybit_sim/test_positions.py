@@ -76,6 +76,17 @@ def test_flat_positions_are_told_of_a_symbol_and_not_of_a_coin() -> None:
     assert [each["symbol"] for each in after] == ["BTCUSDT"]
 
 
+@pytest.mark.parametrize("market", ["spot", "linear"])
+def test_spot_has_no_positions_to_ask_for(market: str) -> None:
+    async def scene(client: Client) -> Any:
+        listed = await client.signed("GET", "/v5/position/list", category="spot", symbol="BTCUSDT")
+        closed = await client.signed("GET", "/v5/position/closed-pnl", category="spot")
+        funding = await client.get("/v5/market/funding/history", category="spot", symbol="BTCUSDT")
+        return [each["retCode"] for each in (listed, closed, funding)]
+
+    assert played(scene, market) == [10001, 10001, 10001]
+
+
 def test_leverage_is_set_for_both_sides_at_once() -> None:
     async def scene(client: Client) -> Any:
         codes = [

@@ -11,16 +11,19 @@ from btx.model.time import NS_PER_MINUTE, to_ms
 from btx.sim.orders import Listing
 from btx.sim.skin.text import JSON
 from btx_bybit.sim.errors import invalid_category
-from btx_bybit.sim.listings import CATEGORIES, contract_of, pair_of
+from btx_bybit.sim.listings import CATEGORIES, INVERSE, LINEAR, contract_of, pair_of
 from btx_bybit.sim.paging import page_of
 from btx_bybit.sim.params import choice, integer, text
 from btx_bybit.sim.venue import Ask, Call, Venue
 from btx_bybit.sim.wire import grid, plain
 
-__all__ = ("CALLS", "CATEGORY", "contract_row", "spot_row")
+__all__ = ("CALLS", "CATEGORY", "CONTRACTS", "contract_row", "spot_row")
 
 CATEGORY = choice("category", (*CATEGORIES, "option"), error=invalid_category(), mandatory=True)
 """The category every request names."""
+
+CONTRACTS = choice("category", (LINEAR, INVERSE, "option"), error=invalid_category(), mandatory=True)
+"""The category of what spot does not have: positions, risk limits, funding, open interest."""
 
 _STATUSES = ("PreLaunch", "Trading", "Delivering", "Closed", "Settling")
 _CENT = Decimal("0.00000001")
@@ -172,6 +175,6 @@ CALLS: tuple[Call, ...] = (
             text("cursor"),
         ),
     ),
-    Call(run=_risk_limits, rest=("GET", "/v5/market/risk-limit"), params=(CATEGORY, text("symbol"), text("cursor"))),
+    Call(run=_risk_limits, rest=("GET", "/v5/market/risk-limit"), params=(CONTRACTS, text("symbol"), text("cursor"))),
 )
 """What is listed."""

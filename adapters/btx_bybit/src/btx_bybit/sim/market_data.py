@@ -10,7 +10,7 @@ from btx.model.time import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, NS
 from btx.sim.orders import Listing
 from btx.sim.skin.text import JSON
 from btx_bybit.sim.errors import invalid_category, unknown_symbol
-from btx_bybit.sim.instruments import CATEGORY
+from btx_bybit.sim.instruments import CATEGORY, CONTRACTS
 from btx_bybit.sim.listings import CATEGORIES, LINEAR, contract_of, pair_of
 from btx_bybit.sim.params import Param, choice, integer, text
 from btx_bybit.sim.rows import side_text, usd_price
@@ -297,7 +297,7 @@ CALLS: tuple[Call, ...] = (
     _call(
         _fundings,
         "funding/history",
-        CATEGORY,
+        CONTRACTS,
         _SYMBOL,
         integer("startTime"),
         integer("endTime"),
@@ -306,7 +306,7 @@ CALLS: tuple[Call, ...] = (
     _call(
         _interest,
         "open-interest",
-        CATEGORY,
+        CONTRACTS,
         _SYMBOL,
         choice("intervalTime", _INTEREST_NS, mandatory=True),
         integer("startTime"),

@@ -18,7 +18,7 @@ from btx_bybit.sim.errors import (
     place_refused,
     position_mode_refused,
 )
-from btx_bybit.sim.instruments import CATEGORY
+from btx_bybit.sim.instruments import CONTRACTS
 from btx_bybit.sim.listings import LINEAR
 from btx_bybit.sim.paging import page_of, span_of
 from btx_bybit.sim.params import Param, choice, decimal, integer, text
@@ -336,7 +336,7 @@ def _post(run: Any, path: str, params: tuple[Param, ...], *, limit: int = 10) ->
     return Call(
         run=run,
         rest=("POST", f"/v5/position/{path}"),
-        params=(CATEGORY, *params),
+        params=(CONTRACTS, *params),
         is_signed=True,
         limit=limit,
     )
@@ -346,7 +346,7 @@ def _get(run: Any, path: str, params: tuple[Param, ...]) -> Call:
     return Call(
         run=run,
         rest=("GET", f"/v5/position/{path}"),
-        params=(CATEGORY, *params, text("cursor")),
+        params=(CONTRACTS, *params, text("cursor")),
         is_signed=True,
         limit=50,
     )

@@ -118,7 +118,6 @@ def _config(venue: Venue, event: ConfigEvent) -> Topics:
 def _order(venue: Venue, api_key: str, order: SimOrder | SimConditional) -> JSON:
     row = _of_category(venue, rows.order_row(venue, api_key, order)) | {"feeCurrency": ""}
     if venue.is_spot:
-        del row["createType"], row["tpslMode"]  # "Spot does not have this field"
         row["lastPriceOnCreated"] = row.pop("basePrice")  # the topic has the one name for all
         row["feeCurrency"] = next(iter(row["cumFeeDetail"]), "")
         return row | {"rpiTakerAccess": False, "rpiMatchedQty": "0"}

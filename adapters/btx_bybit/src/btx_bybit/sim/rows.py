@@ -132,7 +132,7 @@ def order_row(venue: Venue, api_key: str, order: Order) -> JSON:
     status = order_status(order, is_spot=venue.is_spot)
     cancel_type, reject_reason = _endings(venue, order, status)
     created_ns = venue.created_ns(api_key, order)
-    return {
+    row = {
         "orderId": venue.order_id(order),
         "orderLinkId": link_id(order),
         "blockTradeId": "",
@@ -163,6 +163,12 @@ def order_row(venue: Venue, api_key: str, order: Order) -> JSON:
         **_triggers(venue, api_key, listing, order),
         **_exits(listing, order),
     }
+    return _without(row, "createType", "tpslMode") if venue.is_spot else row
+
+
+def _without(row: JSON, *names: str) -> JSON:
+    """Return a row without what "Spot does not have": open-order.mdx and execution.mdx, 2025."""
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def _last_price(venue: Venue, order: Order) -> JSON:
@@ -279,7 +285,7 @@ def execution_row(venue: Venue, api_key: str, fill: SimFill) -> JSON:
     rate = listing.fees.maker if fill.is_maker else listing.fees.taker
     mark = "" if venue.is_spot else grid(venue.desk.mark(fill.venue_symbol).mark_price, instrument.tick_size)
     left = order.quantity - _executed_up_to(order, fill)
-    return {
+    row = {
         "symbol": fill.venue_symbol,
         "orderId": venue.order_id(order),
         "orderLinkId": link_id(order),
@@ -311,6 +317,7 @@ def execution_row(venue: Venue, api_key: str, fill: SimFill) -> JSON:
         "extraFees": "",
         "execPnl": "" if venue.is_spot else plain(fill.realised),
     }
+    return _without(row, "createType") if venue.is_spot else row
 
 
 EXECUTION_TYPES = {
