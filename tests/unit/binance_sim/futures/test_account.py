@@ -32,7 +32,7 @@ def test_the_wallet_changes_by_exactly_what_the_income_tells(market: str) -> Non
         fills = await venue.call("GET", "userTrades", symbol=venue.symbol)
         return await wallet() - before, [row for page in rows for row in page], fees, none, fills
 
-    change, rows, fees, none, fills = play(scene, market)
+    change, rows, fees, none, fills = play(scene, market, as_of="2026-10-15")
 
     assert sum(Decimal(row["income"]) for row in rows) == change
     assert {row["incomeType"] for row in rows} == {"COMMISSION", "FUNDING_FEE", "REALIZED_PNL"}
@@ -41,6 +41,17 @@ def test_the_wallet_changes_by_exactly_what_the_income_tells(market: str) -> Non
     assert -sum(Decimal(row["income"]) for row in fees) == sum(Decimal(fill["commission"]) for fill in fills)
     realised = sum(Decimal(row["income"]) for row in rows if row["incomeType"] == "REALIZED_PNL")
     assert realised == sum(Decimal(fill["realizedPnl"]) for fill in fills)
+
+
+@BOTH
+def test_income_has_no_pages_since_the_venue_took_them_away(market: str) -> None:
+    async def scene(venue: Futures) -> Any:
+        return await venue.call("GET", "income", page=1), await venue.call("GET", "income", limit=1)
+
+    refused, rows = play(scene, market)
+
+    assert refused["code"] == -1104
+    assert isinstance(rows, list)
 
 
 def test_all_views_of_a_position_agree() -> None:

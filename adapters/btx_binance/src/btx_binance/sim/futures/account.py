@@ -11,6 +11,7 @@ from btx.sim.margin_events import SimBooking, WalletView
 from btx.sim.skin.text import JSON
 from btx_binance.sim.futures.market import Dialect
 from btx_binance.sim.futures.positions import account_position, busy_positions, every_position, old_account_position
+from btx_binance.sim.futures.protocol import Change, Protocol
 from btx_binance.sim.futures.venue import FuturesVenue
 from btx_binance.sim.futures.wire import money
 from btx_binance.sim.params import Param, long, symbol, text
@@ -184,7 +185,7 @@ def _income_row(booking: SimBooking, *, is_delivery: bool) -> JSON:
     }
 
 
-def calls(dialect: Dialect) -> tuple[Call[FuturesVenue], ...]:
+def calls(dialect: Dialect, protocol: Protocol) -> tuple[Call[FuturesVenue], ...]:
     """Return the calls about the wallet of a market."""
     prefix = dialect.prefix
 
@@ -197,7 +198,7 @@ def calls(dialect: Dialect) -> tuple[Call[FuturesVenue], ...]:
         text("incomeType"),
         long("startTime"),
         long("endTime"),
-        long("page"),
+        *(() if protocol.has(Change.INCOME_WITHOUT_PAGES) else (long("page"),)),
         long("limit", maximum=1000),
     )
     income = call(_income, "v1/income", filters, weight=20 if dialect.is_inverse else 30)

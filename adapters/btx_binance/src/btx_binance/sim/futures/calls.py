@@ -45,7 +45,7 @@ def calls(dialect: Dialect, protocol: Protocol) -> tuple[Call[FuturesVenue], ...
         *history.calls(dialect, protocol),
         *batches.calls(dialect),
         *algo.calls(dialect),
-        *account.calls(dialect),
+        *account.calls(dialect, protocol),
         *positions.calls(dialect),
         *terms.calls(dialect, protocol),
         *settings.calls(dialect),

@@ -13,7 +13,7 @@ from btx.errors import ConfigError
 
 __all__ = ("AS_OF", "EARLIEST", "Change", "Protocol", "day_of")
 
-AS_OF = datetime.date(2026, 10, 1)
+AS_OF = datetime.date(2026, 10, 16)
 """The state of the venue's documentation that is served when nobody says otherwise."""
 
 EARLIEST = datetime.date(2025, 12, 9)
@@ -50,6 +50,9 @@ class Change(enum.Enum):
     # the algo endpoints, market frames with ``st`` and ``ps``, acks of orders without averages.  C.6 leaves
     # open when exactly COIN-M began to refuse them elsewhere; the first day is the stricter reading.
     ONE_ARCHITECTURE = "COIN-M like USD-M", datetime.date(2026, 6, 30)
+    # As a client's release notes tell it (sieblyio/binance 3.6.8, 2026-10-16): income takes no ``page`` any more, its
+    # pages are spans of time.
+    INCOME_WITHOUT_PAGES = "no page of income", datetime.date(2026, 10, 16)
 
     def __init__(self, _: str, day: datetime.date) -> None:
         self.day = day
