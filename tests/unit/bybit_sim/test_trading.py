@@ -121,6 +121,7 @@ def test_a_market_order_is_acknowledged_and_filled(market: str) -> None:
         ("spot", {"symbol": "NOPEUSDT"}, 170121),
         ("spot", {"qty": "0"}, 170136),
         ("spot", {"qty": "0.0000015"}, 170137),
+        ("spot", {"qty": "100.00000001", "marketUnit": "quoteCoin"}, 170137),
         ("spot", {"qty": "50"}, 170135),
         ("spot", {"qty": "0.00001"}, 170140),
         ("spot", {"qty": "30"}, 170131),

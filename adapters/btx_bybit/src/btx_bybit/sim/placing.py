@@ -146,6 +146,9 @@ def _spot_order(venue: Venue, listing: Listing, values: Mapping[str, Any]) -> di
     is_market = values["orderType"] == "Market"
     unit = values.get("marketUnit", "quoteCoin" if values["side"] == "Buy" else "baseCoin")
     if is_market and unit == "quoteCoin":
+        # "quotePrecision" of instruments-info, as it is told there: docs/v5/market/instrument.mdx, 2025.
+        if quantity % (listing.instrument.tick_size * listing.instrument.step_size):
+            raise WireError(170137, "Order quantity has too many decimals.")
         if trigger is None:
             in_quote, quantity = quantity, None
         else:  # by value at the price it waits for
