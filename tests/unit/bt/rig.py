@@ -92,10 +92,17 @@ class ByHand(Session):
         self.toy: Any = None
         self._numbers = itertools.count(1)
 
-    def submit(self, request: OrderRequest, *, oco_with: str | None = None, parent: str | None = None) -> str:
+    def submit(
+        self,
+        request: OrderRequest,
+        *,
+        oco_with: str | None = None,
+        parent: str | None = None,
+        max_age_ns: int | None = None,
+    ) -> str:
         if oco_with is None and parent is None:
             self.requests.append(request)
-            return super().submit(request)
+            return super().submit(request, max_age_ns=max_age_ns)
         owner_id = f"late{next(self._numbers)}"
         self.ties.append((owner_id, oco_with, parent))
         kind, head = (GroupKind.OCO, oco_with) if oco_with is not None else (GroupKind.BRACKET, parent)
@@ -115,6 +122,7 @@ class ByHand(Session):
         entry: OrderRequest | None,
         members: Sequence[OrderRequest],
         native_entry: bool = False,
+        max_age_ns: int | None = None,
     ) -> Group:
         number = next(self._numbers)
         group = Group(

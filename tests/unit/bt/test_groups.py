@@ -191,10 +191,17 @@ def test_no_entry_leaves_when_one_of_its_exits_is_refused(changes: dict[str, Any
 class OneExit(ByHand):
     """A session whose limits let one late exit pass."""
 
-    def submit(self, request: OrderRequest, *, oco_with: str | None = None, parent: str | None = None) -> str:
+    def submit(
+        self,
+        request: OrderRequest,
+        *,
+        oco_with: str | None = None,
+        parent: str | None = None,
+        max_age_ns: int | None = None,
+    ) -> str:
         if self.ties:
             raise RiskVetoError("1 order per minute is the limit")
-        return super().submit(request, oco_with=oco_with, parent=parent)
+        return super().submit(request, oco_with=oco_with, parent=parent, max_age_ns=max_age_ns)
 
 
 def test_of_exits_that_leave_one_by_one_the_first_is_followed_though_the_second_is_refused() -> None:

@@ -331,6 +331,53 @@ def test_an_order_that_is_cancelled_while_it_waits_for_its_share_of_the_limits_d
     run(scene())
 
 
+@pytest.mark.parametrize("amends", [False, True], ids=["a new order", "what takes the place of another"])
+def test_an_order_that_may_not_leave_any_more_when_its_turn_has_come_is_refused(amends: bool) -> None:
+    info = attrs.evolve(
+        INFO,
+        limits={"spot": (RateLimit(name="orders", limit=1, window_s=10.0, scope="account"),)},
+        costs={"spot": {"place": {"orders": 1}}},
+    )
+    now_ns, slept, nap = [0], list[float](), asyncio.Event()
+    overtaken: list[str] = []
+
+    async def scene() -> None:
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            rig.log.touch()
+            await nap.wait()
+            now_ns[0] += int(seconds * 1e9)
+
+        rig = OrderRig(
+            ToyVenue(),
+            guard=Guard(info=info, now_ns=lambda: now_ns[0], sleep=sleep),
+            overtaken=lambda _leg: next(iter(overtaken), None),
+        )
+        async with listening(rig):
+            rig.submit()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
+            if amends:
+                rig.desk.replace("a1", amended())
+            else:
+                rig.submit("a2")
+            await rig.log.until(lambda: bool(slept))
+            overtaken.append("trading is halted")
+            nap.set()
+            await rig.quiet()
+
+            if amends:
+                assert rig.order("a2").status is Status.NEW
+                return
+            assert rig.order("a2").status is Status.REJECTED
+            assert rig.order("a2").evidence.reason == "while it waited for the limits of the venue: trading is halted"
+            assert rig.toy.count("place") == 1
+            overtaken.clear()
+            rig.submit("a3")  # the next one is not held up by it
+            await rig.log.until(lambda: rig.order("a3").status is Status.NEW)
+
+    run(scene())
+
+
 def test_an_order_that_is_cancelled_while_its_replacement_is_under_way_is_not_placed_anew() -> None:
     async def scene() -> None:
         rig = OrderRig(ToyVenue())

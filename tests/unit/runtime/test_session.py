@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import shutil
 import threading
 import time
@@ -18,6 +19,7 @@ from btx.errors import (
     BtxError,
     ConfigError,
     PluginError,
+    RateLimitedError,
     RiskVetoError,
     TransportError,
     UnknownSymbolError,
@@ -27,13 +29,14 @@ from btx.model.account import AccountSnapshot, AccountUpdate, Balance
 from btx.model.fees import FeeSchedule
 from btx.model.journal import Delivered, Event, Halted, Record, Resumed, Snapshot
 from btx.model.market import Bar, OnGap
-from btx.model.order import Fill, GroupKind, Leg, Offset, OrderRequest, OrderType, Part, Side, Status
+from btx.model.order import Fill, GroupKind, Leg, Offset, OrderRequest, OrderType, Part, PlaceRefused, Side, Status
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from btx.model.venue import Channel, ConnectionState, StreamState, StreamStatus
 from btx.rules.reconcile import Sharing
 from btx.rules.risk import Limits
 from btx.runtime.bars import BarTimes
 from btx.runtime.facts import Facts, OpenJournal
+from btx.runtime.guard import Lane
 from btx.runtime.mailbox import FeedEnd, FeedLive, FeedLost, GroupWritten, Mailbox, OrderUpdate, Wakeup
 from btx.runtime.prints import Making, TradeChannel
 from btx.storage.journal import open_journal, read_journal
@@ -1039,6 +1042,67 @@ def test_a_halted_session_sends_reductions_only(outside: Outside) -> None:
         client_order_id = strategy.session.submit(request(side=Side.SELL, quantity=Decimal(3)))
         strategy.until(lambda: strategy.statuses(client_order_id)[-1:] == ["NEW"])
         assert strategy.notes("HALT") == ["enough: only reductions are sent until `btx resume`"]
+
+
+@contextlib.contextmanager
+def held_by_the_venue(strategy: Strategy, outside: Outside, *, until: int) -> Iterator[None]:
+    """Have the venue not listen while this is open; at its end so many orders wait for it."""
+    link = strategy.session._link
+    assert link is not None
+    guard, later_ns = link._guard, 51 * 1_000_000_000
+    outside.do(guard.heard, "cancel", RateLimitedError("too many requests", retry_after_s=50.0))
+    yield
+
+    def listen_again() -> None:
+        guard._now_ns = lambda: time.monotonic_ns() + later_ns
+        guard._wake()
+
+    strategy.until(lambda: outside.do(lambda: len(guard._waiting[Lane.ORDER])) == until)
+    outside.do(listen_again)
+
+
+def test_an_order_that_waits_for_the_limits_while_trading_is_halted_leaves_if_it_is_a_reduction(
+    outside: Outside,
+) -> None:
+    toy = ToyVenue()
+    toy.balances["BTC"] = Decimal(3)
+    target = request(side=Side.SELL, price=Decimal(120))
+    with started(toy) as strategy:
+        session = strategy.session
+        with held_by_the_venue(strategy, outside, until=3):
+            opens = session.submit(request())
+            entry = session.submit_group(GroupKind.BRACKET, entry=request(), members=[target]).entry
+            reduces = session.submit(request(side=Side.SELL, quantity=Decimal(3)))
+            session.halt("enough")
+
+        assert entry is not None
+        for refused in (opens, entry.member_id):
+            strategy.until(functools.partial(lambda each: strategy.statuses(each)[-1:] == ["REJECTED"], refused))
+        strategy.until(lambda: strategy.statuses(reduces)[-1:] == ["NEW"])
+        assert toy.count("place") == 1
+
+
+def test_an_order_that_waits_for_the_limits_until_its_signal_is_old_does_not_leave(outside: Outside) -> None:
+    toy = ToyVenue()
+    target = request(side=Side.SELL, price=Decimal(120))
+    with started(toy) as strategy:
+        session = strategy.session
+        long_ago = session.clock.market_ns() - 61_000_000_000
+        old = functools.partial(request, signal_ns=long_ago)
+        with held_by_the_venue(strategy, outside, until=3):
+            alone = session.submit(old(), max_age_ns=60_000_000_000)
+            group = session.submit_group(GroupKind.BRACKET, entry=old(), members=[target], max_age_ns=60_000_000_000)
+            young = session.submit(old(), max_age_ns=10**18)
+
+        assert group.entry is not None
+        for refused in (alone, group.entry.member_id):
+            strategy.until(functools.partial(lambda each: strategy.statuses(each)[-1:] == ["REJECTED"], refused))
+        strategy.until(lambda: strategy.statuses(young)[-1:] == ["NEW"])
+        reasons = [u.event.reason for u in strategy.of(OrderUpdate) if isinstance(u.event, PlaceRefused)]
+        assert len(reasons) == 2
+        assert all("while it waited for the limits of the venue: stale" in each for each in reasons)
+        assert all("max_signal_age is 60 s" in each for each in reasons)
+        assert toy.count("place") == 1
 
 
 def test_a_halt_is_on_disk_and_outlives_the_process_until_it_is_ended(path: Path, outside: Outside) -> None:

@@ -538,7 +538,7 @@ class LiveBroker(bt.BrokerBase):
     def _submit(self, bundle: Bundle) -> None:
         account, sent = bundle.head.book.account, list(bundle)
         try:
-            group = bundle.send()
+            group = bundle.send(max_age_ns=feed_of(bundle.head.order.data).max_signal_age_ns)
         finally:  # of several that leave one by one, the first may have left when another is refused
             for ticket in sent:
                 if ticket.owner_id:

@@ -59,8 +59,10 @@ class Bundle:
         """Go through what has not been sent."""
         return iter(([] if self.head.owner_id else [self.head]) + self.others)
 
-    def send(self) -> Group | None:
+    def send(self, *, max_age_ns: int | None = None) -> Group | None:
         """Hand them over to the session; every ticket has its owner id afterwards. Return the new group, if it is one.
+
+        ``max_age_ns`` is how old the bar may be when what opens or stands alone leaves.
 
         Raises:
             BtxError: the session does not take them.
@@ -76,7 +78,7 @@ class Bundle:
                 ticket.in_group = head.in_group = True
             return None
         if self.kind is None:
-            head.owner_id = session.submit(head.request)
+            head.owner_id = session.submit(head.request, max_age_ns=max_age_ns)
             return None
         is_bracket = self.kind is GroupKind.BRACKET
         if self.native_entry:
@@ -87,6 +89,7 @@ class Bundle:
             entry=head.request if is_bracket else None,
             members=[ticket.request for ticket in members],
             native_entry=self.native_entry,
+            max_age_ns=max_age_ns,
         )
         if group.entry is not None:
             head.owner_id = group.entry.member_id

@@ -249,7 +249,14 @@ class InlineSession:
         """Ask every extension about an order; return the first veto's reason."""
         return self._venue.check_order(request, self._account_now or self.account())
 
-    def submit(self, request: OrderRequest, *, oco_with: str | None = None, parent: str | None = None) -> str:
+    def submit(
+        self,
+        request: OrderRequest,
+        *,
+        oco_with: str | None = None,
+        parent: str | None = None,
+        max_age_ns: int | None = None,  # noqa: ARG002 -- nothing waits for the limits of a venue here
+    ) -> str:
         """Take an order in; return its client order id."""
         client_order_id = self._ids.next()
         leg = Leg(client_order_id=client_order_id, request=request, quantity=request.quantity)
@@ -267,6 +274,7 @@ class InlineSession:
         entry: OrderRequest | None,
         members: Sequence[OrderRequest],
         native_entry: bool = False,
+        max_age_ns: int | None = None,  # noqa: ARG002 -- as for ``submit``
     ) -> Group:
         """Take a bracket or an OCO group in; return it with the ids of its members."""
         group = Group(

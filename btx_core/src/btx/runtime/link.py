@@ -91,6 +91,7 @@ class Link:
         resubmit: Resubmit = NEVER,
         outside: Outside | None = None,
         on_resume: Callable[[], None] = lambda: None,
+        overtaken: Callable[[Leg], str | None] = lambda _leg: None,
         open_recording: OpenRecording | None = None,
         margining: Margining = AS_IT_IS,
         wanted: Callable[[], Collection[Key]] = frozenset,
@@ -125,6 +126,7 @@ class Link:
         self._resubmit = resubmit
         self._outside = outside
         self._on_resume = on_resume
+        self._overtaken = overtaken
         self._margining = margining
         self._wanted = wanted
         self._journal: Journal | None = None
@@ -500,6 +502,7 @@ class Link:
             can_cancel_all=self._capabilities.cancel_all,
             resubmit=self._resubmit,
             is_halted=lambda: self.facts.halted is not None,
+            overtaken=self._overtaken,
             plan=planner,
             prepare=prepare,
         )

@@ -67,6 +67,7 @@ class OrderDesk:
         can_cancel_all: bool = False,
         resubmit: Resubmit = NEVER,
         is_halted: Callable[[], bool] = lambda: False,
+        overtaken: Callable[[Leg], str | None] = lambda _leg: None,
         plan: Callable[[OrderRequest, Iterable[Order]], tuple[Part, ...]] | None = None,
         prepare: Callable[..., Awaitable[WireRef]] | None = None,
     ) -> None:
@@ -97,6 +98,7 @@ class OrderDesk:
             next_id=next_id,
             resubmit=resubmit,
             is_halted=is_halted,
+            overtaken=overtaken,
             plan=plan,
             prepare=prepare,
         )

@@ -12,6 +12,7 @@ from btx.errors import (
     InsufficientFundsError,
     JournalError,
     OutcomeUnknownError,
+    RiskVetoError,
     TransportError,
     VenueError,
 )
@@ -47,7 +48,8 @@ class Placing:
     """Writes orders down, sends each once, and takes what came of it.
 
     ``plan`` splits an order into those the venue takes; ``prepare`` is that of a
-    broker whose orders have a name on the wire.
+    broker whose orders have a name on the wire. ``overtaken`` says why an order must
+    not leave any more, None while it may; asked of those that had to wait for their turn.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Placing:
         next_id: Callable[[], str] | None,
         resubmit: Resubmit,
         is_halted: Callable[[], bool],
+        overtaken: Callable[[Leg], str | None],
         plan: Callable[[OrderRequest, Iterable[Order]], tuple[Part, ...]] | None,
         prepare: Callable[..., Awaitable[WireRef]] | None,
     ) -> None:
@@ -76,11 +79,13 @@ class Placing:
         self._next_id = next_id
         self._resubmit = resubmit
         self._is_halted = is_halted
+        self._overtaken = overtaken
         self._plan = plan
         self._prepare = prepare
         self._naming = asyncio.Lock() if prepare is not None else None
         self._attempts: dict[str, int] = {}  # by owner: how often it was sent again
         self._is_amendment: set[str] = set()  # placed in the stead of an order that may still rest
+        self._is_heir: set[str] = set()  # placed in the stead of an order that has ended
         self._sweeps: dict[str, asyncio.Future[None]] = {}  # by symbol: every order there is being cancelled
 
     def next_id(self) -> str:
@@ -141,6 +146,7 @@ class Placing:
             self.refuse_locally(new, refusal)
             return
         self._register.relabel(legs[0])
+        self._is_heir.add(legs[0].client_order_id)
         await self._place(legs)
 
     async def replace(self, order: Order, new: Leg) -> bool:
@@ -265,7 +271,7 @@ class Placing:
         except OutcomeUnknownError as error:
             for leg in legs:
                 self._settling.doubt(leg, str(error), None)
-        except (VenueError, TransportError, JournalError) as error:
+        except (VenueError, TransportError, JournalError, RiskVetoError) as error:
             for leg in legs:
                 self._refuse(leg, error)
         except Exception as error:  # noqa: BLE001 -- an adapter's bug after the bytes left: nobody knows the outcome
@@ -285,14 +291,29 @@ class Placing:
         return any(self._register.orders[leg.client_order_id].pending is Pending.CANCEL for leg in legs)
 
     async def _leave_in_turn(self, legs: Sequence[Leg], operation: str, send: Callable[[], Awaitable[object]]) -> bool:
-        """Send, once, when the limits allow it; False: the end was asked for meanwhile, which may be a minute."""
-        if await self._guard.acquire(operation) and self._is_withdrawn(legs):
-            self._guard.heard(operation, asyncio.CancelledError())  # it had its turn, and does not leave
-            for leg in legs:
-                self._settling.withdraw(leg)
-            return False
+        """Send, once, when the limits allow it; False: the end was asked for meanwhile, which may be a minute.
+
+        Raises:
+            RiskVetoError: it waited, and may not leave any more.
+        """
+        if await self._guard.acquire(operation):
+            is_withdrawn = self._is_withdrawn(legs)
+            reason = self._why_overtaken(legs)
+            if is_withdrawn or reason is not None:
+                self._guard.heard(operation, asyncio.CancelledError())  # it had its turn, and does not leave
+            if is_withdrawn:
+                for leg in legs:
+                    self._settling.withdraw(leg)
+                return False
+            if reason is not None:
+                raise RiskVetoError(f"while it waited for the limits of the venue: {reason}")
         await self._guard.once(operation, functools.partial(self._leave, legs, send))
         return True
+
+    def _why_overtaken(self, legs: Sequence[Leg]) -> str | None:
+        """Say why orders must not leave any more; what takes the place of another may: it may be what protects."""
+        new = [leg for leg in legs if leg.client_order_id not in self._is_amendment | self._is_heir]
+        return next((reason for leg in new if (reason := self._overtaken(leg)) is not None), None)
 
     async def _leave(self, legs: Sequence[Leg], send: Callable[[], Awaitable[object]]) -> None:
         async with self._naming or contextlib.nullcontext():  # names that count up must arrive as they were given

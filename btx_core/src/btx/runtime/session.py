@@ -202,6 +202,7 @@ class Session:
             resubmit=self._resubmit,
             outside=self._outside,
             on_resume=self._vetting.resumed,
+            overtaken=self._vetting.overtaken,
             open_recording=self._recording,
             margining=self.margining,
             wanted=lambda: tuple(self._legs),
@@ -220,6 +221,7 @@ class Session:
             fees=self.fee_schedule,
             halt=self.halt,
             save=self.save_state,
+            age_ns=self.signal_age_ns,
         )
 
     async def _close(self) -> None:
@@ -352,11 +354,19 @@ class Session:
         """Ask every extension about an order; return the first veto's reason."""
         return self._venue.check_order(request, self._facts.account_now or self.account())
 
-    def submit(self, request: OrderRequest, *, oco_with: str | None = None, parent: str | None = None) -> str:
+    def submit(
+        self,
+        request: OrderRequest,
+        *,
+        oco_with: str | None = None,
+        parent: str | None = None,
+        max_age_ns: int | None = None,
+    ) -> str:
         """Send an order; return its client order id at once. Everything else arrives in ``events``.
 
         ``oco_with`` names an order that is at the venue already: the first of both
-        to fill cancels the other. ``parent`` names one whose exit this is.
+        to fill cancels the other. ``parent`` names one whose exit this is. One of its own that has
+        to wait for the limits of the venue is refused when its bar is older than ``max_age_ns`` then.
 
         Raises:
             BtxError: the session is not running, or orders are refused in this environment.
@@ -370,6 +380,7 @@ class Session:
             group_id = self._ids.next()
             self._route(lambda routes: routes.join(member, group_id=group_id, oco_with=oco_with, parent=parent))
         else:
+            self._vetting.hands_over(client_order_id, request, max_age_ns)
             self._route(lambda routes: routes.submit(leg))
         self._vetting.sent(client_order_id, request)
         return client_order_id
@@ -381,8 +392,11 @@ class Session:
         entry: OrderRequest | None,
         members: Sequence[OrderRequest],
         native_entry: bool = False,
+        max_age_ns: int | None = None,
     ) -> Group:
         """Send a bracket or an OCO group; return it at once, with the ids of its members.
+
+        ``max_age_ns`` is of the entry, as for ``submit``.
 
         Raises:
             BtxError: as for ``submit``.
@@ -396,6 +410,8 @@ class Session:
             members=tuple(Member(member_id=self._ids.next(), request=request) for request in members),
             native_entry=native_entry,
         )
+        if group.entry is not None:
+            self._vetting.hands_over(group.entry.member_id, group.entry.request, max_age_ns)
         self._route(lambda routes: routes.take_group(group))
         for member in (group.entry,) if group.entry is not None else group.members:
             self._vetting.sent(member.member_id, member.request)

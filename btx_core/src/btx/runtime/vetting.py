@@ -10,7 +10,8 @@ from btx.errors import RiskVetoError
 from btx.model.account import AccountSnapshot
 from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
-from btx.model.order import Order, OrderRequest, PositionSide, Side
+from btx.model.order import Leg, Order, OrderRequest, PositionSide, Side
+from btx.model.time import NS_PER_S, iso
 from btx.rules.risk import NO_LIMITS, lacking_margin
 from btx.runtime.facts import Facts
 from btx.runtime.risk import RiskDesk
@@ -25,7 +26,8 @@ class Vetting:
     """Refuses orders of one run; the strategy's thread asks it. Before :meth:`begin` there are no limits.
 
     ``orders`` are those that are not settled; ``halt`` ends the trading for the
-    day, and ``save`` keeps a text for the next process.
+    day, and ``save`` keeps a text for the next process. ``age_ns`` says how old a bar
+    of an instrument is now by its close.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Vetting:
         fees: Callable[[Instrument], FeeSchedule],
         halt: Callable[[str], None],
         save: Callable[[str, str], None],
+        age_ns: Callable[[Instrument, int], int],
     ) -> None:
         self._facts = facts
         self._is_margined = is_margined
@@ -48,6 +51,8 @@ class Vetting:
         self._fees = fees
         self._halt = halt
         self._save = save
+        self._age_ns = age_ns
+        self._handed_over: dict[str, tuple[OrderRequest, int | None]] = {}  # by owner, with how old its bar may be
         self._risk: RiskDesk | None = None
 
     def begin(self) -> None:
@@ -111,6 +116,31 @@ class Vetting:
         replaces = {owner_id} | {order.leg.group_id for order in legs if order.leg.group_id is not None}
         if (breach := self._risk.vet(attrs.evolve(request, quantity=rest), replaces=replaces)) is not None:
             raise RiskVetoError(breach)
+
+    def hands_over(self, owner_id: str, request: OrderRequest, max_age_ns: int | None) -> None:
+        """Know an order that stands alone, or enters a bracket, and how old its bar may be when it leaves."""
+        self._handed_over[owner_id] = request, max_age_ns
+
+    def overtaken(self, leg: Leg) -> str | None:
+        """Return why an order that passed must not leave any more, None when it still may. Any thread.
+
+        Never of an exit, or of what the core holds until its price comes: those protect, or were decided long ago.
+        """
+        asked, max_age_ns = self._handed_over.get(leg.owner_id, (None, None))
+        if asked is None or asked.order_type is not leg.request.order_type:
+            return None
+        request = attrs.evolve(leg.request, quantity=leg.quantity)
+        try:
+            self.check_halt(request)
+        except RiskVetoError as error:
+            return str(error)
+        age_ns = self._age_ns(request.instrument, request.signal_ns)
+        if max_age_ns is None or age_ns <= max_age_ns:
+            return None
+        return (
+            f"stale: its bar closed {age_ns / NS_PER_S:.1f} s ago, at {iso(request.signal_ns)}, "
+            f"and max_signal_age is {max_age_ns / NS_PER_S:g} s"
+        )
 
     def sent(self, client_order_id: str, request: OrderRequest) -> None:
         """Count an order that passed and was sent."""
