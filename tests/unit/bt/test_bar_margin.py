@@ -242,6 +242,17 @@ def test_a_contract_is_delivered_at_its_end() -> None:
     assert "was delivered at 2025-06-01T00:03" in str(run.told[-1][5])
 
 
+def test_a_delivery_costs_a_taker_s_fee() -> None:
+    over = attrs.evolve(PERP, symbol="BTC/USDT:USDT-250601", delivery_ns=START_NS + 3 * NS_PER_MINUTE)
+    terms = attrs.evolve(TEN, instrument=over)
+    run = margined(flat(100, 100, 110, 110, 120), {1: lambda s: s.buy(size=2)}, terms=terms)
+
+    fees = (d(200) + d(220)) * d("0.002")
+    assert [each[-1]["origin"] for each in run.told if "origin" in each[-1]] == ["DELIVERY"]
+    assert run.broker.ledger()["USDT"] == 10_020 - fees
+    assert booked(run, BookingKind.FEE, "USDT") == -fees
+
+
 def test_what_only_reduces_ends_when_there_is_nothing_left() -> None:
     run = margined(flat(100, 100, 100, 110, 120), {
         1: lambda s: s.buy(size=2),

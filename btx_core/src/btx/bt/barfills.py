@@ -87,9 +87,11 @@ class BarFills(BarAccount):
         instrument = book.instrument
         self._fill_count += 1
         fee, asset = _ZERO, instrument.settle
-        if origin is Origin.CLIENT:
+        words: dict[str, Any] = {"side": side, "price": price, "quantity": quantity, "liquidity": liquidity}
+        if origin is Origin.DELIVERY:
+            fee, asset = fee_of(instrument, self._rates(book, time_ns), **words)
+        elif origin is Origin.CLIENT:
             schedule = self._rates(book, time_ns)
-            words: dict[str, Any] = {"side": side, "price": price, "quantity": quantity, "liquidity": liquidity}
             fee, asset = fee_of(instrument, schedule, **words)
             days = self._days.get(book.key)
             if days is not None:
