@@ -9,7 +9,7 @@ import pytest
 
 from btx.compose import Account
 from btx.config import Settings
-from btx.errors import AuthenticationError, ConfigError, OrderNotFoundError
+from btx.errors import AuthenticationError, ConfigError, OrderNotFoundError, RateLimitedError
 from btx.model.journal import Event, Halted, Intent, Record, Resumed, Sent
 from btx.model.order import Fill, OrderReport, OrderType, Side
 from btx.model.venue import Environment
@@ -204,6 +204,22 @@ def test_a_sale_that_does_not_fill_at_once_is_not_done(
     assert panic(aim, flatten=True, pause_s=0.0) == 1
 
     assert told(capsys, "SELL").endswith("new, sold 0")
+
+
+def test_what_else_is_held_is_told_where_the_venue_listens_to_no_more_orders(
+    aim: Target, toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.balances |= {"BTC": d(1), "ETH": d(1)}
+    toy.faults["place"].append(Fault.LOST_ANSWER)
+    toy.faults["query"].append(RateLimitedError("too many requests", retry_after_s=3600.0))
+
+    assert panic(aim, flatten=True, pause_s=0.0) == 1
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if "SELL" in line]
+    assert lines[0].endswith("SELL 1 BTC/USDT NO ANSWER: look at the venue")
+    assert "SELL 1 ETH/USDT REFUSED: " in lines[1]
+    assert lines[1].endswith("nothing was sent")
+    assert toy.count("place") == 1
 
 
 def test_coins_that_an_order_still_locks_are_not_sold(

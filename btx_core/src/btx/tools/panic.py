@@ -274,7 +274,10 @@ class _Panic:
                 run=leg.client_order_id[:10],
             )
         )
-        await self._ports.guard.acquire("place")
+        try:
+            await self._ports.guard.acquire("place")
+        except (VenueError, TransportError) as error:  # what else there is to close is told all the same
+            return line(outcome=f"REFUSED: {error}", is_done=False)
         await self._write(Sent(client_order_id=leg.client_order_id, time_ns=self._ports.clock.wire_ns()))
         try:
             await self._ports.broker.place(leg=leg)
