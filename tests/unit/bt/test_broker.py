@@ -22,6 +22,7 @@ from tests.unit.bt.rig import (
     ETH,
     FIVE,
     RECEIVED,
+    ByHand,
     Rig,
     Script,
     Toy,
@@ -1079,3 +1080,20 @@ def test_money_is_never_asked_of_the_network() -> None:
     play(rig, look, look)
 
     assert counts == [0, 0]
+
+
+class Watched(ByHand):
+    """A session that counts how often time was looked at."""
+
+    looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
+        super().look()
+
+
+def test_time_is_looked_at_though_nothing_is_ordered() -> None:
+    rig = fresh(session=Watched)
+    play(rig, lambda _: None)
+
+    assert rig.store.session.looks > 0

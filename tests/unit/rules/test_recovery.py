@@ -48,6 +48,7 @@ from btx.rules.recovery import (
     unfinished,
     whole,
 )
+from btx.rules.risk import DAY_START
 from btx.rules.wallet import Key
 from tests.values import d, fill, leg, report, request
 
@@ -260,6 +261,15 @@ def test_a_halt_holds_until_it_is_ended() -> None:
     assert replay([halt]).halted == halt
     assert replay([halt, Resumed(time_ns=2)]).halted is None
     assert replay([halt, Resumed(time_ns=2), halt]).halted == halt
+
+
+def test_the_days_loss_is_measured_anew_from_where_the_user_ended_a_halt() -> None:
+    halt = Halted(reason="equity fell by 5% today", time_ns=2)
+    day, own = StrategyState(name=DAY_START, text="a day", time_ns=1), StrategyState(name="own", text="x", time_ns=1)
+
+    assert replay([day, own, halt]).states == {DAY_START: "a day", "own": "x"}
+    assert replay([day, own, halt, Resumed(time_ns=3)]).states == {"own": "x"}
+    assert replay([day, own, halt, Resumed(time_ns=3), day]).states == {DAY_START: "a day", "own": "x"}
 
 
 def test_the_last_state_of_each_name_counts_and_remarks_count_for_nothing() -> None:

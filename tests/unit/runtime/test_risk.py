@@ -212,6 +212,32 @@ def test_the_days_loss_halts_until_the_user_has_looked_or_the_day_ends() -> None
     assert desk.daily_loss() is None
 
 
+def test_the_days_loss_counts_from_its_beginning_though_the_first_order_comes_later() -> None:
+    world = World(USDT=0, BTC=10)
+    desk = world.desk()
+    desk.look()
+    world.rates["BTC", "USDT"] = d(95)
+    desk.look()
+    assert desk.daily_loss() == "equity fell by 5% today, from 1000 to 950: the limit is 5% (daily_loss)"
+
+    world.now_ns += NS_PER_DAY
+    desk.look()
+    assert desk.daily_loss() is None
+    world.rates["BTC", "USDT"] = d(90)
+    assert desk.daily_loss() == "equity fell by 5.26316% today, from 950 to 900: the limit is 5% (daily_loss)"
+
+
+def test_what_had_no_price_at_the_days_start_counts_at_its_first() -> None:
+    world = World(USDT=0, BTC=10)
+    price = world.rates.pop(("BTC", "USDT"))
+    desk = world.desk()
+    desk.look()
+    world.rates["BTC", "USDT"] = price
+    desk.look()
+    world.rates["BTC", "USDT"] = d(95)
+    assert desk.daily_loss() == "equity fell by 5% today, from 1000 to 950: the limit is 5% (daily_loss)"
+
+
 def test_a_restart_does_not_begin_the_day_anew() -> None:
     world = World(BTC=10)
     before = world.desk()

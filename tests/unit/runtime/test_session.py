@@ -27,13 +27,13 @@ from btx.errors import (
 from btx.hookspecs import hookimpl
 from btx.model.account import AccountSnapshot, AccountUpdate, Balance
 from btx.model.fees import FeeSchedule
-from btx.model.journal import Delivered, Event, Halted, Record, Resumed, Snapshot
+from btx.model.journal import Delivered, Event, Halted, Record, Resumed, Snapshot, StrategyState
 from btx.model.market import Bar, OnGap
 from btx.model.order import Fill, GroupKind, Leg, Offset, OrderRequest, OrderType, Part, PlaceRefused, Side, Status
 from btx.model.time import NS_PER_MINUTE, NS_PER_S
 from btx.model.venue import Channel, ConnectionState, StreamState, StreamStatus
 from btx.rules.reconcile import Sharing
-from btx.rules.risk import Limits
+from btx.rules.risk import DAY_START, Limits
 from btx.runtime.bars import BarTimes
 from btx.runtime.facts import Facts, OpenJournal
 from btx.runtime.guard import Lane
@@ -1103,6 +1103,26 @@ def test_an_order_that_waits_for_the_limits_until_its_signal_is_old_does_not_lea
         assert all("while it waited for the limits of the venue: stale" in each for each in reasons)
         assert all("max_signal_age is 60 s" in each for each in reasons)
         assert toy.count("place") == 1
+
+
+def test_the_beginning_of_a_day_is_kept_before_any_order_leaves_and_measured_anew_after_a_halt(
+    path: Path, outside: Outside
+) -> None:
+    toy = ToyVenue()
+    with started(toy, journal=journal_at(path)) as strategy:
+        assert strategy.session.load_state(DAY_START) is None
+        strategy.session.look()
+        kept = strategy.session.load_state(DAY_START)
+        assert kept is not None
+        until_written(strategy, path, lambda records: any(isinstance(each, StrategyState) for each in records))
+
+    with started(toy, journal=journal_at(path)) as strategy:
+        assert strategy.session.load_state(DAY_START) == kept
+    with contextlib.closing(open_journal(path)) as journal:
+        asyncio.run(journal.append(Resumed(time_ns=1), durable=True))
+    with started(toy, journal=journal_at(path)) as strategy:
+        assert strategy.session.load_state(DAY_START) is None
+    strategy.session.look()  # a session that is over has no day
 
 
 def test_a_halt_is_on_disk_and_outlives_the_process_until_it_is_ended(path: Path, outside: Outside) -> None:

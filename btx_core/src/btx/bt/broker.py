@@ -584,6 +584,7 @@ class LiveBroker(bt.BrokerBase):
         """Take over what the sessions learned. Called by cerebro once per loop."""
         self._states.begin(self.cerebro.runningstrats)
         for account in self._accounts.values():
+            account.session.look()
             for book in account.beginning():
                 self._news.begin(account, book)
             self._news.take(account)

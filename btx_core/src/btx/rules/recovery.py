@@ -32,6 +32,7 @@ from btx.model.order import Fill, Order, Status
 from btx.rules.holdings import Holding, adopted, after_order, counts, held, with_instrument
 from btx.rules.orders import apply, new_fills, new_order
 from btx.rules.positions import Position, apply_fill, balance_changes, base_change
+from btx.rules.risk import DAY_START
 from btx.rules.wallet import Key, MarginAccount, apply_booking, apply_update
 
 __all__ = (
@@ -117,6 +118,7 @@ def _take_account(history: History, record: Record) -> None:
             history.halted = record
         case Resumed():
             history.halted = None
+            history.states.pop(DAY_START, None)  # the user has looked at what was lost
         case StrategyState():
             history.states[record.name] = record.text
         case RunStarted():

@@ -17,9 +17,20 @@ from btx.rules.contracts import notional, quote_value
 from btx.rules.margin import max_notional, max_open, order_margin
 from btx.rules.wallet import Key, MarginAccount
 
-__all__ = ("NO_LIMITS", "Exposure", "Limits", "RiskBreach", "check_daily_loss", "check_risk", "lacking_margin")
+__all__ = (
+    "DAY_START",
+    "NO_LIMITS",
+    "Exposure",
+    "Limits",
+    "RiskBreach",
+    "check_daily_loss",
+    "check_risk",
+    "lacking_margin",
+)
 
 _ZERO, _ONE, _BPS = Decimal(0), Decimal(1), Decimal(10_000)
+DAY_START = "btx.risk"
+"""The name under which a journal keeps what the day's loss is measured from."""
 
 
 @attrs.frozen(kw_only=True)

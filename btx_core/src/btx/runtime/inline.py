@@ -231,6 +231,9 @@ class InlineSession:
     def booking_delivered(self, booking: Booking) -> None:
         """Nothing, likewise."""
 
+    def look(self) -> None:
+        """Nothing: a backtest has no limits."""
+
     def save_state(self, name: str, text: str) -> None:
         """Keep a text until the run ends."""
         self._states[name] = text

@@ -131,8 +131,14 @@ class RiskDesk:
             self._left_ns.append(now_ns)
             self._unseen[client_order_id] = (self._monotonic_ns(), request)
 
+    def look(self) -> None:
+        """Begin the day where one has begun, and value what had no price then; ask every second or so."""
+        with self._lock:
+            if self._today() != self._day or any(self._rate(each, self._currency) for each in self._unpriced):
+                self._mark()
+
     def daily_loss(self) -> str | None:
-        """Return why trading must halt, None while the day's loss is within its limit. Ask every second or so.
+        """Return why trading must halt, None while the day's loss is within its limit.
 
         While something that is held has no price, nobody can say what was lost.
         """
@@ -174,9 +180,7 @@ class RiskDesk:
         totals = {asset: total for asset, total in self._equity().items() if total}
         rates = {asset: self._rate(asset, self._currency) for asset in {*totals, *self._unpriced}}
         equity = sum((totals[asset] * (rates[asset] or _ZERO) for asset in totals), _ZERO)
-        seconds = self._now_ns() // NS_PER_S
-        day = datetime.datetime.fromtimestamp(seconds, self._zone).date().isoformat()
-        if day != self._day:
+        if (day := self._today()) != self._day:
             self._day, self._day_start = day, equity
             self._unpriced = {asset: total for asset, total in totals.items() if rates[asset] is None}
             _log.info("the day's loss is measured from %s %s", equity, self._currency)
@@ -187,6 +191,9 @@ class RiskDesk:
         # After a restart the day's start may hold what has no price in this process yet.
         self._is_whole = all(rates[asset] is not None or asset in self._unpriced for asset in totals)
         return equity
+
+    def _today(self) -> str:
+        return datetime.datetime.fromtimestamp(self._now_ns() // NS_PER_S, self._zone).date().isoformat()
 
     def _open_orders(self, instrument: Instrument) -> list[tuple[str, str, OrderRequest, Decimal]]:
         """Return (group, owner, request, what may still fill) of the orders of an instrument."""

@@ -454,6 +454,11 @@ class Session:
             raise BtxError(refused)
         self._vetting.check(request)
 
+    def look(self) -> None:
+        """See what time has brought: a new day, from whose beginning its loss is measured. Ask every now and then."""
+        if self._io is not None:
+            self._vetting.look()
+
     # --- halts, restarts -----------------------------------------------------------------------------------------
 
     def halted(self) -> str | None:

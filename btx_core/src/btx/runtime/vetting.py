@@ -12,14 +12,13 @@ from btx.model.fees import FeeSchedule
 from btx.model.instrument import Instrument
 from btx.model.order import Leg, Order, OrderRequest, PositionSide, Side
 from btx.model.time import NS_PER_S, iso
-from btx.rules.risk import NO_LIMITS, lacking_margin
+from btx.rules.risk import DAY_START, NO_LIMITS, lacking_margin
 from btx.runtime.facts import Facts
 from btx.runtime.risk import RiskDesk
 
 __all__ = ("Vetting",)
 
 _ZERO = Decimal(0)
-_RISK = "btx.risk"  # the name under which the day's start is kept
 
 
 class Vetting:
@@ -67,7 +66,7 @@ class Vetting:
             orders=self._orders,
             is_known=self._is_known,
             account=self._account,
-            state=facts.states.get(_RISK),
+            state=facts.states.get(DAY_START),
             price=facts.last_price,
             **on_margin,
         )
@@ -146,14 +145,24 @@ class Vetting:
         """Count an order that passed and was sent."""
         if self._risk is not None:
             self._risk.sent(client_order_id, request)
-            day = self._risk.state()
-            if day != self._facts.states.get(_RISK):
-                self._save(_RISK, day)
+            self._keep_day(self._risk)
+
+    def look(self) -> None:
+        """Have the day's loss measured from the day's beginning, not from its first order; ask now and then."""
+        if self._risk is not None:
+            self._risk.look()
+            self._keep_day(self._risk)
 
     def resumed(self) -> None:
         """Take it that the user ended a halt."""
         if self._risk is not None:
             self._risk.resumed()
+            self._keep_day(self._risk)
+
+    def _keep_day(self, risk: RiskDesk) -> None:
+        day = risk.state()
+        if day != self._facts.states.get(DAY_START):
+            self._save(DAY_START, day)
 
     def _lacking_margin(self, request: OrderRequest) -> str | None:
         """Return why the account has not the margin for an order, None where it has or where that is not known."""
