@@ -404,6 +404,27 @@ def test_who_gives_up_at_the_moment_of_his_turn_is_not_under_way() -> None:
     crowded(use)
 
 
+def test_who_gives_up_just_before_the_guard_looks_is_passed_over_and_holds_nobody_up() -> None:
+    async def use(crowd: Crowd) -> None:
+        await crowd.spend("cancel", 100)
+        waiting = asyncio.create_task(crowd.guard.acquire("cancel"))
+        await settle()
+        await crowd.ask("cancel", 2)
+        crowd.clock.now_s = 61.0
+        waiting.cancel()
+        await crowd.spend("query", 1)  # the guard looks who may go, before the one that gave up hears of it
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await crowd.clock.pass_s(1)
+
+        assert crowd.names() == ["cancel"] * 2
+        crowd.guard.observe("weight", 99)
+        await crowd.ask("cancel")
+        assert crowd.names() == ["cancel"] * 3  # nothing is under way that did not leave
+
+    crowded(use)
+
+
 # --- the venue's own count ------------------------------------------------------------------------------------
 
 

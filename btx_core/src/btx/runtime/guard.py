@@ -350,7 +350,8 @@ class Guard:
             await waiter.turn
         except asyncio.CancelledError:
             if waiter.turn.cancelled():
-                self._waiting[lane].remove(waiter)
+                if waiter in self._waiting[lane]:  # else the guard has passed it over before it was heard of here
+                    self._waiting[lane].remove(waiter)
             elif waiter.turn.exception() is None:  # it had its turn, and does not leave
                 self.heard(waiter.operation, asyncio.CancelledError())
             self._wake()
@@ -391,6 +392,9 @@ class Guard:
             queue, gone = self._waiting[lane], 0
             while queue and gone < most:
                 waiter = queue[0]
+                if waiter.turn.cancelled():  # who gave up has not run since
+                    queue.popleft()
+                    continue
                 refusal = self._refusal(waiter.operation, lane, now_ns)
                 wait = 0 if refusal is not None else self._blocked_ns(waiter.operation, lane, now_ns, closed)
                 if wait:
