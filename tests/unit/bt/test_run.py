@@ -1,5 +1,6 @@
 """However a run ends, everything of it ends: brokers, datas, stores, threads, signal handlers."""
 
+import contextlib
 import math
 import signal
 import threading
@@ -112,6 +113,21 @@ def test_a_signal_before_the_loop_turns_interrupts_the_start() -> None:
     rig = playing()
     before = set(threading.enumerate())
     rig.cerebro.addstrategy(Script, on_start=lambda s: signal.raise_signal(signal.SIGTERM))
+
+    with pytest.raises(KeyboardInterrupt):
+        rig.cerebro.run()
+
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_start_in_which_an_interrupt_is_swallowed_ends_with_it_all_the_same() -> None:
+    def swallow(_strategy: Script) -> None:
+        with contextlib.suppress(KeyboardInterrupt):  # as in a finalizer, which cannot raise
+            signal.raise_signal(signal.SIGINT)
+
+    rig = playing()
+    before = set(threading.enumerate())
+    rig.cerebro.addstrategy(Script, on_start=swallow)
 
     with pytest.raises(KeyboardInterrupt):
         rig.cerebro.run()

@@ -38,6 +38,7 @@ class Loop:
         self._stores: list[LiveStore] = []
         self._lengths: dict[int, int] = {}
         self._is_turning = False
+        self._is_interrupted = False  # before it turned
         cerebro.p.quicknotify = True  # order news comes with its arrival, not with the next bar
         self._wrap(cerebro)
 
@@ -53,9 +54,12 @@ class Loop:
 
         Raises:
             BtxError: a feed ended because of it.
+            KeyboardInterrupt: the start was interrupted, and something of it did not pass that on.
         """
         if store is not self._stores[0]:
             return
+        if self._is_interrupted:
+            raise KeyboardInterrupt
         self._is_turning = True
         self._look()
         if not self._has_work():
@@ -117,7 +121,7 @@ class Loop:
             self.wakeup.signal()
 
         def runstrategies(*args: Any, **kwargs: Any) -> Any:
-            self._is_turning = False
+            self._is_turning = self._is_interrupted = False
             self._lengths.clear()
             for store in self._stores:
                 store.board(self)
@@ -158,6 +162,7 @@ class Loop:
         def on_signal(_number: int, _frame: FrameType | None) -> None:
             nonlocal is_asked
             if is_asked or not self._is_turning:
+                self._is_interrupted = not self._is_turning
                 raise KeyboardInterrupt
             is_asked = True
             stop()
