@@ -162,7 +162,7 @@ def test_a_strategy_that_breaks_is_told_and_its_schedule_shrunk_to_nothing(tmp_p
     ("name", "text", "message"),
     [
         ("nothing.py", None, "there is no file"),
-        ("empty.py", "import backtrader as bt\n", "these strategies: none"),
+        ("empty.py", "import backtrader as bt\n", "has no strategy"),
         ("bad.py", "import nothing_of_that_name\n", "cannot be imported"),
     ],
 )

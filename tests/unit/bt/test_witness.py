@@ -45,7 +45,7 @@ def test_what_lies_beside_a_strategy_can_be_imported_and_hides_nothing_installed
         ("notes.md", "# Mine", r"notes\.md is no Python file: name the strategy like strategy\.py:MyStrategy$"),
         ("mine.py", "class Mine(", r"mine\.py cannot be imported: SyntaxError"),
         ("mine.py", "import sys\nsys.exit('no key')", r"mine\.py cannot be imported: it ends the process \(no key\)"),
-        ("mine.py", "x = 1", r"mine\.py has these strategies: none; name one, like mine\.py:MyStrategy$"),
+        ("mine.py", "x = 1", r"mine\.py has no strategy: write a class in it that derives from bt\.Strategy$"),
     ],
 )
 def test_a_file_that_is_no_strategy_is_one_sentence(tmp_path: Path, name: str, text: str, sentence: str) -> None:

@@ -6,7 +6,29 @@ from typing import Any
 
 import attrs
 
-__all__ = ("CThostFtdcRspInfoField", "CThostFtdcSpecificInstrumentField", "Library", "answers", "binding", "tick")
+from btx_ctp.config import Login
+
+__all__ = (
+    "LOGIN",
+    "CThostFtdcRspInfoField",
+    "CThostFtdcSpecificInstrumentField",
+    "Library",
+    "answers",
+    "binding",
+    "tick",
+)
+
+LOGIN = Login(
+    user="me",
+    password="x",
+    broker_id="9999",
+    trading_front="tcp://127.0.0.1:1",
+    market_front="tcp://127.0.0.1:2",
+    app_id="",
+    auth_code="",
+    is_production=True,
+    answer_s=60.0,
+)
 
 
 @attrs.define(slots=False)

@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from btx.errors import BtxError, RateLimitedError, SubscriptionRefusedError, TransportError
-from btx_ctp.config import Login
 from btx_ctp.front import MarketFront
 from tests.unit.ctp.library import (
+    LOGIN,
     CThostFtdcRspInfoField,
     CThostFtdcSpecificInstrumentField,
     Library,
@@ -19,17 +19,6 @@ from tests.unit.ctp.library import (
 )
 
 LISTED = ("rb2601", "m2601", "ag2512")
-LOGIN = Login(
-    user="me",
-    password="x",
-    broker_id="9999",
-    trading_front="tcp://127.0.0.1:1",
-    market_front="tcp://127.0.0.1:2",
-    app_id="",
-    auth_code="",
-    is_production=True,
-    answer_s=60.0,
-)
 
 
 def subscribe(

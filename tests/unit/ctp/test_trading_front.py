@@ -7,21 +7,8 @@ from typing import Any
 import pytest
 
 from btx.errors import TransportError
-from btx_ctp.config import Login
 from btx_ctp.front import TradingFront
-from tests.unit.ctp.library import CThostFtdcRspInfoField
-
-LOGIN = Login(
-    user="me",
-    password="x",
-    broker_id="9999",
-    trading_front="tcp://127.0.0.1:1",
-    market_front="tcp://127.0.0.1:2",
-    app_id="",
-    auth_code="",
-    is_production=True,
-    answer_s=60.0,
-)
+from tests.unit.ctp.library import LOGIN, CThostFtdcRspInfoField
 
 
 class CThostFtdcRspUserLoginField(SimpleNamespace):

@@ -297,28 +297,36 @@ def test_trailing_stops_count_against_limits_of_their_own_where_the_tables_say_s
     assert slept == []
 
 
+class OnePerTenSeconds:
+    """A guard that lets one order go in ten seconds, which are over when the test says so."""
+
+    def __init__(self) -> None:
+        self.holds, self.ends = asyncio.Event(), asyncio.Event()
+        self._now_ns = 0
+        info = attrs.evolve(
+            INFO,
+            limits={"spot": (RateLimit(name="orders", limit=1, window_s=10.0, scope="account"),)},
+            costs={"spot": {"place": {"orders": 1}}},
+        )
+        self.guard = Guard(info=info, now_ns=lambda: self._now_ns, sleep=self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.holds.set()
+        await self.ends.wait()
+        self._now_ns += int(seconds * 1e9)
+
+
 def test_an_order_that_is_cancelled_while_it_waits_for_its_share_of_the_limits_does_not_leave() -> None:
-    info = attrs.evolve(
-        INFO,
-        limits={"spot": (RateLimit(name="orders", limit=1, window_s=10.0, scope="account"),)},
-        costs={"spot": {"place": {"orders": 1}}},
-    )
-    now_ns, slept, nap = [0], list[float](), asyncio.Event()
-
     async def scene() -> None:
-        async def sleep(seconds: float) -> None:
-            slept.append(seconds)
-            rig.log.touch()
-            await nap.wait()
-            now_ns[0] += int(seconds * 1e9)
-
-        rig = OrderRig(ToyVenue(), guard=Guard(info=info, now_ns=lambda: now_ns[0], sleep=sleep))
+        limit = OnePerTenSeconds()
+        rig = OrderRig(ToyVenue(), guard=limit.guard)
         async with listening(rig):
             rig.submit()
             rig.submit("a2")
-            await rig.log.until(lambda: bool(slept) and rig.order().status is Status.NEW)
+            await limit.holds.wait()
+            await rig.log.until(lambda: rig.order().status is Status.NEW)
             rig.desk.cancel("a2")
-            nap.set()
+            limit.ends.set()
             await rig.quiet()
 
             assert rig.order("a2").status is Status.CANCELED
@@ -333,24 +341,13 @@ def test_an_order_that_is_cancelled_while_it_waits_for_its_share_of_the_limits_d
 
 @pytest.mark.parametrize("amends", [False, True], ids=["a new order", "what takes the place of another"])
 def test_an_order_that_may_not_leave_any_more_when_its_turn_has_come_is_refused(amends: bool) -> None:
-    info = attrs.evolve(
-        INFO,
-        limits={"spot": (RateLimit(name="orders", limit=1, window_s=10.0, scope="account"),)},
-        costs={"spot": {"place": {"orders": 1}}},
-    )
-    now_ns, slept, nap = [0], list[float](), asyncio.Event()
     overtaken: list[str] = []
 
     async def scene() -> None:
-        async def sleep(seconds: float) -> None:
-            slept.append(seconds)
-            rig.log.touch()
-            await nap.wait()
-            now_ns[0] += int(seconds * 1e9)
-
+        limit = OnePerTenSeconds()
         rig = OrderRig(
             ToyVenue(),
-            guard=Guard(info=info, now_ns=lambda: now_ns[0], sleep=sleep),
+            guard=limit.guard,
             overtaken=lambda _leg: next(iter(overtaken), None),
         )
         async with listening(rig):
@@ -360,9 +357,9 @@ def test_an_order_that_may_not_leave_any_more_when_its_turn_has_come_is_refused(
                 rig.desk.replace("a1", amended())
             else:
                 rig.submit("a2")
-            await rig.log.until(lambda: bool(slept))
+            await limit.holds.wait()
             overtaken.append("trading is halted")
-            nap.set()
+            limit.ends.set()
             await rig.quiet()
 
             if amends:

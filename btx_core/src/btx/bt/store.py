@@ -29,23 +29,14 @@ from btx.bt.words import (
 )
 from btx.config import Secret
 from btx.errors import BtxError, ConfigError
-from btx.model.account import AccountUpdate, Balance
+from btx.model.account import Balance
 from btx.model.instrument import Instrument
 from btx.model.order import Order, OrderRequest
 from btx.model.time import NS_PER_HOUR, Interval
 from btx.model.venue import Channel, Connection, ConnectionState, Environment
 from btx.rules.bars import fits
 from btx.rules.symbols import perpetual_of
-from btx.runtime.mailbox import (
-    BarItem,
-    BookingTold,
-    GroupWritten,
-    Mailbox,
-    MemberEnded,
-    MemberUnchanged,
-    Note,
-    OrderUpdate,
-)
+from btx.runtime.mailbox import BarItem, Mailbox, Note, SessionEvent
 from btx.runtime.prints import LONGEST_HISTORY_NS, Making
 from btx.runtime.session import Session
 
@@ -407,9 +398,7 @@ class LiveStore:
         """Something waits to be told, or to be taken over by the broker."""
         return bool(self._notifications or self.session.events) or (self.broker is not None and self.broker.has_news)
 
-    def events(
-        self,
-    ) -> Iterator[OrderUpdate | GroupWritten | MemberEnded | MemberUnchanged | AccountUpdate | BookingTold]:
+    def events(self) -> Iterator[SessionEvent]:
         """Take what the session learned; its remarks go to ``notify_store`` and to the log."""
         while (item := self.session.events.take()) is not None:
             if isinstance(item, Note):

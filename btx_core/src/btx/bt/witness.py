@@ -97,8 +97,11 @@ def load_strategy(where: str) -> Any:
         return found[wanted]
     if not wanted and len(found) == 1:
         return next(iter(found.values()))
-    choice = ", ".join(found) or "none"
-    raise ConfigError(f"{path} has these strategies: {choice}; name one, like {path.name}:MyStrategy")
+    if not found:
+        raise ConfigError(f"{path} has no strategy: write a class in it that derives from bt.Strategy")
+    raise ConfigError(
+        f"{path} has these strategies: {', '.join(found)}; name one, like {path.name}:{next(iter(found))}"
+    )
 
 
 def witnessed_cerebro(

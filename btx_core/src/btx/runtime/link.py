@@ -15,7 +15,7 @@ import attrs
 
 from btx.config import Secret, Settings
 from btx.errors import ConfigError, TransportError
-from btx.model.account import AccountUpdate, Booking
+from btx.model.account import Booking
 from btx.model.instrument import Instrument
 from btx.model.journal import Halted, Intent, Record, Resumed, RunEnded, RunStarted
 from btx.model.market import Bar
@@ -39,14 +39,11 @@ from btx.runtime.guard import Guard
 from btx.runtime.keeper import Keeper
 from btx.runtime.ledger import Ledger
 from btx.runtime.mailbox import (
-    BookingTold,
     GroupWritten,
     Mailbox,
-    MemberEnded,
-    MemberUnchanged,
     Note,
-    OrderUpdate,
     Recovered,
+    SessionEvent,
     SessionItem,
     Wakeup,
 )
@@ -680,9 +677,7 @@ class Link:
         else:
             mailbox.put(item)
 
-    def _post_event(
-        self, item: OrderUpdate | GroupWritten | MemberEnded | MemberUnchanged | AccountUpdate | BookingTold
-    ) -> None:
+    def _post_event(self, item: SessionEvent) -> None:
         self._post(self._events, item, None)
         waiting = len(self._events)
         if waiting >= self._alarm_at:

@@ -31,6 +31,7 @@ __all__ = (
     "Note",
     "OrderUpdate",
     "Recovered",
+    "SessionEvent",
     "SessionItem",
     "Wakeup",
 )
@@ -143,7 +144,8 @@ class BookingTold:
     recovered: bool = False
 
 
-SessionItem = OrderUpdate | GroupWritten | MemberEnded | MemberUnchanged | AccountUpdate | BookingTold | Note
+SessionEvent = OrderUpdate | GroupWritten | MemberEnded | MemberUnchanged | AccountUpdate | BookingTold
+SessionItem = SessionEvent | Note
 
 
 @attrs.frozen(kw_only=True)
